@@ -1,0 +1,125 @@
+"""What features a pipeline declares. Frozen, checked when written, computed elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from streamproc.errors import DefinitionError
+from streamproc.eventtime import parse_duration_ms
+
+AGGREGATES = ("count", "sum", "mean", "std", "min", "max")
+CALENDAR_PARTS = ("is_weekend", "is_night", "hour", "weekday")
+FieldType = Literal["number", "text", "bool"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the event, as it stands.
+
+    ``type`` is ``"number"`` (the default), ``"text"`` or ``"bool"``. A value of another type makes
+    the event a dead letter; null, or no such field, makes the feature null.
+
+    >>> Field("amount").names
+    ('amount',)
+    """
+
+    name: str
+    type: FieldType = "number"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise DefinitionError(f"Field: {self.name!r} is no field name; write Field('amount')")
+        if self.type not in ("number", "text", "bool"):
+            raise DefinitionError(
+                f"Field({self.name!r}): type {self.type!r} is not known; "
+                "choose 'number', 'text' or 'bool'"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features this gives."""
+        return (self.name,)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Parts of the event's time, in UTC.
+
+    ``is_weekend`` (Saturday and Sunday) and ``is_night`` (hour <= 6) are 0 or 1, ``hour`` is 0 to
+    23, ``weekday`` 0 (Monday) to 6.
+
+    >>> Calendar("event_time", ("is_weekend", "is_night")).names
+    ('is_weekend', 'is_night')
+    """
+
+    time: str
+    parts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        parts = (self.parts,) if isinstance(self.parts, str) else tuple(self.parts)
+        object.__setattr__(self, "parts", parts)
+        for part in parts:
+            if part not in CALENDAR_PARTS:
+                raise DefinitionError(
+                    f"Calendar: part {part!r} is not known; choose from {', '.join(CALENDAR_PARTS)}"
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features this gives."""
+        return self.parts
+
+
+@dataclass(frozen=True)
+class Window:
+    """Aggregates of a number over sliding windows of event time, per entity.
+
+    A window of span ``s`` at an event of time ``t`` holds the entity's records with a time in
+    ``(t - s, t]``, the event's own among them. ``count`` counts records whose value is not null;
+    ``std`` divides by n - 1. Count and sum of an empty window are 0, all else is null.
+
+    >>> Window("amount", by="customer_id", over=("1d", "7d"), aggregates=("count", "mean")).names[:2]
+    ('amount_count_1d_by_customer_id', 'amount_mean_1d_by_customer_id')
+    """
+
+    value: str
+    by: str
+    over: tuple[str, ...]
+    aggregates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        over = (self.over,) if isinstance(self.over, str) else tuple(self.over)
+        kinds = (
+            (self.aggregates,) if isinstance(self.aggregates, str) else tuple(self.aggregates)
+        )
+        object.__setattr__(self, "over", over)
+        object.__setattr__(self, "aggregates", kinds)
+        where = f"Window({self.value!r}, by={self.by!r})"
+        if not isinstance(self.value, str) or not isinstance(self.by, str):
+            raise DefinitionError(f"{where}: value and by are names of fields of the event")
+        if not over or not kinds:
+            raise DefinitionError(f"{where}: name at least one span and one aggregate")
+        for span in over:
+            if parse_duration_ms(span, f"{where}, over") == 0:
+                raise DefinitionError(f"{where}, over: a span of 0 holds nothing; write e.g. '1d'")
+        for kind in kinds:
+            if kind not in AGGREGATES:
+                raise DefinitionError(
+                    f"{where}: aggregate {kind!r} is not known; choose from {', '.join(AGGREGATES)}"
+                )
+
+    @property
+    def spans_ms(self) -> tuple[int, ...]:
+        """The spans in milliseconds, in the order they were written."""
+        return tuple(parse_duration_ms(span) for span in self.over)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features this gives: span by span, aggregate by aggregate."""
+        return tuple(
+            f"{self.value}_{kind}_{span}_by_{self.by}" for span in self.over for kind in self.aggregates
+        )
+
+
+Feature = Field | Calendar | Window

@@ -1,0 +1,263 @@
+"""Sliding windows in event time, exact.
+
+A window's sums are kept as whole numbers: a float is an integer times a power of two, so numbers
+brought to one power of two add and subtract without rounding, whatever comes in whatever order and
+however long the window runs. The one rounding is the last, from the exact sum to the float that is
+published; so a window that was rebuilt, or that a late record reached, has the very bits of one
+that was not. (Compare ``math.fsum``, Shewchuk 1997, which is exact once but cannot forget a value.)
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+from streamproc.features.spec import Window
+
+_TRIM_AT = 64
+_Number = float | int | None
+
+
+class _Log:
+    """One entity's records in order, and for each span where its window begins and what it sums.
+
+    ``values`` holds integers in units of ``1 / scale``; the window of span i as of ``now_ms`` is
+    ``[lefts[i]:]``.
+    """
+
+    __slots__ = ("ids", "lefts", "maxima", "minima", "now_ms", "scale", "shift", "squares", "sums")
+    __slots__ += ("times", "values")
+
+    def __init__(self, spans: int) -> None:
+        self.times: list[int] = []
+        self.ids: list[str] = []
+        self.values: list[int] = []
+        self.lefts = [0] * spans
+        self.sums = [0] * spans
+        self.squares = [0] * spans
+        self.minima: list[deque[tuple[int, int]]] = [deque() for _ in range(spans)]
+        self.maxima: list[deque[tuple[int, int]]] = [deque() for _ in range(spans)]
+        self.now_ms = -(1 << 62)
+        self.shift = 0
+        self.scale = 1
+
+    def scaled(self, value: float) -> int:
+        """Return ``value`` as an integer in units of this log, made finer where it has to be."""
+        numerator, denominator = value.as_integer_ratio()
+        digits = denominator.bit_length() - 1
+        if digits > self.shift:
+            self._refine(digits)
+        return numerator << (self.shift - digits)
+
+    def _refine(self, shift: int) -> None:
+        by = shift - self.shift
+        self.values = [value << by for value in self.values]
+        self.sums = [total << by for total in self.sums]
+        self.squares = [total << 2 * by for total in self.squares]
+        self.minima = [deque((t, v << by) for t, v in kept) for kept in self.minima]
+        self.maxima = [deque((t, v << by) for t, v in kept) for kept in self.maxima]
+        self.shift, self.scale = shift, 1 << shift
+
+
+class KeyedWindow:
+    """All windows that one :class:`Window` declares, for every entity seen.
+
+    ``lateness_ms`` is how far behind the newest time a record may come and still count; state
+    older than the longest span and that is let go.
+
+    >>> window = KeyedWindow(Window("x", "k", ("10ms",), ("count", "sum")), lateness_ms=0)
+    >>> for time_ms in (1, 5, 11):
+    ...     window.observe("a", time_ms, str(time_ms), 2.0)
+    [1, 2.0]
+    [2, 4.0]
+    [2, 4.0]
+    """
+
+    def __init__(self, spec: Window, lateness_ms: int) -> None:
+        self.spec = spec
+        self.lateness_ms = lateness_ms
+        self.newest_ms = -(1 << 62)
+        self._spans = spec.spans_ms
+        self._longest = max(range(len(self._spans)), key=self._spans.__getitem__)
+        self._keep_ms = self._spans[self._longest] + lateness_ms
+        self._logs: dict[str, _Log] = {}
+        self._to_sweep: list[str] = []
+        self._squares = "std" in spec.aggregates
+        self._extremes = "min" in spec.aggregates or "max" in spec.aggregates
+        self._results = [_RESULTS[kind] for kind in spec.aggregates]
+        self._plain = spec.aggregates == ("count", "mean")
+
+    def __len__(self) -> int:
+        """The number of records held, over all entities."""
+        return sum(len(log.times) for log in self._logs.values())
+
+    @property
+    def entities(self) -> int:
+        """The number of entities with state."""
+        return len(self._logs)
+
+    def observe(
+        self, key: str, time_ms: int, record_id: str, value: _Number, late: bool = False
+    ) -> list[_Number]:
+        """Take a record in and return its windows' aggregates, as :attr:`Window.names` lists them.
+
+        A null value is not taken in; nor is a record that is ``late`` (later than allowed), which
+        still gets the aggregates of its own time, with itself among them.
+        """
+        if time_ms > self.newest_ms:
+            self.newest_ms = time_ms
+        log = self._logs.get(key)
+        if log is None:
+            log = self._logs[key] = _Log(len(self._spans))
+        times = log.times
+        in_order = time_ms >= log.now_ms and (
+            not times
+            or time_ms > times[-1]
+            or (len(record_id), record_id) > (len(log.ids[-1]), log.ids[-1])
+        )
+        scaled = None if value is None else log.scaled(value)
+        if not in_order or late:
+            return self._out_of_order(log, time_ms, record_id, scaled, late)
+        if scaled is not None:
+            times.append(time_ms)
+            log.ids.append(record_id)
+            log.values.append(scaled)
+        return self._advance(log, time_ms, scaled)
+
+    def _advance(self, log: _Log, time_ms: int, scaled: int | None) -> list[_Number]:
+        """Move every span's window to ``time_ms``; ``scaled`` was just appended to the log."""
+        log.now_ms = time_ms
+        times, values, lefts, sums = log.times, log.values, log.lefts, log.sums
+        if self._squares or self._extremes:
+            self._advance_rest(log, time_ms, scaled)
+        out: list[_Number] = []
+        added = 0 if scaled is None else scaled
+        end, scale, plain = len(times), log.scale, self._plain
+        for i, span_ms in enumerate(self._spans):
+            total, left, floor = sums[i] + added, lefts[i], time_ms - span_ms
+            while left < end and times[left] <= floor:
+                total -= values[left]
+                left += 1
+            lefts[i], sums[i] = left, total
+            count = end - left
+            if plain:
+                out.append(count)
+                out.append(total / (scale * count) if count else None)
+            else:
+                low = log.minima[i][0][1] if log.minima[i] else 0
+                high = log.maxima[i][0][1] if log.maxima[i] else 0
+                window = (count, total, log.squares[i], low, high, scale)
+                out.extend([result(*window) for result in self._results])
+        if lefts[self._longest] > _TRIM_AT:
+            self._trim(log)
+        return out
+
+    def _advance_rest(self, log: _Log, time_ms: int, scaled: int | None) -> None:
+        """Move sums of squares and the running minima and maxima, before ``lefts`` move."""
+        times, values = log.times, log.values
+        for i, span_ms in enumerate(self._spans):
+            floor = time_ms - span_ms
+            if self._squares:
+                square = log.squares[i] + (scaled * scaled if scaled is not None else 0)
+                left = log.lefts[i]
+                while left < len(times) and times[left] <= floor:
+                    square -= values[left] * values[left]
+                    left += 1
+                log.squares[i] = square
+            if self._extremes:
+                low, high = log.minima[i], log.maxima[i]
+                if scaled is not None:
+                    _keep_extreme(low, time_ms, scaled, 1)
+                    _keep_extreme(high, time_ms, scaled, -1)
+                for kept in (low, high):
+                    while kept and kept[0][0] <= floor:
+                        kept.popleft()
+
+    def _out_of_order(
+        self, log: _Log, time_ms: int, record_id: str, scaled: int | None, late: bool
+    ) -> list[_Number]:
+        """Aggregate as of a time behind the newest, then take the record in where it belongs."""
+        times, values = log.times, log.values
+        place = bisect_right(times, time_ms)
+        while place and times[place - 1] == time_ms and (
+            (len(log.ids[place - 1]), log.ids[place - 1]) > (len(record_id), record_id)
+        ):
+            place -= 1
+        own = [] if scaled is None else [scaled]
+        out: list[_Number] = []
+        for span_ms in self._spans:
+            left = min(bisect_right(times, time_ms - span_ms), place)
+            held = [*islice(values, left, place), *own]
+            squares = sum(value * value for value in held) if self._squares else 0
+            low, high = (min(held), max(held)) if held else (0, 0)
+            window = (len(held), sum(held), squares, low, high, log.scale)
+            out.extend([result(*window) for result in self._results])
+        if scaled is not None and not late:
+            times.insert(place, time_ms)
+            log.ids.insert(place, record_id)
+            values.insert(place, scaled)
+            self._widen(log, time_ms, scaled)
+        return out
+
+    def _widen(self, log: _Log, time_ms: int, scaled: int) -> None:
+        """Let the windows that stand at ``log.now_ms`` know of a record put in behind it."""
+        if time_ms > log.now_ms:
+            log.now_ms = time_ms
+        for i, span_ms in enumerate(self._spans):
+            if time_ms <= log.now_ms - span_ms:
+                log.lefts[i] += 1
+                continue
+            log.sums[i] += scaled
+            log.squares[i] += scaled * scaled if self._squares else 0
+            if self._extremes:
+                log.minima[i], log.maxima[i] = deque(), deque()
+                for j in range(log.lefts[i], len(log.times)):
+                    _keep_extreme(log.minima[i], log.times[j], log.values[j], 1)
+                    _keep_extreme(log.maxima[i], log.times[j], log.values[j], -1)
+
+    def _trim(self, log: _Log) -> None:
+        """Let go of records that no record still allowed can have in its windows."""
+        old = bisect_right(log.times, self.newest_ms - self._keep_ms)
+        old = min(old, min(log.lefts))
+        if old > _TRIM_AT // 2:
+            del log.times[:old], log.ids[:old], log.values[:old]
+            log.lefts = [left - old for left in log.lefts]
+
+    def sweep(self, entities: int) -> None:
+        """Look at the next ``entities`` entities and forget those with nothing left to remember."""
+        if not self._to_sweep:
+            self._to_sweep = list(self._logs)
+        floor = self.newest_ms - self._keep_ms
+        for key in self._to_sweep[-entities:]:
+            log = self._logs.get(key)
+            if log is not None and (not log.times or log.times[-1] <= floor):
+                del self._logs[key]
+        del self._to_sweep[-entities:]
+
+
+def _keep_extreme(kept: deque[tuple[int, int]], time_ms: int, value: int, sign: int) -> None:
+    """Append to a monotonic queue: what the new value outlives and beats can never win again."""
+    while kept and sign * kept[-1][1] >= sign * value:
+        kept.pop()
+    kept.append((time_ms, value))
+
+
+def _std(count: int, total: int, squares: int, low: int, high: int, scale: int) -> float | None:
+    if count < 2:
+        return 0.0 if count else None
+    return math.sqrt((count * squares - total * total) / (count * (count - 1) * scale * scale))
+
+
+_RESULTS: dict[str, Callable[[int, int, int, int, int, int], _Number]] = {
+    "count": lambda count, total, squares, low, high, scale: count,
+    "sum": lambda count, total, squares, low, high, scale: total / scale,
+    "mean": lambda count, total, squares, low, high, scale: (
+        total / (scale * count) if count else None
+    ),
+    "std": _std,
+    "min": lambda count, total, squares, low, high, scale: low / scale if count else None,
+    "max": lambda count, total, squares, low, high, scale: high / scale if count else None,
+}
