@@ -1,0 +1,67 @@
+# What a person does with this project; `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.PHONY: help demo test lint types wheel bench kafka requirements clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## A minute of payments through the embedded broker, live in the terminal
+	@$(BIN)/streamproc demo
+
+test: $(VENV)/.dev ## Every test; starts Apache Kafka where Java 17 and Maven are
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Style and format, by ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Types, by mypy in strict mode
+	@$(BIN)/mypy
+
+wheel: $(VENV)/.dev ## Build the wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+bench: $(VENV)/.dev ## Measure what is claimed; figures to benchmarks/latest.json
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+kafka: $(VENV)/.dev ## An Apache Kafka in the foreground, until ctrl-C
+	@$(BIN)/python -m tests.kafka_server
+
+requirements: $(VENV)/.dev ## Pin the dependencies of pyproject.toml anew
+	@$(COMPILE) --extra build pyproject.toml -o requirements.txt
+	@$(COMPILE) --extra build --extra dev -c requirements.txt pyproject.toml \
+		-o requirements-dev.txt
+
+clean: ## Remove what was built, the environment and the caches
+	@rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed; say which by: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing the pinned dependencies (once)"
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@echo "installing what the tests need (once)"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
