@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streamproc.errors import StreamprocError
+from streamproc.kafka.embedded import PARTITIONS as EMBEDDED_PARTITIONS
+
+if TYPE_CHECKING:  # a client of the brokers needs the names, not River and what else it imports
+    from streamproc.pipeline import Topics
 
 DEFAULT_PARTITIONS = 4
 """Partitions of an input that is made because it is missing."""
@@ -31,38 +35,6 @@ _COMPACTED = {
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _POLL_S = 0.5
 _CREATE_TIMEOUT_S = 20.0
-
-
-class TopicNames(Protocol):
-    """The full names of a pipeline's topics; ``labels`` is None where there are none."""
-
-    @property
-    def events(self) -> str: ...  # noqa: D102
-    @property
-    def labels(self) -> str | None: ...  # noqa: D102
-    @property
-    def predictions(self) -> str: ...  # noqa: D102
-    @property
-    def outcomes(self) -> str: ...  # noqa: D102
-    @property
-    def models(self) -> str: ...  # noqa: D102
-    @property
-    def alerts(self) -> str: ...  # noqa: D102
-    @property
-    def dead_letters(self) -> str: ...  # noqa: D102
-    @property
-    def journal(self) -> str: ...  # noqa: D102
-    @property
-    def learn(self) -> str: ...  # noqa: D102
-    @property
-    def buckets(self) -> str: ...  # noqa: D102
-
-
-class HasTopics(Protocol):
-    """A pipeline, as far as this module cares."""
-
-    @property
-    def topics(self) -> TopicNames: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -122,49 +94,41 @@ def probe(config: Mapping[str, Any], timeout_s: float = 3.0) -> Cluster:
         )
 
 
-def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = None) -> list[Topic]:
+def describe(names: Topics, cluster: Cluster, partitions: int | None = None) -> list[Topic]:
     """List the topics of a pipeline in the order of an event's way, as they are or would be made.
 
     ``partitions`` is for inputs that are missing; without it they take the other input's count, or
     :data:`DEFAULT_PARTITIONS`. Raises :class:`StreamprocError` where topics that must have the same
     number of partitions differ.
     """
-    names = pipeline.topics
     there = cluster.partitions
     count = there.get(names.events) or (there.get(names.labels) if names.labels else None)
     count = count or partitions or DEFAULT_PARTITIONS
-    # The models and alerts of a pipeline have one order, so one partition.
-    wanted: list[tuple[str | None, str, int, dict[str, str]]] = [
-        (names.events, "events in", count, _INPUT),
-        (names.labels, "labels in", count, _INPUT),
-        (names.predictions, "a prediction an event", count, _PUBLIC),
-        (names.outcomes, "predictions with their labels", count, _PUBLIC),
-        (names.models, "published model versions", 1, _COMPACTED),
-        (names.alerts, "alerts", 1, _COMPACTED),
-        (
-            names.dead_letters,
-            "records that could not be used",
-            count,
-            {**_RECORDS, "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)},
-        ),
-        (names.journal, "what each task consumed", count, _RECORDS),
-        (names.learn, "outcomes on their way to the learner", 1, _RECORDS),
-        (names.buckets, "sums on their way to the judge", 1, _RECORDS),
+    one = 1
+    if cluster.embedded:  # there every topic has the same number, and nothing changes that
+        count = one = EMBEDDED_PARTITIONS
+    dead_letters = {**_RECORDS, "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)}
+    wanted = [
+        Topic(names.predictions, "a prediction an event", count, True, _PUBLIC),
+        Topic(names.outcomes, "predictions with their labels", count, True, _PUBLIC),
+        # The models and the alerts of a pipeline have one order, so one partition.
+        Topic(names.models, "published model versions", one, True, _COMPACTED),
+        Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),
+        Topic(names.dead_letters, "records that could not be used", count, True, dead_letters),
+        Topic(names.journal, "what each task consumed", count, True, _RECORDS),
+        Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
+        Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
     ]
-    inputs = (names.events, names.labels)
-    topics = [
-        Topic(name, purpose, there.get(name, number), name not in inputs, config, name in there)
-        for name, purpose, number, config in wanted
-        if name is not None
-    ]
-    if not cluster.embedded:  # there every topic has the same number, and nothing changes that
-        _check_partitions(topics, {name: number for name, _, number, _ in wanted if name}, names)
-    return topics
+    if names.labels is not None:
+        wanted.insert(0, Topic(names.labels, "labels in", count, False, _INPUT))
+    wanted.insert(0, Topic(names.events, "events in", count, False, _INPUT))
+    for topic in wanted:
+        if topic.name in there and there[topic.name] != topic.partitions:
+            raise StreamprocError(_unequal(topic, there[topic.name], names))
+    return [replace(topic, present=topic.name in there) for topic in wanted]
 
 
-def create(
-    config: Mapping[str, Any], pipeline: HasTopics, partitions: int | None = None
-) -> list[Topic]:
+def create(config: Mapping[str, Any], names: Topics, partitions: int | None = None) -> list[Topic]:
     """Make what is missing of a pipeline's topics; return those that were missing.
 
     The embedded broker makes them with its own number of partitions and keeps no settings. Raises
@@ -172,7 +136,7 @@ def create(
     do not fit, or where the cluster refuses.
     """
     cluster = probe(config)
-    missing = [topic for topic in describe(pipeline, cluster, partitions) if not topic.present]
+    missing = [topic for topic in describe(names, cluster, partitions) if not topic.present]
     if not missing:
         return []
     admin = _admin(config)
@@ -183,7 +147,7 @@ def create(
         _create(admin, missing)
     _wait_until(admin, missing)
     # Another worker may have been faster, with another count: look again at what there is.
-    describe(pipeline, probe(config), partitions)
+    describe(names, probe(config), partitions)
     return missing
 
 
@@ -231,21 +195,17 @@ def _wait_until(admin: AdminClient, topics: list[Topic]) -> None:
         time.sleep(0.02)
 
 
-def _check_partitions(topics: list[Topic], wanted: Mapping[str, int], names: TopicNames) -> None:
-    for topic in topics:
-        expected = wanted[topic.name]
-        if topic.partitions == expected:
-            continue
-        if topic.name == names.labels:
-            raise StreamprocError(
-                f"{names.events} has {expected} partitions and {topic.name} has "
-                f"{topic.partitions}; an event and its label must meet in one partition, so give "
-                "both the same number (and the same key and partitioner)"
-            )
-        raise StreamprocError(
-            f"{topic.name} has {topic.partitions} partitions where {expected} are due; delete it "
-            "so that it is made anew, or give the pipeline another name"
+def _unequal(topic: Topic, actual: int, names: Topics) -> str:
+    if topic.name == names.labels:
+        return (
+            f"{names.events} has {topic.partitions} partitions and {topic.name} has {actual}; an "
+            "event and its label must meet in one partition, so give both the same number (and "
+            "the same key and partitioner)"
         )
+    return (
+        f"{topic.name} has {actual} partitions where {topic.partitions} are due; delete it so that "
+        "it is made anew, or give the pipeline another name"
+    )
 
 
 def _unanswered(address: str, config: Mapping[str, Any], error: KafkaError) -> str:

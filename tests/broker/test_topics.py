@@ -1,0 +1,69 @@
+"""Topics on the embedded broker, and a broker that is not there."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streamproc.errors import StreamprocError
+from streamproc.kafka.embedded import EmbeddedBroker
+from streamproc.kafka.topics import create, probe
+from streamproc.pipeline import Topics
+from tests.servers import free_port
+
+NAMES = Topics(
+    events="card.events",
+    labels="card.labels",
+    predictions="card.predictions",
+    outcomes="card.outcomes",
+    models="card.models",
+    alerts="card.alerts",
+    dead_letters="card.dead-letters",
+    journal="card.journal",
+    learn="card.learn",
+    buckets="card.buckets",
+)
+
+
+def test_all_topics_come_to_be_with_its_own_partitions(embedded: EmbeddedBroker) -> None:
+    """Without a request to create topics they are all there, and a second time nothing is due."""
+    config = {"bootstrap.servers": embedded.address}
+    made = create(config, NAMES, partitions=7)
+    assert {topic.name for topic in made} == set(vars(NAMES).values())
+    assert probe(config).partitions == dict.fromkeys(vars(NAMES).values(), 4)
+    assert {topic.partitions for topic in made} == {4}
+    assert create(config, NAMES) == []
+
+
+def test_it_says_what_it_is(embedded: EmbeddedBroker) -> None:
+    """The embedded broker is known by its cluster id."""
+    cluster = probe({"bootstrap.servers": embedded.address})
+    assert (cluster.embedded, cluster.address) == (True, embedded.address)
+
+
+def test_no_broker_is_one_line_that_says_where_and_what_to_do() -> None:
+    """The address that did not answer is named, and how to start a broker, in time."""
+    address = f"127.0.0.1:{free_port()}"
+    begun_s = time.monotonic()
+    with pytest.raises(StreamprocError) as raised:
+        probe({"bootstrap.servers": address}, timeout_s=0.5)
+    assert time.monotonic() - begun_s < 2
+    assert str(raised.value) == (
+        f"no broker answered at {address}; start one with `streamproc broker`, or name yours in "
+        "STREAMPROC_BROKERS"
+    )
+
+
+def test_no_broker_behind_tls_points_at_the_security_settings() -> None:
+    """Where TLS or a login is in play, that may be what is wrong."""
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(StreamprocError, match="STREAMPROC_SECURITY_"):
+        probe({"bootstrap.servers": address, "security.protocol": "ssl"}, timeout_s=0.2)
+
+
+def test_a_label_topic_is_not_made_without_labels(embedded: EmbeddedBroker) -> None:
+    """A pipeline without labels has no topic of them."""
+    config = {"bootstrap.servers": embedded.address}
+    create(config, Topics(**{**vars(NAMES), "labels": None}))
+    assert "card.labels" not in probe(config).partitions
