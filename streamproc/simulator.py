@@ -22,7 +22,7 @@ COUNTRIES = {"NL": 0.30, "DE": 0.24, "FR": 0.18, "BE": 0.13, "ES": 0.09, "IT": 0
 MAP_SIZE = 100.0
 RADIUS = 5.0
 LARGE_AMOUNT = 220.0
-# Shorter than the handbook's 28 and 14 days: many short frauds keep the rate of each country steady.
+# Shorter than the handbook's 28 and 14 days: many short frauds keep each country's rate steady.
 TERMINAL_DAYS, TERMINALS_PER_DAY = 3, 0.0013
 CARD_DAYS, CARDS_PER_DAY, CARD_SHARE, CARD_FACTOR = 3, 0.012, 1 / 3, 5.0
 
@@ -186,9 +186,7 @@ class _Day:
 
 
 def _day(rng: np.random.Generator, world: _World, midnight_ms: int) -> _Day:
-    customer = np.repeat(
-        np.arange(len(world.mean_amount)), rng.poisson(world.payments_per_day)
-    )
+    customer = np.repeat(np.arange(len(world.mean_amount)), rng.poisson(world.payments_per_day))
     # Most payments are around noon; those the bell puts outside the day are dropped.
     offset_ms = np.floor(rng.normal(DAY_MS / 2, 20_000_000, len(customer))).astype(np.int64)
     inside = (offset_ms >= 0) & (offset_ms < DAY_MS)
