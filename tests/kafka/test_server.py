@@ -25,11 +25,11 @@ def test_records_have_kafkas_default_limit(kafka: KafkaServer) -> None:
 
 def test_a_registry_gives_a_schema_back(registry: RegistryServer) -> None:
     """A schema that was registered is read by its id."""
-    client = SchemaRegistryClient({"url": registry.url})
     schema = Schema('{"type":"record","name":"Note","fields":[]}', "AVRO")
-    schema_id = client.register_schema("notes-value", schema)
-    assert client.get_schema(schema_id).schema_type in ("AVRO", None)
-    assert client.get_subjects() == ["notes-value"]
+    with SchemaRegistryClient({"url": registry.url}) as client:
+        schema_id = client.register_schema("notes-value", schema)
+        assert client.get_schema(schema_id).schema_type in ("AVRO", None)
+        assert client.get_subjects() == ["notes-value"]
 
 
 @pytest.mark.kafka

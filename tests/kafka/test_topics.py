@@ -28,13 +28,14 @@ def _names(pipeline: str) -> Topics:
 
 
 def _make(config: dict[str, Any], name: str, partitions: int) -> None:
-    made = AdminClient(config).create_topics([NewTopic(name, partitions)])
-    made[name].result(_TIMEOUT_S)
+    admin = AdminClient(config)  # by a name, or it is gone before its future is
+    admin.create_topics([NewTopic(name, partitions)])[name].result(_TIMEOUT_S)
 
 
 def _config_of(config: dict[str, Any], name: str) -> dict[str, str]:
     resource = ConfigResource("topic", name)
-    (told,) = AdminClient(config).describe_configs([resource]).values()
+    admin = AdminClient(config)
+    (told,) = admin.describe_configs([resource]).values()
     return {entry.name: entry.value for entry in told.result(_TIMEOUT_S).values()}
 
 
