@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     metrics_address: str = Field(
         "127.0.0.1:0", description="host:port of /metrics; port 0 takes a free one and logs it"
     )
+    metrics_token: SecretStr | None = Field(
+        None, description="what every request to them must bring, where others can reach them"
+    )
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext", description="how to talk to the brokers"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -35,6 +35,14 @@ _COMPACTED = {
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _POLL_S = 0.5
 _CREATE_TIMEOUT_S = 20.0
+
+
+class HasTopics(Protocol):
+    """A pipeline, as far as its topics go."""
+
+    @property
+    def topics(self) -> Topics:
+        """The names of its topics."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +102,14 @@ def probe(config: Mapping[str, Any], timeout_s: float = 3.0) -> Cluster:
         )
 
 
-def describe(names: Topics, cluster: Cluster, partitions: int | None = None) -> list[Topic]:
+def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = None) -> list[Topic]:
     """List the topics of a pipeline in the order of an event's way, as they are or would be made.
 
     ``partitions`` is for inputs that are missing; without it they take the other input's count, or
     :data:`DEFAULT_PARTITIONS`. Raises :class:`StreamprocError` where topics that must have the same
     number of partitions differ.
     """
-    there = cluster.partitions
+    names, there = pipeline.topics, cluster.partitions
     count = there.get(names.events) or (there.get(names.labels) if names.labels else None)
     count = count or partitions or DEFAULT_PARTITIONS
     one = 1
@@ -128,27 +136,32 @@ def describe(names: Topics, cluster: Cluster, partitions: int | None = None) -> 
     return [replace(topic, present=topic.name in there) for topic in wanted]
 
 
-def create(config: Mapping[str, Any], names: Topics, partitions: int | None = None) -> list[Topic]:
-    """Make what is missing of a pipeline's topics; return those that were missing.
+def create(
+    config: Mapping[str, Any], pipeline: HasTopics, partitions: int | None = None
+) -> list[Topic]:
+    """Make what is missing of a pipeline's topics; return all, ``present`` where nothing was done.
 
-    The embedded broker makes them with its own number of partitions and keeps no settings. Raises
-    :class:`StreamprocError` where no broker answers, where the partitions of topics that are there
-    do not fit, or where the cluster refuses.
+    The events come first. The embedded broker makes topics with its own number of partitions and
+    keeps no settings. Raises :class:`StreamprocError` where no broker answers, where the partitions
+    of topics that are there do not fit, or where the cluster refuses.
     """
     cluster = probe(config)
-    missing = [topic for topic in describe(names, cluster, partitions) if not topic.present]
+    topics = describe(pipeline, cluster, partitions)
+    missing = [topic for topic in topics if not topic.present]
     if not missing:
-        return []
+        return topics
     admin = _admin(config)
     if cluster.embedded:
         for topic in missing:  # being asked about one is its first use
             admin.list_topics(topic.name, timeout=_CREATE_TIMEOUT_S)
     else:
         _create(admin, missing)
-    _wait_until(admin, missing)
+    _wait_until_led(admin, missing)
     # Another worker may have been faster, with another count: look again at what there is.
-    describe(names, probe(config), partitions)
-    return missing
+    after = describe(pipeline, probe(config), partitions)
+    return [
+        replace(topic, present=before.present) for before, topic in zip(topics, after, strict=True)
+    ]
 
 
 def _admin(config: Mapping[str, Any]) -> AdminClient:
@@ -174,7 +187,7 @@ def _create(admin: AdminClient, missing: list[Topic]) -> None:
                 ) from None
 
 
-def _wait_until(admin: AdminClient, topics: list[Topic]) -> None:
+def _wait_until_led(admin: AdminClient, topics: list[Topic]) -> None:
     """Wait until the brokers tell of the topics, which is a little after they are made."""
     deadline_s = time.monotonic() + _CREATE_TIMEOUT_S
     while True:

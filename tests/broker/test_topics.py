@@ -9,31 +9,21 @@ import pytest
 from streamproc.errors import StreamprocError
 from streamproc.kafka.embedded import EmbeddedBroker
 from streamproc.kafka.topics import create, probe
-from streamproc.pipeline import Topics
+from tests.pipelines import topics_of
 from tests.servers import free_port
 
-NAMES = Topics(
-    events="card.events",
-    labels="card.labels",
-    predictions="card.predictions",
-    outcomes="card.outcomes",
-    models="card.models",
-    alerts="card.alerts",
-    dead_letters="card.dead-letters",
-    journal="card.journal",
-    learn="card.learn",
-    buckets="card.buckets",
-)
+PIPELINE = topics_of("card")
+NAMES = PIPELINE.topics
 
 
 def test_all_topics_come_to_be_with_its_own_partitions(embedded: EmbeddedBroker) -> None:
     """Without a request to create topics they are all there, and a second time nothing is due."""
     config = {"bootstrap.servers": embedded.address}
-    made = create(config, NAMES, partitions=7)
-    assert {topic.name for topic in made} == set(vars(NAMES).values())
+    made = create(config, PIPELINE, partitions=7)
+    assert {topic.name for topic in made if not topic.present} == set(vars(NAMES).values())
     assert probe(config).partitions == dict.fromkeys(vars(NAMES).values(), 4)
     assert {topic.partitions for topic in made} == {4}
-    assert create(config, NAMES) == []
+    assert all(topic.present for topic in create(config, PIPELINE))
 
 
 def test_it_says_what_it_is(embedded: EmbeddedBroker) -> None:
@@ -65,5 +55,5 @@ def test_no_broker_behind_tls_points_at_the_security_settings() -> None:
 def test_a_label_topic_is_not_made_without_labels(embedded: EmbeddedBroker) -> None:
     """A pipeline without labels has no topic of them."""
     config = {"bootstrap.servers": embedded.address}
-    create(config, Topics(**{**vars(NAMES), "labels": None}))
+    create(config, topics_of("card", labels=False))
     assert "card.labels" not in probe(config).partitions

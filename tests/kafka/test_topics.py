@@ -6,25 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from streamproc.errors import StreamprocError
 from streamproc.kafka.topics import create, probe
-from streamproc.pipeline import Topics
 from tests.kafka_server import KafkaServer
+from tests.pipelines import topics_of
 
 _TIMEOUT_S = 20.0
-
-
-def _names(pipeline: str) -> Topics:
-    owned = ("predictions", "outcomes", "models", "alerts", "journal", "learn", "buckets")
-    return Topics(
-        events=f"{pipeline}.events",
-        labels=f"{pipeline}.labels",
-        dead_letters=f"{pipeline}.dead-letters",
-        **{name: f"{pipeline}.{name}" for name in owned},
-    )
 
 
 def _make(config: dict[str, Any], name: str, partitions: int) -> None:
@@ -47,20 +38,23 @@ def config(kafka: KafkaServer) -> dict[str, Any]:
 
 def test_what_is_missing_is_made(config: dict[str, Any]) -> None:
     """Every topic is made once, with the partitions of the events that were there."""
-    names = _names("made")
+    pipeline = topics_of("made")
+    names = pipeline.topics
     _make(config, names.events, 3)
-    made = create(config, names)
-    assert {topic.name for topic in made} == set(vars(names).values()) - {names.events}
+    made = create(config, pipeline)
+    missing = {topic.name for topic in made if not topic.present}
+    assert missing == set(vars(names).values()) - {names.events}
     there = probe(config).partitions
     assert there[names.predictions] == there["made.labels"] == there[names.journal] == 3
     assert there[names.learn] == there[names.models] == 1
-    assert create(config, names) == []
+    assert all(topic.present for topic in create(config, pipeline))
 
 
 def test_topics_keep_what_is_promised(config: dict[str, Any]) -> None:
     """The broker holds the settings that were asked for."""
-    names = _names("kept")
-    create(config, names, partitions=1)
+    pipeline = topics_of("kept")
+    names = pipeline.topics
+    create(config, pipeline, partitions=1)
     predictions = _config_of(config, names.predictions)
     assert predictions["message.timestamp.type"] == "LogAppendTime"
     assert predictions["retention.ms"] == "604800000"
@@ -73,20 +67,22 @@ def test_topics_keep_what_is_promised(config: dict[str, Any]) -> None:
 
 def test_unequal_inputs_are_refused_and_nothing_is_made(config: dict[str, Any]) -> None:
     """A pipeline whose labels cannot meet its events leaves the cluster as it was."""
-    names = _names("unequal")
+    pipeline = topics_of("unequal")
+    names = pipeline.topics
     _make(config, names.events, 2)
     _make(config, "unequal.labels", 3)
     before = probe(config).partitions
     with pytest.raises(StreamprocError, match=r"unequal\.labels has 3"):
-        create(config, names)
+        create(config, pipeline)
     assert probe(config).partitions == before
 
 
 def test_workers_that_start_together_make_topics_once(config: dict[str, Any]) -> None:
     """Two workers that both find nothing both end up with everything."""
-    names = _names("together")
+    pipeline = topics_of("together")
+    names = pipeline.topics
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: create(config, names, partitions=2), range(4)))
+        list(pool.map(lambda _: create(config, pipeline, partitions=2), range(4)))
     assert set(vars(names).values()) <= set(probe(config).partitions)
 
 

@@ -6,20 +6,10 @@ import pytest
 
 from streamproc.errors import StreamprocError
 from streamproc.kafka.topics import Cluster, describe
-from streamproc.pipeline import Topics
+from tests.pipelines import topics_of
 
-NAMES = Topics(
-    events="card.events",
-    labels="card.labels",
-    predictions="card.predictions",
-    outcomes="card.outcomes",
-    models="card.models",
-    alerts="card.alerts",
-    dead_letters="card.dead-letters",
-    journal="card.journal",
-    learn="card.learn",
-    buckets="card.buckets",
-)
+PIPELINE = topics_of("card")
+NAMES = PIPELINE.topics
 
 
 def cluster(**partitions: int) -> Cluster:
@@ -30,7 +20,7 @@ def cluster(**partitions: int) -> Cluster:
 
 def test_owned_topics_have_the_partitions_of_the_events() -> None:
     """What is written to the source's partition has that partition."""
-    described = {topic.name: topic.partitions for topic in describe(NAMES, cluster(events=16))}
+    described = {topic.name: topic.partitions for topic in describe(PIPELINE, cluster(events=16))}
     assert described == {
         "card.events": 16,
         "card.labels": 16,
@@ -47,20 +37,20 @@ def test_owned_topics_have_the_partitions_of_the_events() -> None:
 
 def test_missing_events_take_the_partitions_of_the_labels() -> None:
     """The input that is there says how many partitions the other gets."""
-    events, labels, *_ = describe(NAMES, cluster(labels=6), partitions=2)
+    events, labels, *_ = describe(PIPELINE, cluster(labels=6), partitions=2)
     assert (events.partitions, events.present) == (6, False)
     assert (labels.partitions, labels.present) == (6, True)
 
 
 def test_the_asked_number_holds_where_no_input_is_there() -> None:
     """On an empty cluster the caller says how many partitions the inputs get."""
-    events, labels, *_ = describe(NAMES, cluster(), partitions=2)
+    events, labels, *_ = describe(PIPELINE, cluster(), partitions=2)
     assert (events.partitions, labels.partitions) == (2, 2)
 
 
 def test_every_owned_topic_says_how_long_it_keeps() -> None:
     """No owned topic leaves retention or the kind of timestamp to the broker's defaults."""
-    for topic in describe(NAMES, cluster()):
+    for topic in describe(PIPELINE, cluster()):
         assert "retention.ms" in topic.config
         if topic.owned:
             assert topic.config["message.timestamp.type"] == "LogAppendTime"
@@ -73,7 +63,7 @@ def test_models_and_alerts_are_compacted() -> None:
     """The newest record of every version and of every alert is kept for ever."""
     compacted = {
         topic.name
-        for topic in describe(NAMES, cluster())
+        for topic in describe(PIPELINE, cluster())
         if topic.config["cleanup.policy"] == "compact"
     }
     assert compacted == {"card.models", "card.alerts"}
@@ -82,16 +72,16 @@ def test_models_and_alerts_are_compacted() -> None:
 def test_unequal_events_and_labels_are_refused_by_name() -> None:
     """Labels in another number of partitions would never meet their events."""
     with pytest.raises(StreamprocError, match=r"card\.events has 4 .* card\.labels has 3"):
-        describe(NAMES, cluster(events=4, labels=3))
+        describe(PIPELINE, cluster(events=4, labels=3))
 
 
 def test_an_owned_topic_with_other_partitions_is_refused_by_name() -> None:
     """A topic of an earlier run with another number of partitions is not written to."""
     with pytest.raises(StreamprocError, match=r"card\.outcomes has 2 partitions where 4 are due"):
-        describe(NAMES, cluster(events=4, outcomes=2))
+        describe(PIPELINE, cluster(events=4, outcomes=2))
 
 
 def test_a_pipeline_without_labels_needs_no_topic_of_them() -> None:
     """Where nothing is learnt no labels are asked for."""
-    names = Topics(**{**vars(NAMES), "labels": None})
-    assert "card.labels" not in {topic.name for topic in describe(names, cluster())}
+    pipeline = topics_of("card", labels=False)
+    assert "card.labels" not in {topic.name for topic in describe(pipeline, cluster())}

@@ -1,0 +1,27 @@
+"""Pipelines for tests that care about one side of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamproc.pipeline import Topics
+
+
+@dataclass(frozen=True)
+class OnlyTopics:
+    """A pipeline of which only the names of its topics matter."""
+
+    topics: Topics
+
+
+def topics_of(name: str, labels: bool = True) -> OnlyTopics:
+    """Return a pipeline whose topics, inputs included, begin with ``name``."""
+    owned = ("predictions", "outcomes", "models", "alerts", "journal", "learn", "buckets")
+    return OnlyTopics(
+        Topics(
+            events=f"{name}.events",
+            labels=f"{name}.labels" if labels else None,
+            dead_letters=f"{name}.dead-letters",
+            **{topic: f"{name}.{topic}" for topic in owned},
+        )
+    )
