@@ -1,0 +1,296 @@
+"""Folds: one partition's predictions or outcomes, in; sums per series and bucket, out.
+
+A fold keeps nothing but sums that add up across partitions, and hands out what is new since it
+was last asked. It works on columns, some thousand records at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+
+from streamproc.monitors.spec import MAX_SLICES, Drift, Watched, bias_plan, drift_plan
+from streamproc.monitors.sums import LARGEST, Floats, Row, add_rows, exact_sums
+
+SCORE = "=score"
+"""The name of the score's series; a class's probability is ``=score/<class>``."""
+
+LONGEST = 100
+"""How many characters of a slice's value are kept."""
+
+NEVER = -(1 << 62)
+_HELD = 2_048
+_MAX_CLASSES = 200
+_TIME, _FEATURES, _SCORE, _MODEL = map(itemgetter, ("event_time_ms", "features", "score", "model"))
+
+
+class _Sums:
+    """Rows by monitor, bucket and series, until they are taken."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._buckets: dict[tuple[int, int], dict[str, Row]] = {}
+
+    def add(self, monitor: int, bucket_ms: int, series: str, row: Row) -> None:
+        rows = self._buckets.setdefault((monitor, bucket_ms), {})
+        known = rows.get(series)
+        rows[series] = row if known is None else add_rows((known, row))
+
+    def names(self, monitor: int, bucket_ms: int) -> dict[str, Row]:
+        return self._buckets.get((monitor, bucket_ms), {})
+
+    def take(self) -> list[dict[str, Any]]:
+        buckets, self._buckets = self._buckets, {}
+        return [
+            {"stage": self.stage, "monitor": monitor, "bucket_ms": bucket_ms, "series": rows}
+            for (monitor, bucket_ms), rows in sorted(buckets.items())
+        ]
+
+
+class DriftFold:
+    """Folds predictions into n, sum and sum of squares of every series watched for drift.
+
+    ``bucket_ms`` is the shortest bucket, ``watermark_ms`` the newest event time folded.
+
+    >>> from types import SimpleNamespace
+    >>> fold = drift_fold(SimpleNamespace(
+    ...     monitors=[Drift()], kind="binary", learns=False, numeric_features=("amount",)))
+    >>> fold.update([{"event_time_ms": 5, "features": {"amount": 2}, "score": 0.5, "model": "m@0"}])
+    >>> fold.take()[0]["series"]
+    {'amount': [1, 2.0, 0.0, 4.0, 0.0], '=score': [1, 0.5, 0.0, 0.25, 0.0]}
+    """
+
+    def __init__(
+        self, plan: Sequence[tuple[int, Drift, tuple[str, ...], bool]], kind: str, learns: bool
+    ) -> None:
+        self.bucket_ms = min((monitor.bucket_ms for _, monitor, _, _ in plan), default=3_600_000)
+        self.watermark_ms = NEVER
+        self._plan = plan
+        self._multiclass = kind == "multiclass"
+        self._learns = learns
+        self._features = tuple(name for _, _, names, _ in plan for name in names)
+        self._held: list[dict[str, Any]] = []
+        self._sums = _Sums("drift")
+
+    def update(self, predictions: Sequence[dict[str, Any]]) -> None:
+        """Fold predictions in."""
+        if not predictions:
+            return
+        self.watermark_ms = max(self.watermark_ms, max(map(_TIME, predictions)))
+        self._held.extend(predictions)
+        if len(self._held) >= _HELD:
+            self._fold()
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the sums of what was folded since they were last taken."""
+        self._fold()
+        return self._sums.take()
+
+    def _fold(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        times = np.fromiter(map(_TIME, held), np.int64, len(held))
+        features = columns(list(map(_FEATURES, held)), self._features)
+        names, scores = self._scores(held)
+        at = 0
+        for number, monitor, watched, has_score in self._plan:
+            table, series = features[:, at : at + len(watched)], list(watched)
+            at += len(watched)
+            if has_score:
+                table, series = np.hstack((table, scores)), series + names
+            buckets = times // monitor.bucket_ms
+            for bucket in np.unique(buckets).tolist():
+                part = table[buckets == bucket]
+                for name, row in zip(series, _moments(part), strict=True):
+                    if row[0]:
+                        self._sums.add(number, bucket * monitor.bucket_ms, name, row)
+
+    def _scores(self, held: list[dict[str, Any]]) -> tuple[list[str], Floats]:
+        """Return the score's series: one, and for a multiclass model one a class.
+
+        There the first only counts, since a class no partition has seen yet has probability 0.
+        """
+        scores = list(map(_SCORE, held))
+        if self._learns and any(model.endswith("@0") for model in set(map(_MODEL, held))):
+            scores = [None if p["model"].endswith("@0") else p["score"] for p in held]
+        if not self._multiclass:
+            return [SCORE], columns([{SCORE: score} for score in scores], (SCORE,))
+        maps = [score if isinstance(score, dict) else {} for score in scores]
+        classes = sorted(set(chain.from_iterable(maps)))[:_MAX_CLASSES]
+        count = np.array([[0.0 if score else np.nan] for score in maps])
+        table = np.hstack((count, np.nan_to_num(columns(maps, tuple(classes)))))
+        return [SCORE, *(f"{SCORE}/{name}" for name in classes)], table
+
+
+class BiasFold:
+    """Folds outcomes into sums of observed less predicted, overall and per slice.
+
+    A row holds n and the sums of y - p, of p(1 - p) (for regression: of (y - p) squared), of p
+    and of the delay from event to label in milliseconds. A bucket is of the time at which labels
+    became known: by that time it is complete, however long labels take. (Where yes comes sooner
+    than no, a burst of traffic shows for a while.) ``watermark_ms`` is in that time too.
+    """
+
+    def __init__(self, pipeline: Watched) -> None:
+        plan = bias_plan(pipeline)
+        self.bucket_ms = min((monitor.bucket_ms for _, monitor in plan), default=3_600_000)
+        self.watermark_ms = NEVER
+        self.overflowed = 0
+        self._plan = plan
+        self._kind = pipeline.kind
+        self._classes = pipeline.classes
+        self._learns = pipeline.learns
+        self._held: list[dict[str, Any]] = []
+        self._sums = _Sums("bias")
+
+    def update(self, outcomes: Sequence[dict[str, Any]]) -> None:
+        """Fold outcomes in; the declared slice fields are in their ``slices``."""
+        if not outcomes:
+            return
+        self.watermark_ms = max(self.watermark_ms, max(map(known_ms, outcomes)))
+        self._held.extend(outcomes)
+        if len(self._held) >= _HELD:
+            self._fold()
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the sums of what was folded since they were last taken."""
+        self._fold()
+        return self._sums.take()
+
+    def _fold(self) -> None:
+        held, self._held = self._held, []
+        held = [o for o in held if o["label"] is not None and not self._unlearnt(o["model"])]
+        if not held:
+            return
+        observed, predicted = self._pairs(held)
+        usable = np.isfinite(observed - predicted) & (np.abs(observed - predicted) < LARGEST)
+        observed, predicted = np.where(usable, (observed, predicted), 0.0)
+        left = observed - predicted
+        spread = left**2 if self._kind == "regression" else predicted * (1 - predicted)
+        known = np.fromiter(map(known_ms, held), np.int64, len(held))
+        delay = known - np.fromiter(map(_TIME, held), np.int64, len(held))
+        table = np.column_stack((left, spread, predicted, delay))
+        slices = [outcome.get("slices") or {} for outcome in held]
+        for number, monitor in self._plan:
+            buckets = known // monitor.bucket_ms
+            for fields in monitor.fields:
+                self._fold_slices(number, monitor.bucket_ms, fields, buckets, table, slices, usable)
+
+    def _fold_slices(
+        self,
+        number: int,
+        length_ms: int,
+        fields: tuple[str, ...],
+        buckets: Any,
+        table: Floats,
+        slices: list[dict[str, str]],
+        usable: Any,
+    ) -> None:
+        groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        for i, (bucket, told) in enumerate(zip(buckets.tolist(), slices, strict=True)):
+            try:
+                group = (bucket, tuple([told[field] for field in fields]))
+            except KeyError:
+                continue
+            groups.setdefault(group, []).append(i)
+        for (bucket, values), members in groups.items():
+            part = table[members][usable[members]]
+            if not len(part):
+                continue
+            name = slice_name(fields, values)
+            bucket_ms = bucket * length_ms
+            known = self._sums.names(number, bucket_ms)
+            if name not in known and len(known) >= 10 * MAX_SLICES:
+                self.overflowed += 1
+                continue
+            row: Row = [len(part), *chain.from_iterable(exact_sums(part))]
+            self._sums.add(number, bucket_ms, name, row)
+
+    def _unlearnt(self, model: str) -> bool:
+        return self._learns and model.endswith("@0")
+
+    def _pairs(self, held: list[dict[str, Any]]) -> Floats:
+        """Return what was observed and what was predicted, 2 x n."""
+        if self._kind == "regression":
+            pairs: list[tuple[Any, Any]] = [(o["label"], o["score"]) for o in held]
+        elif self._kind == "multiclass":
+            pairs = [
+                (str(o["label"]) == str(o["decision"]), o["score"].get(str(o["decision"])))
+                for o in held
+            ]
+        else:
+            yes = self._classes[-1] if self._classes else True
+            pairs = [(o["label"] == yes, o["score"]) for o in held]
+        return columns([{"y": y, "p": p} for y, p in pairs], ("y", "p")).T
+
+
+def drift_fold(pipeline: Watched) -> DriftFold:
+    """Return an empty fold for one partition of a pipeline's predictions."""
+    return DriftFold(drift_plan(pipeline), pipeline.kind, pipeline.learns)
+
+
+def bias_fold(pipeline: Watched) -> BiasFold:
+    """Return an empty fold for one partition of a pipeline's outcomes."""
+    return BiasFold(pipeline)
+
+
+def columns(maps: Sequence[dict[str, Any]], names: tuple[str, ...]) -> Floats:
+    """Return the named values as an array, maps x names; what is no usable number is NaN.
+
+    >>> columns([{"a": 1, "b": 2.5}, {"a": None, "b": "x"}], ("a", "b")).tolist()
+    [[1.0, 2.5], [nan, nan]]
+    """
+    size = len(maps) * len(names)
+    if not names:
+        return np.empty((len(maps), 0))
+    get: Any = itemgetter(*names)
+    try:
+        values = map(get, maps) if len(names) == 1 else chain.from_iterable(map(get, maps))
+        table = np.fromiter(values, np.float64, size)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        found = (_number(values.get(name)) for values in maps for name in names)
+        table = np.fromiter(found, np.float64, size)
+    table[~(np.abs(table) < LARGEST)] = np.nan
+    return table.reshape(len(maps), len(names))
+
+
+def known_ms(outcome: dict[str, Any]) -> int:
+    """Return when an outcome was known: when its label was, but not before its event."""
+    label_ms: int = outcome["label_time_ms"]
+    event_ms: int = outcome["event_time_ms"]
+    return label_ms if label_ms > event_ms else event_ms
+
+
+def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
+    """Return the name of a slice's series: its map as JSON, empty overall.
+
+    >>> slice_name(("country",), ("NL",)), slice_name((), ())
+    ('{"country":"NL"}', '')
+    """
+    if not fields:
+        return ""
+    short = [str(value)[:LONGEST] for value in values]
+    return orjson.dumps(dict(zip(fields, short, strict=True))).decode()
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, int | float) else float("nan")
+    except OverflowError:
+        return float("nan")
+
+
+def _moments(table: Floats) -> list[Row]:
+    """Return n, sum and sum of squares of each column, NaN left out."""
+    there = ~np.isnan(table)
+    counts = there.sum(axis=0).tolist()
+    width = table.shape[1]
+    values = np.where(there, table, 0.0)
+    sums = exact_sums(np.hstack((values, values * values)))
+    return [[counts[i], *sums[i], *sums[width + i]] for i in range(width)]

@@ -1,0 +1,179 @@
+"""What a pipeline asks to be watched. Frozen, checked when written, computed elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from streamproc.errors import DefinitionError
+from streamproc.eventtime import parse_duration_ms
+
+MAX_SLICES = 1_000
+"""How many slices one monitor watches; the smaller ones beyond that are counted and left out."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Watches the mean of every numeric feature and of the score for change.
+
+    ``bucket`` is the span of event time that values are summed over before they are tested.
+    ``features`` names the features to watch; without it all numbers are watched that the clock
+    does not give. The score is always watched (each class's probability of a multiclass model),
+    from the first version that has learnt.
+
+    ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each
+    series; without it ADWIN and Page-Hinkley run side by side, see `streamproc.monitors.drift`.
+    What it is given are the means of the buckets, less their reference, in standard errors.
+
+    Raises `DefinitionError`, which names the field and the remedy.
+
+    >>> Drift(bucket="6h").bucket_ms
+    21600000
+    """
+
+    detector: Any = None
+    bucket: str = "1h"
+    features: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_bucket("Drift", self.bucket)
+        detector = self.detector
+        if isinstance(detector, type):
+            raise DefinitionError(
+                f"Drift: detector is the class {detector.__name__}; "
+                f"write an instance, {detector.__name__}()"
+            )
+        if detector is not None and not (
+            callable(getattr(detector, "update", None)) and hasattr(detector, "drift_detected")
+        ):
+            raise DefinitionError(
+                f"Drift: detector {detector!r:.60} has no update and drift_detected; "
+                "use one of river.drift, such as drift.ADWIN()"
+            )
+        if self.features is not None:
+            named = (self.features,) if isinstance(self.features, str) else tuple(self.features)
+            if not all(isinstance(name, str) for name in named):
+                raise DefinitionError("Drift: features are names, such as ('amount',)")
+            object.__setattr__(self, "features", named)
+
+    @property
+    def bucket_ms(self) -> int:
+        """How much event time a bucket spans."""
+        return parse_duration_ms(self.bucket, "Drift, bucket")
+
+
+@dataclass(frozen=True)
+class PredictionBias:
+    """Watches what was observed less what was predicted, overall and in slices.
+
+    ``slices`` names fields of the event; a pair such as ``("country", "channel")`` makes a slice
+    of each pair of their values. ``bucket`` is a span of the time at which labels became known.
+
+    For classification the prediction is the probability of the positive class (of a multiclass
+    model: of the class decided for, against whether it was right), for regression the value.
+
+    Raises `DefinitionError`, which names the field and the remedy.
+
+    >>> PredictionBias(slices=("country",)).fields
+    ((), ('country',))
+    """
+
+    slices: Sequence[str | tuple[str, ...]] = ()
+    bucket: str = "1h"
+
+    def __post_init__(self) -> None:
+        _check_bucket("PredictionBias", self.bucket)
+        slices = (self.slices,) if isinstance(self.slices, str) else tuple(self.slices)
+        slices = tuple(one if isinstance(one, str) else tuple(one) for one in slices)
+        object.__setattr__(self, "slices", slices)
+        for one in slices:
+            fields = (one,) if isinstance(one, str) else one
+            if not fields or not all(isinstance(field, str) and field for field in fields):
+                raise DefinitionError(
+                    f"PredictionBias: slice {one!r} names no fields; "
+                    "write 'country' or ('country', 'channel')"
+                )
+        if len(set(self.fields)) != len(slices) + 1:
+            raise DefinitionError("PredictionBias: a slice is declared twice; leave one out")
+
+    @property
+    def bucket_ms(self) -> int:
+        """How much time a bucket spans."""
+        return parse_duration_ms(self.bucket, "PredictionBias, bucket")
+
+    @property
+    def fields(self) -> tuple[tuple[str, ...], ...]:
+        """The fields of each kind of slice, the first being none at all: overall."""
+        declared = ((one,) if isinstance(one, str) else tuple(one) for one in self.slices)
+        return ((), *declared)
+
+
+class Watched(Protocol):
+    """What monitors need to know of a pipeline; `streamproc.Pipeline` is one."""
+
+    @property
+    def monitors(self) -> Sequence[Drift | PredictionBias]:
+        """What is watched."""
+
+    @property
+    def kind(self) -> str:
+        """What the model does: binary, multiclass, regression or anomaly."""
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """What a label can be, the positive one of two last, where declared."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether the model learns; its version 0 then has learnt nothing."""
+
+    @property
+    def lateness_ms(self) -> int:
+        """How far behind the newest record a record may come."""
+
+    @property
+    def numeric_features(self) -> tuple[str, ...]:
+        """The features watched by default."""
+
+    def warmup_ms(self, feature: str) -> int:
+        """How long a feature's windows take to fill."""
+
+
+def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, tuple[str, ...], bool]]:
+    """Return for each drift monitor its number, itself, its features and whether it has the score.
+
+    Nothing is watched twice: a monitor that names a feature goes before one that names none, and
+    the first has the score.
+    """
+    drifts = [(i, m) for i, m in enumerate(pipeline.monitors) if isinstance(m, Drift)]
+    taken: set[str] = set()
+    features: dict[int, tuple[str, ...]] = {}
+    for i, monitor in sorted(drifts, key=lambda pair: (pair[1].features is None, pair[0])):
+        wanted = pipeline.numeric_features if monitor.features is None else monitor.features
+        features[i] = tuple(name for name in dict.fromkeys(wanted) if name not in taken)
+        taken.update(features[i])
+    return [(i, monitor, features[i], i == drifts[0][0]) for i, monitor in drifts]
+
+
+def bias_plan(pipeline: Watched) -> list[tuple[int, PredictionBias]]:
+    """Return the bias monitors with their numbers.
+
+    Raises `DefinitionError` for a model whose score is no prediction of a label, and for a slice
+    that two monitors declare.
+    """
+    found = [(i, m) for i, m in enumerate(pipeline.monitors) if isinstance(m, PredictionBias)]
+    if found and pipeline.kind == "anomaly":
+        raise DefinitionError(
+            "PredictionBias: an anomaly score predicts no label; leave the monitor out"
+        )
+    if len(found) > 1:
+        raise DefinitionError(
+            "PredictionBias: declared twice; write one with all slices, ('country', 'channel')"
+        )
+    return found
+
+
+def _check_bucket(what: str, bucket: str) -> None:
+    if parse_duration_ms(bucket, f"{what}, bucket") == 0:
+        raise DefinitionError(f"{what}, bucket: a bucket of 0 holds nothing; write e.g. '1h'")
