@@ -28,6 +28,7 @@ from streamproc.errors import StreamprocError
 Row = dict[str, Any]
 
 _CHUNK_BYTES = 1 << 18
+_ZSTD_BYTES = 1 << 12
 _BATCH_ROWS = 4_096
 _INT64 = range(-(1 << 63), 1 << 63)
 # A number as JSON writes it, and ".5" and "5." too. A leading zero or plus marks a code, not a
@@ -224,28 +225,29 @@ class _ZstdStream(io.RawIOBase):
         self._packed = packed
         self._frame: Any = None
         self._input = b""
-        self._output = b""
+        self._output = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._output:
-            self._input = self._input or self._packed.read(_CHUNK_BYTES)
+            # Little by little, since a little may unpack to a lot.
+            self._input = self._input or self._packed.read(_ZSTD_BYTES)
             if not self._input:
                 if self._frame is not None:
                     raise EOFError("the last frame does not end")
                 return 0
             if self._frame is None:
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._output = self._frame.decompress(self._input)
+            self._output = memoryview(self._frame.decompress(self._input))
             self._input = self._frame.unused_data
             if self._frame.eof:
                 self._frame = None
-        taken = self._output[: len(buffer)]
-        self._output = self._output[len(taken) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
+        size = min(len(buffer), len(self._output))
+        buffer[:size] = self._output[:size]
+        self._output = self._output[size:]
+        return size
 
 
 def _open_gzip(packed: IO[bytes]) -> IO[bytes]:
