@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from streamproc.monitors.spec import MAX_SLICES, Drift, Watched, bias_plan, drift_plan
-from streamproc.monitors.sums import LARGEST, Floats, Row, add_rows, exact_sums
+from streamproc.monitors.sums import LARGEST, Floats, Ints, Row, add_rows, exact_sums
 
 SCORE = "=score"
 """The name of the score's series; a class's probability is ``=score/<class>``."""
@@ -26,6 +26,7 @@ LONGEST = 100
 NEVER = -(1 << 62)
 _HELD = 2_048
 _MAX_CLASSES = 200
+_TIMES = itemgetter("event_time_ms"), itemgetter("label_time_ms")
 _TIME, _FEATURES, _SCORE, _MODEL = map(itemgetter, ("event_time_ms", "features", "score", "model"))
 
 
@@ -100,14 +101,13 @@ class DriftFold:
         names, scores = self._scores(held)
         at = 0
         for number, monitor, watched, has_score in self._plan:
-            table, series = features[:, at : at + len(watched)], list(watched)
+            table, series = features[at : at + len(watched)], list(watched)
             at += len(watched)
             if has_score:
-                table, series = np.hstack((table, scores)), series + names
-            buckets = times // monitor.bucket_ms
-            for bucket in np.unique(buckets).tolist():
-                part = table[buckets == bucket]
-                for name, row in zip(series, _moments(part), strict=True):
+                table, series = np.concatenate((table, scores)), series + names
+            buckets, groups = np.unique(times // monitor.bucket_ms, return_inverse=True)
+            for bucket, rows in zip(buckets.tolist(), _moments(table, groups), strict=True):
+                for name, row in zip(series, rows, strict=True):
                     if row[0]:
                         self._sums.add(number, bucket * monitor.bucket_ms, name, row)
 
@@ -123,8 +123,8 @@ class DriftFold:
             return [SCORE], columns([{SCORE: score} for score in scores], (SCORE,))
         maps = [score if isinstance(score, dict) else {} for score in scores]
         classes = sorted(set(chain.from_iterable(maps)))[:_MAX_CLASSES]
-        count = np.array([[0.0 if score else np.nan] for score in maps])
-        table = np.hstack((count, np.nan_to_num(columns(maps, tuple(classes)))))
+        count = np.array([[0.0 if score else np.nan for score in maps]])
+        table = np.concatenate((count, np.nan_to_num(columns(maps, tuple(classes)))))
         return [SCORE, *(f"{SCORE}/{name}" for name in classes)], table
 
 
@@ -153,7 +153,7 @@ class BiasFold:
         """Fold outcomes in; the declared slice fields are in their ``slices``."""
         if not outcomes:
             return
-        self.watermark_ms = max(self.watermark_ms, max(map(known_ms, outcomes)))
+        self.watermark_ms = max(self.watermark_ms, *(max(map(get, outcomes)) for get in _TIMES))
         self._held.extend(outcomes)
         if len(self._held) >= _HELD:
             self._fold()
@@ -165,69 +165,52 @@ class BiasFold:
 
     def _fold(self) -> None:
         held, self._held = self._held, []
-        held = [o for o in held if o["label"] is not None and not self._unlearnt(o["model"])]
+        if self._learns and any(model.endswith("@0") for model in set(map(_MODEL, held))):
+            held = [outcome for outcome in held if not outcome["model"].endswith("@0")]
         if not held:
             return
         observed, predicted = self._pairs(held)
-        usable = np.isfinite(observed - predicted) & (np.abs(observed - predicted) < LARGEST)
-        observed, predicted = np.where(usable, (observed, predicted), 0.0)
         left = observed - predicted
         spread = left**2 if self._kind == "regression" else predicted * (1 - predicted)
-        known = np.fromiter(map(known_ms, held), np.int64, len(held))
-        delay = known - np.fromiter(map(_TIME, held), np.int64, len(held))
-        table = np.column_stack((left, spread, predicted, delay))
+        event_ms, known_ms = (np.fromiter(map(get, held), np.int64, len(held)) for get in _TIMES)
+        known_ms = np.maximum(known_ms, event_ms)
+        table = np.stack((left, spread, predicted, known_ms - event_ms))
+        usable = np.abs(left) < LARGEST
         slices = [outcome.get("slices") or {} for outcome in held]
         for number, monitor in self._plan:
-            buckets = known // monitor.bucket_ms
+            bucket = known_ms // monitor.bucket_ms
             for fields in monitor.fields:
-                self._fold_slices(number, monitor.bucket_ms, fields, buckets, table, slices, usable)
+                names, codes = _slices(fields, slices)
+                there = usable & (codes >= 0)
+                keys = bucket[there] * len(names) + codes[there]
+                found, groups = np.unique(keys, return_inverse=True)
+                sums = exact_sums(table[:, there], groups, len(found))
+                counts = np.bincount(groups, minlength=len(found)).tolist()
+                for key, n, row in zip(found.tolist(), counts, sums.tolist(), strict=True):
+                    start, code = divmod(key, len(names))
+                    self._add(number, start * monitor.bucket_ms, names[code], [n, *chain(*row)])
 
-    def _fold_slices(
-        self,
-        number: int,
-        length_ms: int,
-        fields: tuple[str, ...],
-        buckets: Any,
-        table: Floats,
-        slices: list[dict[str, str]],
-        usable: Any,
-    ) -> None:
-        groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
-        for i, (bucket, told) in enumerate(zip(buckets.tolist(), slices, strict=True)):
-            try:
-                group = (bucket, tuple([told[field] for field in fields]))
-            except KeyError:
-                continue
-            groups.setdefault(group, []).append(i)
-        for (bucket, values), members in groups.items():
-            part = table[members][usable[members]]
-            if not len(part):
-                continue
-            name = slice_name(fields, values)
-            bucket_ms = bucket * length_ms
-            known = self._sums.names(number, bucket_ms)
-            if name not in known and len(known) >= 10 * MAX_SLICES:
-                self.overflowed += 1
-                continue
-            row: Row = [len(part), *chain.from_iterable(exact_sums(part))]
+    def _add(self, number: int, bucket_ms: int, name: str, row: Row) -> None:
+        known = self._sums.names(number, bucket_ms)
+        if name not in known and len(known) >= 10 * MAX_SLICES:
+            self.overflowed += 1
+        else:
             self._sums.add(number, bucket_ms, name, row)
-
-    def _unlearnt(self, model: str) -> bool:
-        return self._learns and model.endswith("@0")
 
     def _pairs(self, held: list[dict[str, Any]]) -> Floats:
         """Return what was observed and what was predicted, 2 x n."""
-        if self._kind == "regression":
-            pairs: list[tuple[Any, Any]] = [(o["label"], o["score"]) for o in held]
-        elif self._kind == "multiclass":
-            pairs = [
-                (str(o["label"]) == str(o["decision"]), o["score"].get(str(o["decision"])))
-                for o in held
-            ]
-        else:
+        labels = [outcome["label"] for outcome in held]
+        scores: list[Any] = list(map(_SCORE, held))
+        if self._kind == "multiclass":
+            decided = [str(outcome["decision"]) for outcome in held]
+            scores = [score.get(one) for score, one in zip(scores, decided, strict=True)]
+            labels = [str(label) == one for label, one in zip(labels, decided, strict=True)]
+        elif self._kind == "binary":
             yes = self._classes[-1] if self._classes else True
-            pairs = [(o["label"] == yes, o["score"]) for o in held]
-        return columns([{"y": y, "p": p} for y, p in pairs], ("y", "p")).T
+            labels = [None if label is None else label == yes for label in labels]
+        return np.concatenate(
+            [columns([{"": v} for v in values], ("",)) for values in (labels, scores)]
+        )
 
 
 def drift_fold(pipeline: Watched) -> DriftFold:
@@ -241,30 +224,23 @@ def bias_fold(pipeline: Watched) -> BiasFold:
 
 
 def columns(maps: Sequence[dict[str, Any]], names: tuple[str, ...]) -> Floats:
-    """Return the named values as an array, maps x names; what is no usable number is NaN.
+    """Return the named values as an array, names x maps; what is no usable number is NaN.
 
     >>> columns([{"a": 1, "b": 2.5}, {"a": None, "b": "x"}], ("a", "b")).tolist()
-    [[1.0, 2.5], [nan, nan]]
+    [[1.0, nan], [2.5, nan]]
     """
-    size = len(maps) * len(names)
     if not names:
-        return np.empty((len(maps), 0))
+        return np.empty((0, len(maps)))
     get: Any = itemgetter(*names)
+    rows = map(get, maps) if len(names) > 1 else ((get(values),) for values in maps)
+    size = len(maps) * len(names)
     try:
-        values = map(get, maps) if len(names) == 1 else chain.from_iterable(map(get, maps))
-        table = np.fromiter(values, np.float64, size)
+        table = np.fromiter(chain.from_iterable(rows), np.float64, size)
     except (KeyError, TypeError, ValueError, OverflowError):
         found = (_number(values.get(name)) for values in maps for name in names)
         table = np.fromiter(found, np.float64, size)
     table[~(np.abs(table) < LARGEST)] = np.nan
-    return table.reshape(len(maps), len(names))
-
-
-def known_ms(outcome: dict[str, Any]) -> int:
-    """Return when an outcome was known: when its label was, but not before its event."""
-    label_ms: int = outcome["label_time_ms"]
-    event_ms: int = outcome["event_time_ms"]
-    return label_ms if label_ms > event_ms else event_ms
+    return np.ascontiguousarray(table.reshape(len(maps), len(names)).T)
 
 
 def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
@@ -286,11 +262,34 @@ def _number(value: object) -> float:
         return float("nan")
 
 
-def _moments(table: Floats) -> list[Row]:
-    """Return n, sum and sum of squares of each column, NaN left out."""
+def _slices(fields: Sequence[str], told: list[dict[str, str]]) -> tuple[list[str], Ints]:
+    """Return the names of the slices that are there, and the number of each record's, or -1."""
+    if not fields:
+        return [""], np.zeros(len(told), np.int64)
+    get = itemgetter(*fields)
+    numbers: dict[Any, int] = {}
+    codes = []
+    for values in told:
+        try:
+            codes.append(numbers.setdefault(get(values), len(numbers)))
+        except KeyError:
+            codes.append(-1)
+    names = [slice_name(fields, key if len(fields) > 1 else (key,)) for key in numbers]
+    return names or [""], np.array(codes, np.int64)
+
+
+def _moments(table: Floats, groups: Ints) -> list[list[Row]]:
+    """Return n, sum and sum of squares of each row by group; NaN is left out."""
+    width, size = len(table), int(groups.max()) + 1
     there = ~np.isnan(table)
-    counts = there.sum(axis=0).tolist()
-    width = table.shape[1]
-    values = np.where(there, table, 0.0)
-    sums = exact_sums(np.hstack((values, values * values)))
-    return [[counts[i], *sums[i], *sums[width + i]] for i in range(width)]
+    if there.all():
+        values, counts = table, [np.bincount(groups)] * width
+    else:
+        values = np.where(there, table, 0.0)
+        counts = [np.bincount(groups[row], minlength=size) for row in there]
+    both = np.concatenate((values, values * values))
+    sums = exact_sums(both, groups if size > 1 else None, size).tolist()
+    return [
+        [[int(counts[i][g]), *of[i], *of[width + i]] for i in range(width)]
+        for g, of in enumerate(sums)
+    ]
