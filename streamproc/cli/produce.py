@@ -147,7 +147,8 @@ def _tell(produced: Produced, pipeline: Pipeline, as_json: bool) -> None:
         f"({events / max(produced.seconds, 1e-9):,.0f} events/s)"
     )
     if produced.interrupted:
-        typer.echo(f"stopped before the end; {produced.unsent:,} of them did not arrive", err=True)
+        lost = f"{produced.unsent:,} records" if produced.unsent else "none"
+        typer.echo(f"stopped before the end of the file; did not arrive: {lost}", err=True)
     elif pipeline.labels is not None and events and not labels:
         typer.echo(f"no label was sent: no row has {pipeline.labels.value!r}", err=True)
 

@@ -154,6 +154,20 @@ def test_a_value_is_never_changed_into_another(text: str) -> None:
         assert value == (text or None)
 
 
+@pytest.mark.data
+def test_real_payments_read_as_the_standard_library_reads_them(data: Path) -> None:
+    """April's payments have the numbers and texts that csv, int and float give."""
+    path = data / "payments" / "transactions-2018-04.csv.gz"
+    with gzip.open(path, "rt", newline="") as text:
+        for expected, row in zip(csv.DictReader(text), rows(path), strict=True):
+            when, amount = expected.pop("event_time"), expected.pop("amount")
+            assert row == {
+                "event_time": when,
+                "amount": float(amount),
+                **{name: int(value) for name, value in expected.items()},
+            }
+
+
 def test_blank_lines_and_a_byte_order_mark_are_no_rows(tmp_path: Path) -> None:
     """Files saved by editors and spreadsheets read as they look."""
     table = tmp_path / "t.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.errors import StreamprocError
+from streamproc.files import rows
 from streamproc.timeline import Entry, LabelColumns, timeline
 
 FRAUD = LabelColumns("id", "fraud")
@@ -226,3 +228,42 @@ def test_options_that_contradict_are_refused_at_the_call(
     delay_ms = options.pop("delay_ms", 0)
     with pytest.raises(StreamprocError, match=told):
         timeline([], id="id", key="card", time="at", label_delay_ms=delay_ms, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.data
+def test_real_payments_come_out_in_time_with_every_label(data: Path) -> None:
+    """June's payments: times never go back, and each event has its label 7 days later, once."""
+    day_ms = 86_400_000
+    events: dict[int, int] = {}
+    labels: dict[int, int] = {}
+    last_ms = 0
+    for entry in timeline(
+        rows(data / "payments" / "transactions-2018-06.csv.gz"),
+        id="transaction_id",
+        key="customer_id",
+        time="event_time",
+        labels=LabelColumns("transaction_id", "fraud"),
+        label_delay_ms=7 * day_ms,
+    ):
+        assert entry.time_ms >= last_ms
+        last_ms = entry.time_ms
+        to = events if entry.kind == "event" else labels
+        to[json.loads(entry.value)["transaction_id"]] = entry.time_ms
+    assert len(events) > 250_000
+    assert labels == {number: time_ms + 7 * day_ms for number, time_ms in events.items()}
+
+
+@pytest.mark.data
+def test_real_half_hours_are_numbered_and_stamped(data: Path) -> None:
+    """The electricity file has no time or id of its own; its last row is 45,311 half hours on."""
+    entries = timeline(
+        ({**row, "market": "NSW"} for row in rows(data / "electricity" / "electricity.csv.gz")),
+        id="id",
+        key="market",
+        time="at",
+        start_ms=831_427_200_000,
+        every_ms=1_800_000,
+        number_rows=True,
+    )
+    last = json.loads(list(entries)[-1].value)
+    assert (last["id"], last["at"]) == (45_311, "1998-12-06T23:30:00.000Z")
