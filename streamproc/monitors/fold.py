@@ -105,7 +105,7 @@ class DriftFold:
             at += len(watched)
             if has_score:
                 table, series = np.concatenate((table, scores)), series + names
-            buckets, groups = np.unique(times // monitor.bucket_ms, return_inverse=True)
+            buckets, groups = _groups(times // monitor.bucket_ms)
             for bucket, rows in zip(buckets.tolist(), _moments(table, groups), strict=True):
                 for name, row in zip(series, rows, strict=True):
                     if row[0]:
@@ -120,7 +120,7 @@ class DriftFold:
         if self._learns and any(model.endswith("@0") for model in set(map(_MODEL, held))):
             scores = [None if p["model"].endswith("@0") else p["score"] for p in held]
         if not self._multiclass:
-            return [SCORE], columns([{SCORE: score} for score in scores], (SCORE,))
+            return [SCORE], column(scores)[None]
         maps = [score if isinstance(score, dict) else {} for score in scores]
         classes = sorted(set(chain.from_iterable(maps)))[:_MAX_CLASSES]
         count = np.array([[0.0 if score else np.nan for score in maps]])
@@ -183,8 +183,11 @@ class BiasFold:
                 names, codes = _slices(fields, slices)
                 there = usable & (codes >= 0)
                 keys = bucket[there] * len(names) + codes[there]
-                found, groups = np.unique(keys, return_inverse=True)
-                sums = exact_sums(table[:, there], groups, len(found))
+                if not len(keys):
+                    continue
+                found, groups = _groups(keys)
+                part = table if there.all() else table[:, there]
+                sums = exact_sums(part, groups if len(found) > 1 else None, len(found))
                 counts = np.bincount(groups, minlength=len(found)).tolist()
                 for key, n, row in zip(found.tolist(), counts, sums.tolist(), strict=True):
                     start, code = divmod(key, len(names))
@@ -197,8 +200,8 @@ class BiasFold:
         else:
             self._sums.add(number, bucket_ms, name, row)
 
-    def _pairs(self, held: list[dict[str, Any]]) -> Floats:
-        """Return what was observed and what was predicted, 2 x n."""
+    def _pairs(self, held: list[dict[str, Any]]) -> tuple[Floats, Floats]:
+        """Return what was observed and what was predicted."""
         labels = [outcome["label"] for outcome in held]
         scores: list[Any] = list(map(_SCORE, held))
         if self._kind == "multiclass":
@@ -208,9 +211,7 @@ class BiasFold:
         elif self._kind == "binary":
             yes = self._classes[-1] if self._classes else True
             labels = [None if label is None else label == yes for label in labels]
-        return np.concatenate(
-            [columns([{"": v} for v in values], ("",)) for values in (labels, scores)]
-        )
+        return column(labels), column(scores)
 
 
 def drift_fold(pipeline: Watched) -> DriftFold:
@@ -229,18 +230,34 @@ def columns(maps: Sequence[dict[str, Any]], names: tuple[str, ...]) -> Floats:
     >>> columns([{"a": 1, "b": 2.5}, {"a": None, "b": "x"}], ("a", "b")).tolist()
     [[1.0, nan], [2.5, nan]]
     """
-    if not names:
-        return np.empty((0, len(maps)))
-    get: Any = itemgetter(*names)
-    rows = map(get, maps) if len(names) > 1 else ((get(values),) for values in maps)
+    if len(names) < 2:
+        found = [column([values.get(name) for values in maps]) for name in names]
+        return np.array(found).reshape(len(names), len(maps))
+    rows = map(itemgetter(*names), maps)
     size = len(maps) * len(names)
     try:
         table = np.fromiter(chain.from_iterable(rows), np.float64, size)
     except (KeyError, TypeError, ValueError, OverflowError):
-        found = (_number(values.get(name)) for values in maps for name in names)
-        table = np.fromiter(found, np.float64, size)
+        cleaned = (_number(values.get(name)) for values in maps for name in names)
+        table = np.fromiter(cleaned, np.float64, size)
     table[~(np.abs(table) < LARGEST)] = np.nan
     return np.ascontiguousarray(table.reshape(len(maps), len(names)).T)
+
+
+def column(values: Sequence[Any]) -> Floats:
+    """Return values as an array; what is no usable number is NaN.
+
+    >>> column([True, 2, 3.5, "4", None, 1e300]).tolist()
+    [1.0, 2.0, 3.5, nan, nan, nan]
+    """
+    try:
+        if str in set(map(type, values)):
+            raise ValueError
+        array = np.fromiter(values, np.float64, len(values))
+    except (TypeError, ValueError, OverflowError):
+        array = np.fromiter(map(_number, values), np.float64, len(values))
+    array[~(np.abs(array) < LARGEST)] = np.nan
+    return array
 
 
 def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
@@ -276,6 +293,13 @@ def _slices(fields: Sequence[str], told: list[dict[str, str]]) -> tuple[list[str
             codes.append(-1)
     names = [slice_name(fields, key if len(fields) > 1 else (key,)) for key in numbers]
     return names or [""], np.array(codes, np.int64)
+
+
+def _groups(keys: Ints) -> tuple[Ints, Ints]:
+    """Return the keys there are and the number of each one's; most often there is one key."""
+    if keys[0] == keys[-1] and keys.min() == keys.max():
+        return keys[:1], np.zeros(len(keys), np.int64)
+    return np.unique(keys, return_inverse=True)
 
 
 def _moments(table: Floats, groups: Ints) -> list[list[Row]]:
