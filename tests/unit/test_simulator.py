@@ -39,6 +39,10 @@ def test_one_seed_gives_one_stream() -> None:
     first, again, other = (list(simulate(seed, START_MS, days=2)) for seed in (1, 1, 2))
     assert again == first
     assert other != first
+    terminals = [
+        {p.event["terminal_id"] for p in stream if p.scenario == 2} for stream in (first, other)
+    ]
+    assert len(terminals[0] & terminals[1]) <= 1, "another seed compromises other terminals"
 
 
 def test_a_longer_run_begins_with_the_shorter(payments: list[Payment]) -> None:
@@ -180,11 +184,11 @@ def test_a_bias_multiplies_the_fraud_of_one_country_and_shows_in_no_feature(
     bias = PredictionBias(country="BE", start_ms=at_ms(20), end_ms=at_ms(27))
     biased = list(simulate(7, START_MS, days=40, faults=[bias]))
     assert [p.event for p in biased] == [p.event for p in payments]
-    changed = [
-        after for before, after in zip(payments, biased, strict=True) if after.fraud != before.fraud
-    ]
+    assert all(b.fraud <= a.fraud for b, a in zip(payments, biased, strict=True))
+    changed = [after for before, after in zip(payments, biased, strict=True) if after != before]
     assert {p.event["country"] for p in changed} == {"BE"}
     assert {p.scenario for p in changed} == {4}
+    assert sum(p.fraud for p in biased) == sum(p.fraud for p in payments) + len(changed)
     assert all(at_ms(20) <= p.event_time_ms < at_ms(27) for p in changed)
     slice_before = sum(
         p.fraud
