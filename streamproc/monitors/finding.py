@@ -1,0 +1,60 @@
+"""What a test has to say of one bucket; see `streamproc.alerts` for what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from streamproc.messages import AlertKind, Severity
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something is wrong, or (``ongoing`` false) is over; ``effect`` is how large, without unit.
+
+    >>> Finding("prediction_bias", "predictions", {"country": "FR"}, True, "warning", 2.0, 9.0, 8.0,
+    ...     0.01, 0.02, 500, 0, "Fraud in FR doubled.").key
+    'prediction_bias/country=FR'
+    """
+
+    kind: AlertKind
+    subject: str
+    slice: dict[str, str] | None
+    ongoing: bool
+    severity: Severity
+    effect: float
+    statistic: float
+    threshold: float
+    expected: float
+    observed: float
+    samples: int
+    first_seen_ms: int
+    summary: str
+
+    @property
+    def key(self) -> str:
+        """What it is about: one alert at most is open for it."""
+        return alert_key(self.kind, self.subject, self.slice)
+
+
+def alert_key(kind: str, subject: str, slice_: dict[str, str] | None) -> str:
+    """Return the key: kind and subject, or kind and slice where the subject is the predictions.
+
+    >>> alert_key("prior_drift", "score", {"class": "a"}), alert_key("covariate_drift", "x", None)
+    ('prior_drift/score/class=a', 'covariate_drift/x')
+    """
+    parts: list[str] = [kind]
+    if subject != "predictions" or slice_ is None:
+        parts.append(subject)
+    if slice_ is not None:
+        parts.append(",".join(f"{field}={value}" for field, value in sorted(slice_.items())))
+    return "/".join(parts)
+
+
+def when(time_ms: int) -> str:
+    """Return a time for people, to the minute.
+
+    >>> when(1530403231000)
+    '2018-07-01 00:00 UTC'
+    """
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
