@@ -6,7 +6,7 @@ milliseconds since the epoch, in names that end in ``_ms``; ``id`` and ``key`` a
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 FeatureValue = float | int | bool | str | None
 Features = dict[str, FeatureValue]
@@ -47,6 +47,7 @@ class Outcome(Prediction):
     label: Label | None
     label_time_ms: int
     labelled_at_ms: int
+    slices: NotRequired[dict[str, str] | None]
 
 
 class ModelVersion(TypedDict):

@@ -1,0 +1,1 @@
+"""The Faust side: agents move bytes, ``streamproc`` computes."""

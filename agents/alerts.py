@@ -1,0 +1,31 @@
+"""The judge's stage: sums of all partitions, in; alerts, out."""
+
+from __future__ import annotations
+
+from agents.deployment import Deployment
+from faust.types import TP
+from streamproc.alerts import new_judge
+from streamproc.tasks.watch import JudgeTask
+
+
+class AlertStage:
+    """Makes the one task that judges."""
+
+    name = "alerts"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.topics = (deployment.pipeline.topics.buckets,)
+        self.task: JudgeTask | None = None
+
+    def start(self, partition: int, offsets: dict[str, int]) -> JudgeTask:
+        """Return the task; it reads all sums again, and is silent up to where it had come."""
+        at = self.deployment
+        judge = new_judge(at.pipeline, at.partitions)
+        silent_until = offsets[self.topics[0]]
+        self.task = JudgeTask(judge, self.topics[0], at.codec, silent_until)
+        return self.task
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Read all sums."""
+        return dict.fromkeys(committed, 0)

@@ -1,0 +1,224 @@
+"""A pipeline and its settings as a Faust app; also for ``faust -A agents.app worker``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+import faust
+import structlog
+from faust.types import TP
+
+from agents.alerts import AlertStage
+from agents.bias import BiasStage
+from agents.deployment import Deployment
+from agents.drift import DriftStage
+from agents.learn import LearnStage
+from agents.metrics import Metrics, MetricsServer
+from agents.models import ModelFollower
+from agents.observe import Observer
+from agents.runner import Runner, Stage
+from agents.score import ScoreStage
+from agents.transport import Batches, Transport
+from streamproc.errors import StreamprocError
+from streamproc.kafka.registry import codec_for
+from streamproc.kafka.topics import create, probe
+from streamproc.messages import ModelVersion
+from streamproc.models.scoring import Scorer
+from streamproc.models.versions import Store
+from streamproc.monitors import Drift, PredictionBias
+from streamproc.pipeline import Pipeline
+from streamproc.settings import Settings
+
+log = structlog.get_logger("worker")
+_READY_TIMEOUT_S = 30.0
+
+
+class App(faust.App):  # type: ignore[misc]  # faust ships no complete types
+    """A Faust app whose agents hand batches to a runner."""
+
+    runner: Runner
+    deployment: Deployment
+    on_ended: Callable[[], None] = staticmethod(lambda: None)
+
+    def _new_transport(self) -> Any:
+        return Transport(self.conf.broker_consumer, self, loop=self.loop)
+
+    def _new_consumer_transport(self) -> Any:
+        return self._new_transport()
+
+    def _new_producer_transport(self) -> Any:
+        return self._new_transport()
+
+    def consumer_config(self) -> dict[str, Any]:
+        """Return librdkafka's configuration for the group's consumer."""
+        return self.deployment.consumer_config()
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Return where to read assigned partitions from; called in the poller's thread."""
+        return self.runner.start_offsets(committed)
+
+    def wants_more(self) -> bool:
+        """Say whether there is room for more records; called in the poller's thread."""
+        return self.runner.wants_more()
+
+    def fail(self, error: Exception) -> None:
+        """End the worker for a reason."""
+        self.runner.fail(error)
+
+    async def stop(self) -> None:
+        """Commit what was processed, then stop as Faust does."""
+        if not self.should_stop:
+            await self.runner.stop()
+        await super().stop()
+
+
+def build(pipeline: Pipeline, settings: Settings) -> App:
+    """Return the app of a pipeline: checks the brokers, makes missing topics, declares agents.
+
+    Raises :class:`StreamprocError` where no broker answers, or topics don't fit.
+    """
+    config = settings.kafka_config()
+    cluster = probe(config)
+    topics = create(config, pipeline)
+    deployment = Deployment(
+        pipeline=pipeline,
+        settings=settings,
+        codec=codec_for(pipeline, settings.registry),
+        store=Store(settings.store),
+        partitions=topics[0].partitions,
+        embedded=cluster.embedded,
+        epoch=time.time_ns() // 1_000_000,
+    )
+    if cluster.embedded:
+        log.info("at_least_once", why="the embedded broker does not isolate transactions")
+    app = App(
+        pipeline.name,
+        broker=[f"kafka://{address.strip()}" for address in settings.brokers.split(",")],
+        datadir=str(Path(tempfile.gettempdir()) / f"streamproc-{os.getpid()}"),
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        value_serializer="raw",
+        key_serializer="raw",
+        stream_wait_empty=False,
+        ConsumerScheduler=Batches,
+        broker_session_timeout=60.0,
+    )
+    app.deployment = deployment
+    score = ScoreStage(deployment)
+    stages: list[Stage] = [score]
+    if pipeline.learns:
+        stages.append(LearnStage(deployment))
+    if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):
+        stages.append(DriftStage(deployment))
+    if any(isinstance(monitor, PredictionBias) for monitor in pipeline.monitors):
+        stages.append(BiasStage(deployment))
+    judge = AlertStage(deployment) if pipeline.monitors else None
+    stages += [judge] if judge else []
+    metrics = Metrics(settings.instance)
+    producer = confluent_kafka.Producer(deployment.producer_config())
+    runner = Runner(pipeline, producer, deployment.store, stages, metrics)
+    app.runner = runner
+    observer = Observer(runner, score, judge, metrics)
+    _declare(app, runner, stages)
+    _declare_services(app, runner, score, observer)
+    return app
+
+
+def _declare(app: App, runner: Runner, stages: list[Stage]) -> None:
+    """Declare one Faust agent a topic: it moves batches from its stream to the runner."""
+    for stage in stages:
+        for name in stage.topics:
+            topic = app.topic(
+                name, value_type=None, value_serializer="raw", key_serializer="raw", acks=False
+            )
+
+            async def move(stream: Any) -> None:
+                async for batch in stream:
+                    runner.offer(batch)
+
+            app.agent(topic, name=f"{stage.name}-{name}")(move)
+
+
+def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Observer) -> None:
+    """Connect the runner with Faust's life: the rounds, and the coming and going of partitions."""
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def rounds() -> None:
+        follower = _follower(app.deployment, runner, score, observer)
+        server = _server(app.deployment.settings, runner, observer)
+        try:
+            if not await asyncio.to_thread(follower.ready.wait, _READY_TIMEOUT_S):
+                raise StreamprocError(
+                    f"{runner.pipeline.topics.models} could not be read within "
+                    f"{_READY_TIMEOUT_S:.0f} s; see whether the broker is up"
+                )
+            runner.models_known.set()
+            poller = app.consumer.poller
+            runner.consumer, runner.on_room = poller.consumer, poller.more
+            await runner.run()
+        except Exception as error:  # whatever ends the rounds ends the worker, and is told
+            runner.fail(error)
+        finally:
+            follower.stop()
+            server.stop()
+            app.on_ended()
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def on_assigned(app: App, assigned: set[TP], **kwargs: Any) -> None:
+        runner.assigned(assigned)
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
+    async def on_revoked(app: App, revoked: set[TP], **kwargs: Any) -> None:
+        await runner.revoked(revoked)
+
+
+def _follower(
+    deployment: Deployment, runner: Runner, score: ScoreStage, observer: Observer
+) -> ModelFollower:
+    loop = asyncio.get_running_loop()
+
+    def on_version(version: ModelVersion, scorer: Scorer) -> None:
+        loop.call_soon_threadsafe(score.take_up, scorer)
+        observer.version = version["version"]
+        observer.published_at_ms = version["published_at_ms"]
+
+    def on_progress(learnt: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(score.heard, learnt, runner.clock_ms())
+
+    follower = ModelFollower(deployment, on_version, on_progress)
+    follower.start()
+    return follower
+
+
+def _server(settings: Settings, runner: Runner, observer: Observer) -> MetricsServer:
+    token = settings.metrics_token
+    server = MetricsServer(
+        settings.metrics_address,
+        runner.metrics,
+        healthy=lambda: runner.failure is None,
+        ready=lambda: bool(runner.tasks),
+        refresh=observer.refresh,
+        token=token.get_secret_value() if token else None,
+    )
+    server.start()
+    log.info("serving", metrics=f"http://{server.address}/metrics")
+    return server
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``app`` when Faust asks for it, from STREAMPROC_PIPELINE."""
+    if name != "app":
+        raise AttributeError(name)
+    settings = Settings.load()
+    if settings.pipeline is None:
+        raise StreamprocError("STREAMPROC_PIPELINE: set it to the pipeline file to run")
+    globals()["app"] = made = build(Pipeline.load(settings.pipeline), settings)
+    return made

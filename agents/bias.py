@@ -1,0 +1,27 @@
+"""The bias stage: outcomes of one partition, in; sums per bucket, out."""
+
+from __future__ import annotations
+
+from agents.deployment import Deployment
+from faust.types import TP
+from streamproc.monitors import bias_fold
+from streamproc.tasks.watch import FoldTask
+
+
+class BiasStage:
+    """Makes the tasks that fold what was observed minus what was predicted."""
+
+    name = "bias"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.topics = (deployment.pipeline.topics.outcomes,)
+
+    def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
+        """Return an empty fold: what was folded before the committed offset was sent."""
+        fold = bias_fold(self.deployment.pipeline)
+        return FoldTask("bias", partition, fold, self.topics[0], "outcome", self.deployment.codec)
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Go on where committed."""
+        return {}

@@ -1,0 +1,107 @@
+"""What the stages of one worker share: the pipeline, where it runs, and how to read topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from streamproc.codec import Codec
+from streamproc.errors import StreamprocError
+from streamproc.models.versions import Store
+from streamproc.pipeline import Pipeline
+from streamproc.settings import Settings
+
+_READ_RECORDS = 5_000
+_READ_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A pipeline on a cluster; ``partitions`` is what the events have, ``epoch`` this run's mark."""
+
+    pipeline: Pipeline
+    settings: Settings
+    codec: Codec
+    store: Store
+    partitions: int
+    embedded: bool
+    epoch: int
+
+    def consumer_config(self) -> dict[str, Any]:
+        """Return the configuration of the group's consumer."""
+        return {
+            **self.settings.kafka_config(),
+            "group.id": self.pipeline.name,
+            "client.id": self.settings.instance,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 1_000,
+            "fetch.wait.max.ms": 100,
+            "fetch.error.backoff.ms": 50,
+            "queued.min.messages": 20_000,
+            "queued.max.messages.kbytes": 65_536,
+            "allow.auto.create.topics": True,
+            "topic.metadata.refresh.interval.ms": 5_000,
+            "enable.partition.eof": True,
+        }
+
+    def producer_config(self) -> dict[str, Any]:
+        """Return the configuration of the worker's producer."""
+        return {
+            **self.settings.kafka_config(),
+            "client.id": self.settings.instance,
+            # The embedded broker hands out one record batch a fetch: let them grow.
+            "linger.ms": 5 if self.embedded else 0.5,
+            "batch.num.messages": 10_000,
+            "queue.buffering.max.messages": 200_000,
+            "message.max.bytes": 20_000_000,
+            "partitioner": "murmur2_random",
+            "enable.idempotence": not self.embedded,
+            "message.timeout.ms": 0,
+            "retry.backoff.ms": 20,
+        }
+
+    def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Message]:
+        """Yield a partition's records from ``start`` to before ``end``, or what is there now.
+
+        Raises :class:`StreamprocError` where the broker falls silent.
+        """
+        config = {
+            **self.settings.kafka_config(),
+            "group.id": f"{self.pipeline.name}-restore",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
+        }
+        consumer = confluent_kafka.Consumer(config)
+        try:
+            consumer.assign([TopicPartition(topic, partition, start)])
+            while end is None or start < end:
+                messages = consumer.consume(_READ_RECORDS, 0.05) or [consumer.poll(_READ_TIMEOUT_S)]
+                for message in messages:
+                    if message is None:
+                        raise StreamprocError(
+                            f"the broker sent nothing of {topic}/{partition} for "
+                            f"{_READ_TIMEOUT_S:.0f} s; see whether it is up"
+                        )
+                    error = message.error()
+                    if error is None:
+                        if end is not None and message.offset() >= end:
+                            return
+                        start = message.offset() + 1
+                        yield message
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        return
+                    elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise KafkaException(error)
+        finally:
+            consumer.close()

@@ -1,0 +1,29 @@
+"""The drift stage: predictions of one partition, in; sums per bucket, out."""
+
+from __future__ import annotations
+
+from agents.deployment import Deployment
+from faust.types import TP
+from streamproc.monitors import drift_fold
+from streamproc.tasks.watch import FoldTask
+
+
+class DriftStage:
+    """Makes the tasks that fold features and scores."""
+
+    name = "drift"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.topics = (deployment.pipeline.topics.predictions,)
+
+    def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
+        """Return an empty fold: what was folded before the committed offset was sent."""
+        fold = drift_fold(self.deployment.pipeline)
+        return FoldTask(
+            "drift", partition, fold, self.topics[0], "prediction", self.deployment.codec
+        )
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Go on where committed."""
+        return {}

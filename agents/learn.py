@@ -1,0 +1,34 @@
+"""The learn stage: outcomes of all partitions, in; model versions, out."""
+
+from __future__ import annotations
+
+from agents.deployment import Deployment
+from agents.models import newest_version
+from faust.types import TP
+from streamproc.tasks.learn import LearnTask
+
+
+class LearnStage:
+    """Makes the one learn task, which goes on from the newest published version."""
+
+    name = "learn"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.topics = (deployment.pipeline.topics.learn,)
+        self.task: LearnTask | None = None
+
+    def start(self, partition: int, offsets: dict[str, int]) -> LearnTask:
+        """Return the learn task, as it was when it last published."""
+        task = LearnTask(self.deployment.pipeline, self.deployment.partitions)
+        version = newest_version(self.deployment)
+        if version is not None:
+            task.restore(version, self.deployment.store.load(version))
+        self.task = task
+        return task
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Read what was sent since the newest version, committed or not."""
+        version = newest_version(self.deployment)
+        at = version["sources"]["resume_offset"] if version else 0
+        return dict.fromkeys(committed, at)

@@ -1,0 +1,207 @@
+"""What a worker tells Prometheus, and whether it is alive and ready."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from streamproc.errors import StreamprocError
+from streamproc.tasks.records import Output
+
+_LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
+_RECORDS = (1, 3, 10, 30, 100, 300, 1000, 3000)
+
+
+class Metrics:
+    """The metrics of one worker, in a registry of their own.
+
+    >>> metrics = Metrics("w1")
+    >>> metrics.pending_labels.set(3)
+    >>> b"streamproc_pending_labels 3.0" in metrics.text()
+    True
+    """
+
+    def __init__(self, instance: str) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.events = Counter("streamproc_events", "Events taken in", registry=registry)
+        self.labels = Counter("streamproc_labels", "Labels taken in", registry=registry)
+        self.predictions = Counter(
+            "streamproc_predictions", "Predictions written", registry=registry
+        )
+        self.outcomes = Counter(
+            "streamproc_outcomes", "Labels joined with predictions", registry=registry
+        )
+        self.dead_letters = Counter(
+            "streamproc_dead_letters", "Dead letters", ["reason"], registry=registry
+        )
+        self.alerts = Counter(
+            "streamproc_alerts", "Alert messages written", ["status"], registry=registry
+        )
+        self.late_events = Gauge(
+            "streamproc_late_events", "Events later than the allowed lateness", registry=registry
+        )
+        self.unlabelled = Gauge(
+            "streamproc_unlabelled", "Predictions whose label never came", registry=registry
+        )
+        self.lag = Gauge(
+            "streamproc_lag_records",
+            "Records of a partition not yet processed, as of its newest fetch",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "streamproc_latency_seconds",
+            "From a record's timestamp to its prediction, the oldest event of each batch",
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.batch_records = Histogram(
+            "streamproc_batch_records", "Records a batch", ["topic"], buckets=_RECORDS,
+            registry=registry,
+        )
+        self.window_entries = Gauge(
+            "streamproc_window_entries", "Records that the windows hold", registry=registry
+        )
+        self.pending_labels = Gauge(
+            "streamproc_pending_labels", "Predictions that wait for a label", registry=registry
+        )
+        self.held_labels = Gauge(
+            "streamproc_held_labels", "Labels that wait for their event", registry=registry
+        )
+        self.queued = Gauge(
+            "streamproc_queued_records", "Records taken in, not yet processed", registry=registry
+        )
+        self.model_version = Gauge(
+            "streamproc_model_version", "The version that scores", registry=registry
+        )
+        self.model_staleness = Gauge(
+            "streamproc_model_staleness_seconds",
+            "How long ago the version that scores was published",
+            registry=registry,
+        )
+        self.alerts_open = Gauge(
+            "streamproc_alerts_open", "Open alerts", ["kind"], registry=registry
+        )
+        self.expired_waits = Gauge(
+            "streamproc_expired_waits", "Waits for a lagging input given up", registry=registry
+        )
+        Gauge("streamproc_worker", "This worker", ["instance"], registry=registry).labels(
+            instance
+        ).set(1)
+
+    def taken(self, topic: str, records: int) -> None:
+        """Count a batch that a task took in."""
+        self.batch_records.labels(topic).observe(records)
+
+    def wrote(self, output: Output) -> None:
+        """Count what a task had written."""
+        records = output.records
+        self.predictions.inc(len(records.get("predictions", ())))
+        self.outcomes.inc(len(records.get("outcomes", ())))
+        for letter in records.get("dead_letters", ()):
+            reason = dict(letter.get("headers", ())).get("reason", b"")
+            self.dead_letters.labels(reason.decode()).inc()
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class MetricsServer:
+    """Serves ``/metrics``, ``/healthz`` and ``/readyz``.
+
+    ``address`` is ``host:port``; port 0 takes a free one, and :attr:`address` tells which. With a
+    ``token`` every request has to bring it (``Authorization: Bearer ...``); without, only loopback
+    addresses are served. Raises :class:`StreamprocError` for others, and where the port is taken.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        metrics: Metrics,
+        healthy: Callable[[], bool],
+        ready: Callable[[], bool],
+        refresh: Callable[[], None],
+        token: str | None = None,
+    ) -> None:
+        host, _, port = address.rpartition(":")
+        if token is None and not _is_loopback(host.strip("[]")):
+            raise StreamprocError(
+                f"STREAMPROC_METRICS_ADDRESS: {address} can be reached from other machines; set "
+                "STREAMPROC_METRICS_TOKEN, which every request then has to bring, or use 127.0.0.1"
+            )
+        handler = _handler(metrics, healthy, ready, refresh, token)
+        try:
+            self._server = ThreadingHTTPServer((host.strip("[]"), int(port)), handler)
+        except (OSError, OverflowError) as error:
+            raise StreamprocError(
+                f"STREAMPROC_METRICS_ADDRESS: cannot listen on {address}: {error}; "
+                "choose another port, or 0 for a free one"
+            ) from error
+        self._server.daemon_threads = True
+        self.address = f"{host}:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def start(self) -> None:
+        """Serve, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _handler(
+    metrics: Metrics,
+    healthy: Callable[[], bool],
+    ready: Callable[[], bool],
+    refresh: Callable[[], None],
+    token: str | None,
+) -> type[BaseHTTPRequestHandler]:
+    wanted = None if token is None else f"Bearer {token}".encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given = self.headers.get("Authorization", "").encode()
+            if wanted is not None and not hmac.compare_digest(given, wanted):
+                self._answer(401, b"bring the token: Authorization: Bearer ...\n")
+            elif self.path == "/metrics":
+                refresh()
+                self._answer(200, metrics.text(), CONTENT_TYPE_LATEST)
+            elif self.path == "/healthz":
+                self._answer_if(healthy())
+            elif self.path == "/readyz":
+                self._answer_if(ready())
+            else:
+                self._answer(404, b"there are /metrics, /healthz and /readyz\n")
+
+        def _answer_if(self, fine: bool) -> None:
+            self._answer(200 if fine else 503, b"ok\n" if fine else b"not yet\n")
+
+        def _answer(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes are not worth a line each."""
+
+    return Handler

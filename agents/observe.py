@@ -1,0 +1,62 @@
+"""Brings the gauges up to date when Prometheus asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agents.alerts import AlertStage
+from agents.metrics import Metrics
+from agents.runner import Runner
+from agents.score import ScoreStage
+from streamproc.tasks.score import ScoreTask
+
+
+@dataclass
+class Observer:
+    """Looks at the tasks of a worker; called from the metrics server's threads, so it only reads."""
+
+    runner: Runner
+    score: ScoreStage
+    judge: AlertStage | None
+    metrics: Metrics
+    version: int = 0
+    published_at_ms: int | None = None
+
+    def refresh(self) -> None:
+        """Set every gauge to what is so now."""
+        metrics, tasks = self.metrics, list(self.runner.tasks.values())
+        scoring = [task for task in tasks if isinstance(task, ScoreTask)]
+        metrics.queued.set(self.runner.queued)
+        metrics.window_entries.set(sum(task.features.window_entries for task in scoring))
+        metrics.pending_labels.set(sum(task.pending.waiting for task in scoring))
+        metrics.held_labels.set(sum(task.pending.held for task in scoring))
+        metrics.unlabelled.set(sum(task.pending.unlabelled for task in scoring))
+        metrics.late_events.set(sum(task.late for task in scoring))
+        metrics.expired_waits.set(sum(task.merge.expired_waits for task in scoring))
+        metrics.model_version.set(self.version)
+        if self.published_at_ms is not None:
+            stale_ms = self.runner.clock_ms() - self.published_at_ms
+            metrics.model_staleness.set(stale_ms / 1000)
+        self._refresh_alerts()
+        self._refresh_lag()
+
+    def _refresh_alerts(self) -> None:
+        open_by_kind: dict[str, int] = {}
+        task = self.judge.task if self.judge else None
+        for alert in task.judge.open_alerts() if task else ():
+            open_by_kind[alert["kind"]] = open_by_kind.get(alert["kind"], 0) + 1
+        self.metrics.alerts_open.clear()
+        for kind, count in open_by_kind.items():
+            self.metrics.alerts_open.labels(kind).set(count)
+
+    def _refresh_lag(self) -> None:
+        consumer: Any = self.runner.consumer
+        if consumer is None:
+            return
+        for (_, partition), task in list(self.runner.tasks.items()):
+            for topic, position in task.positions().items():
+                end = self.runner.end_of(topic, partition)
+                if end is not None:
+                    lag = self.metrics.lag.labels(topic, str(partition))
+                    lag.set(max(0, end - position))

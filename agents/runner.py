@@ -1,0 +1,304 @@
+"""Drives the tasks of a worker: restore, process, write, commit.
+
+At least once: what a task wants written is produced at once; now and then the producer is flushed
+and then the offsets are committed from which each task would have to go on. So after a crash
+records may be processed, and predictions written, a second time; none is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Producer as KafkaProducer
+from faust.types import TP
+
+from agents.metrics import Metrics
+from agents.transport import Batch
+from streamproc.errors import StreamprocError
+from streamproc.models.versions import Store
+from streamproc.pipeline import Pipeline
+from streamproc.tasks.records import Out, Output, Task
+
+log = structlog.get_logger("runner")
+
+QUEUED_RECORDS = 10_000
+"""How many records wait in a worker before it stops fetching."""
+
+COMMIT_EVERY_S = 0.5
+_TICK_S = 0.05
+_FLUSH_S = 10.0
+
+
+class Stage(Protocol):
+    """What a worker runs for each partition of its first topic."""
+
+    name: str
+    topics: tuple[str, ...]
+
+    def start(self, partition: int, offsets: dict[str, int]) -> Task:
+        """Return the task of a partition, its state as of the offsets it goes on from.
+
+        May block: it is called in a thread.
+        """
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Return where to read from, for those partitions that don't go on where committed."""
+
+
+@dataclass
+class Runner:
+    """Holds the tasks of the partitions this worker was assigned, and runs them in turn."""
+
+    pipeline: Pipeline
+    producer: KafkaProducer
+    store: Store
+    stages: list[Stage]
+    metrics: Metrics
+    clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    on_room: Callable[[], None] = lambda: None
+    consumer: Any = None
+    tasks: dict[tuple[str, int], Task] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self._stage_of = {topic: stage for stage in self.stages for topic in stage.topics}
+        self._waiting: dict[tuple[str, int], list[Batch]] = {}
+        self._starting: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._committed: dict[TP, int] = {}
+        self._queued = 0
+        self._starved = False
+        self._failed_delivery: str | None = None
+        self._stopping = False
+        self._ends: dict[tuple[str, int], int] = {}
+        self.models_known = asyncio.Event()
+
+    @property
+    def queued(self) -> int:
+        """The number of records taken in and not yet processed."""
+        return self._queued
+
+    def end_of(self, topic: str, partition: int) -> int | None:
+        """Return the offset after the last record of a partition, as of its newest fetch."""
+        return self._ends.get((topic, partition))
+
+    # ---------------------------------------------------------------- what comes in
+
+    def offer(self, batch: Batch) -> None:
+        """Take a batch from an agent; the task of its partition gets it in the next round."""
+        place = (self._stage_of[batch.topic].name, batch.partition)
+        task = self.tasks.get(place)
+        if task is None:
+            self._waiting.setdefault(place, []).append(batch)
+            self._queued += len(batch.records)
+            return
+        task.take(batch.topic, batch.records, batch.caught_up, self.clock_ms())
+        self._ends[batch.topic, batch.partition] = batch.end
+        if batch.records:
+            self.metrics.taken(batch.topic, len(batch.records))
+        self._queued += len(batch.records)
+        self._wake.set()
+
+    def wants_more(self) -> bool:
+        """Say whether there is room; asked from the poller's thread."""
+        return self._queued < QUEUED_RECORDS or self._starved
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Return where each assigned partition is to be read from."""
+        starts = dict(committed)
+        for stage in self.stages:
+            own = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
+            starts |= stage.start_offsets(own) if own else {}
+        self._committed = {tp: at for tp, at in committed.items() if at >= 0}
+        return starts
+
+    # ---------------------------------------------------------------- partitions come and go
+
+    def assigned(self, tps: Iterable[TP]) -> None:
+        """Start the tasks of these partitions; their records wait until the state is there."""
+        loop = asyncio.get_running_loop()
+        for tp in sorted(tps):
+            stage = self._stage_of[tp.topic]
+            place = (stage.name, tp.partition)
+            if place not in self.tasks and place not in self._starting:
+                self._starting[place] = loop.create_task(self._start(stage, tp.partition))
+
+    async def _start(self, stage: Stage, partition: int) -> None:
+        place = (stage.name, partition)
+        offsets = {t: self._committed.get(TP(t, partition), 0) for t in stage.topics}
+        try:
+            await self.models_known.wait()
+            began = time.monotonic()
+            task = await asyncio.to_thread(stage.start, partition, offsets)
+            took_ms = round((time.monotonic() - began) * 1000)
+            log.info("task_started", stage=stage.name, partition=partition, took_ms=took_ms)
+        except Exception as error:  # a task that can't start ends the worker, with the reason
+            self.fail(error)
+            return
+        finally:
+            self._starting.pop(place, None)
+        self.tasks[place] = task
+        for batch in self._waiting.pop(place, []):
+            self._queued -= len(batch.records)
+            self.offer(batch)
+        self._wake.set()
+
+    async def revoked(self, tps: Iterable[TP]) -> None:
+        """Commit what was processed and drop the tasks of these partitions."""
+        async with self._busy:
+            await self._commit()
+            places = {(self._stage_of[tp.topic].name, tp.partition) for tp in tps}
+            for place in places:
+                if place in self._starting:
+                    self._starting.pop(place).cancel()
+                self.tasks.pop(place, None)
+                self._waiting.pop(place, None)
+            self._committed = {}
+            self._count()
+
+    # ---------------------------------------------------------------- the rounds
+
+    async def run(self) -> None:
+        """Process, write and commit, round after round, until stopped."""
+        committed_s = time.monotonic()
+        while not self._stopping:
+            try:
+                await asyncio.wait_for(self._wake.wait(), _TICK_S)
+            except TimeoutError:
+                pass  # tasks that wait for news may go on when it does not come
+            self._wake.clear()
+            async with self._busy:
+                more = False
+                for place, task in list(self.tasks.items()):
+                    output = task.process(self.clock_ms())
+                    if output.records:
+                        more = True
+                        await self._write(place, output)
+                        self.metrics.wrote(output)
+                        oldest_ms = getattr(task, "oldest_ms", None)
+                        if oldest_ms is not None:
+                            self.metrics.latency.observe((self.clock_ms() - oldest_ms) / 1000)
+                        await asyncio.sleep(0)
+                if more:
+                    self._wake.set()
+                self.producer.poll(0)
+                self._count()
+                if time.monotonic() - committed_s >= COMMIT_EVERY_S:
+                    await self._commit()
+                    committed_s = time.monotonic()
+
+    def _count(self) -> None:
+        tasks = self.tasks.values()
+        waiting = sum(len(b.records) for batches in self._waiting.values() for b in batches)
+        self._queued = waiting + sum(task.queued for task in tasks)
+        self._starved = any(task.starved for task in tasks)
+        self.on_room()
+
+    async def _write(self, place: tuple[str, int], output: Output) -> None:
+        if output.blobs:
+            for sha256, blob in output.blobs.items():
+                await asyncio.to_thread(self.store.put, sha256, blob)
+        stage, partition = place
+        for role, records in output.records.items():
+            topic = getattr(self.pipeline.topics, role)
+            to = partition if role in ("predictions", "outcomes", "dead_letters") else 0
+            await self._produce(topic, to, records)
+
+    async def _produce(self, topic: str, partition: int, records: list[Out]) -> None:
+        """Hand records to librdkafka, in order; wait where its queue is full."""
+        batch: list[Any] = []
+        for record in records:
+            if "headers" in record:
+                await self._produce_batch(topic, partition, batch)
+                batch = []
+                await self._produce_one(topic, partition, record)
+            else:
+                batch.append(record)
+        await self._produce_batch(topic, partition, batch)
+
+    async def _produce_batch(self, topic: str, partition: int, batch: list[Any]) -> None:
+        while batch:
+            try:
+                self.producer.produce_batch(
+                    topic, batch, partition=partition, on_delivery=self._delivered
+                )
+            except BufferError:
+                pass  # told below: a record that did not go in says so
+            batch = [record for record in batch if record.pop("_error", None) is not None]
+            if batch:
+                await self._room_in_producer()
+
+    async def _produce_one(self, topic: str, partition: int, record: Out) -> None:
+        while True:
+            try:
+                self.producer.produce(
+                    topic,
+                    value=record["value"],
+                    key=record["key"],
+                    partition=partition,
+                    headers=list(record["headers"]),
+                    on_delivery=self._delivered,
+                )
+                return
+            except BufferError:
+                await self._room_in_producer()
+
+    async def _room_in_producer(self) -> None:
+        await asyncio.to_thread(self.producer.poll, 0.05)
+        if self.failure:
+            raise self.failure
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        if error is not None and self._failed_delivery is None:
+            self._failed_delivery = f"{message.topic()}/{message.partition()}: {error.str()}"
+
+    async def _commit(self) -> None:
+        """Flush what was written, then commit the offsets of what it was made from."""
+        offsets = {
+            TP(topic, partition): at
+            for (_, partition), task in self.tasks.items()
+            for topic, at in task.positions().items()
+        }
+        moved = {tp: at for tp, at in offsets.items() if self._committed.get(tp) != at}
+        if not moved:
+            return
+        left = await asyncio.to_thread(self.producer.flush, _FLUSH_S)
+        if self._failed_delivery:
+            raise StreamprocError(
+                f"a record could not be written to {self._failed_delivery}; nothing after the "
+                "last commit is lost: mend the topic and start the worker again"
+            )
+        if left:
+            log.warning("broker_slow", unwritten_records=left)
+            return
+        wanted = [TopicPartition(tp.topic, tp.partition, at) for tp, at in moved.items()]
+        try:
+            await asyncio.to_thread(self.consumer.commit, offsets=wanted, asynchronous=False)
+            self._committed |= moved
+        except KafkaException as error:
+            # The offsets stay where they were: the records would be processed once more.
+            log.warning("commit_failed", error=error.args[0].str())
+
+    def fail(self, error: Exception) -> None:
+        """End the worker for a reason; the first is the one that is told."""
+        if self.failure is None:
+            self.failure = error
+        self._stopping = True
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Commit what was processed, and stop."""
+        self._stopping = True
+        self._wake.set()
+        for starting in self._starting.values():
+            starting.cancel()
+        if self.consumer is not None and self.failure is None:
+            async with self._busy:
+                await self._commit()

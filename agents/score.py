@@ -1,0 +1,53 @@
+"""The score stage: events and labels of one partition, in; predictions and outcomes, out."""
+
+from __future__ import annotations
+
+from agents.deployment import Deployment
+from agents.restore import restore_score
+from faust.types import TP
+from streamproc.models.scoring import Scorer
+from streamproc.tasks.score import ScoreTask
+
+AHEAD_OF_VERSION = 0.5
+"""How far score tasks may be ahead of the learner in a backlog, as a share of a version."""
+
+
+class ScoreStage:
+    """Makes score tasks, and hands each new model version to all of them."""
+
+    name = "score"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        topics = deployment.pipeline.topics
+        self.topics = (topics.events, *([topics.labels] if topics.labels else []))
+        self.tasks: dict[int, ScoreTask] = {}
+        self.scorer: Scorer | None = None
+
+    def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
+        """Return the task of a partition with its windows and pending labels as they were."""
+        at = self.deployment
+        share = at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions
+        task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=max(1, int(share)))
+        restore_score(task, at, offsets)
+        if self.scorer is not None:
+            task.take_up(self.scorer)
+        self.tasks[partition] = task
+        return task
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Go on where committed."""
+        return {}
+
+    def take_up(self, scorer: Scorer) -> None:
+        """Score with this version from now on."""
+        self.scorer = scorer
+        for task in self.tasks.values():
+            task.take_up(scorer)
+
+    def heard(self, learnt: dict[str, tuple[int, int]], now_ms: int) -> None:
+        """Let the tasks know how far the learner has come, by partition."""
+        for partition, (epoch, outcomes) in learnt.items():
+            task = self.tasks.get(int(partition))
+            if task is not None:
+                task.news.heard(epoch, outcomes, now_ms)

@@ -1,0 +1,339 @@
+"""Faust's consumer on librdkafka, in micro-batches.
+
+Faust hands on what this consumer yields: one message per partition and fetch, whose value is a
+:class:`Batch` of raw records. A thread polls, since librdkafka answers rebalances only inside
+``poll``; the rest runs in Faust's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, MutableSequence
+from dataclasses import dataclass
+from typing import Any
+
+import confluent_kafka
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message
+from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.drivers.aiokafka import Transport as AiokafkaTransport
+from faust.transport.producer import Producer as FaustProducer
+from faust.types import TP, ConsumerMessage
+
+log = structlog.get_logger("transport")
+
+BATCH_RECORDS = 2_000
+_POLL_S = 0.1
+_COMMITTED_TIMEOUT_S = 30.0
+_HANDLER_TIMEOUT_S = 20.0
+_CLOSED_GATE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition in the log's order; ``caught_up`` where they end the log.
+
+    ``end`` is the offset after the log's last record, as far as the fetch told.
+    """
+
+    topic: str
+    partition: int
+    records: MutableSequence[Message]
+    caught_up: bool
+    end: int
+
+
+class Poller(threading.Thread):
+    """Owns the librdkafka consumer: polls it, and answers its rebalances.
+
+    ``wants_more`` says whether there is room for more records; while there is none nothing is
+    fetched (pausing partitions would throw away what librdkafka has prefetched).
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+        on_batches: Callable[[int, list[Batch]], None],
+        on_rebalance: Callable[[str, set[TP], int], Any],
+        start_offsets: Callable[[dict[TP, int]], dict[TP, int]],
+        wants_more: Callable[[], bool],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(name="poller", daemon=True)
+        self.consumer = confluent_kafka.Consumer(config)
+        self.assigned: set[TP] = set()
+        self.offsets: dict[TP, int] = {}
+        self._generation = 0
+        self._loop = loop
+        self._on_batches = on_batches
+        self._on_rebalance = on_rebalance
+        self._start_offsets = start_offsets
+        self._wants_more = wants_more
+        self._on_failure = on_failure
+        self._stopping = threading.Event()
+        self._room = threading.Event()
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Subscribe; partitions come by way of the rebalance callbacks."""
+        self.consumer.subscribe(
+            topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+        )
+
+    def stop(self) -> None:
+        """Leave the group and end the thread."""
+        self._stopping.set()
+        self._room.set()
+
+    def more(self) -> None:
+        """Wake the thread where it waits for room."""
+        self._room.set()
+
+    def run(self) -> None:
+        """Poll until stopped."""
+        try:
+            while not self._stopping.is_set():
+                self._wait_for_room()
+                message = self.consumer.poll(_POLL_S)
+                if message is not None:
+                    self._deliver([message, *self.consumer.consume(BATCH_RECORDS, 0)])
+        except Exception as error:  # the thread's end must end the worker, whatever it was
+            self._loop.call_soon_threadsafe(self._on_failure, error)
+        finally:
+            self.consumer.close()
+
+    def _wait_for_room(self) -> None:
+        """Wait while there is no room; where that lasts, pause, and keep the group's membership."""
+        while not self._wants_more() and not self._stopping.is_set():
+            self._room.clear()
+            if self._wants_more() or self._room.wait(_CLOSED_GATE_S):
+                continue
+            tps = [confluent_kafka.TopicPartition(*tp) for tp in self.assigned]
+            self.consumer.pause(tps)
+            message = self.consumer.poll(0)
+            if message is not None:
+                self._deliver([message])
+            still = [confluent_kafka.TopicPartition(*tp) for tp in self.assigned]
+            self.consumer.resume(still)
+
+    def _deliver(self, messages: list[Message]) -> None:
+        found: dict[tuple[str, int], list[Message]] = defaultdict(list)
+        ended: set[tuple[str, int]] = set()
+        for message in messages:
+            error = message.error()
+            place = (message.topic(), message.partition())
+            if error is None:
+                found[place].append(message)
+                ended.discard(place)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                found[place]  # noqa: B018  an end of the log is news without records, too
+                ended.add(place)
+                self.offsets[TP(*place)] = message.offset()
+            elif error.fatal() or error.code() in _FATAL:
+                raise KafkaException(error)
+            else:
+                log.warning("consumer_error", error=error.str(), topic=message.topic())
+        batches = [
+            Batch(*place, records, place in ended, self._end_of(place))
+            for place, records in found.items()
+        ]
+        self._loop.call_soon_threadsafe(self._on_batches, self._generation, batches)
+
+    def _end_of(self, place: tuple[str, int]) -> int:
+        tp = confluent_kafka.TopicPartition(*place)
+        ends: tuple[int, int] = self.consumer.get_watermark_offsets(tp, cached=True)
+        return ends[1]
+
+    def _assign(self, consumer: Any, partitions: list[Any]) -> None:
+        committed = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S)
+        offsets = {TP(tp.topic, tp.partition): tp.offset for tp in committed}
+        starts = self._start_offsets(offsets)
+        consumer.assign(
+            [
+                confluent_kafka.TopicPartition(
+                    tp.topic, tp.partition, at if at >= 0 else confluent_kafka.OFFSET_BEGINNING
+                )
+                for tp, at in starts.items()
+            ]
+        )
+        self.assigned = set(starts)
+        self.offsets = {tp: max(at, 0) for tp, at in starts.items()}
+        self._generation += 1
+        self._on_rebalance("assigned", set(starts), self._generation)
+
+    def _revoke(self, consumer: Any, partitions: list[Any]) -> None:
+        revoked = {TP(tp.topic, tp.partition) for tp in partitions}
+        self._generation += 1
+        waiting = self._on_rebalance("revoked", revoked, self._generation)
+        try:
+            waiting.result(_HANDLER_TIMEOUT_S)
+        except TimeoutError:
+            log.error("revoke_handlers_slow", waited_s=_HANDLER_TIMEOUT_S)
+        self.assigned -= revoked
+
+
+_FATAL = (
+    KafkaError._FATAL,
+    KafkaError._AUTHENTICATION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError._AUTO_OFFSET_RESET,
+)
+
+
+class Consumer(FaustConsumer):
+    """What Faust drives: takes batches from the poller and tells Faust of rebalances."""
+
+    logger = AiokafkaTransport.Consumer.logger
+    poller: Poller | None = None
+
+    async def on_start(self) -> None:
+        """Make the consumer; it polls from ``subscribe`` on."""
+        self._arrived: list[Batch] = []
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.poller = Poller(
+            self.app.consumer_config(),
+            self._loop,
+            self._on_batches,
+            self._on_rebalance,
+            self.app.start_offsets,
+            self.app.wants_more,
+            self.app.fail,
+        )
+
+    async def on_stop(self) -> None:
+        """Leave the group."""
+        if self.poller is not None and self.poller.is_alive():
+            self.poller.stop()
+            await self._loop.run_in_executor(None, self.poller.join)
+        await super().on_stop()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        assert self.poller is not None
+        self.poller.subscribe(sorted(topics))
+        if not self.poller.is_alive():
+            self.poller.start()
+
+    def _on_batches(self, generation: int, batches: list[Batch]) -> None:
+        if generation == self.app.consumer_generation_id:
+            self._arrived.extend(batches)
+            self._news.set()
+
+    def _on_rebalance(self, what: str, tps: set[TP], generation: int) -> Any:
+        """Run Faust's handlers in its loop; called from the poller's thread."""
+        return asyncio.run_coroutine_threadsafe(self._rebalance(what, tps, generation), self._loop)
+
+    async def _rebalance(self, what: str, tps: set[TP], generation: int) -> None:
+        log.info("partitions", status=what, partitions=[f"{t}/{p}" for t, p in sorted(tps)])
+        self.app.consumer_generation_id = generation
+        self._arrived.clear()
+        if what == "revoked":
+            self.app.on_rebalance_start()
+            await self.on_partitions_revoked(tps)
+        else:
+            if not self.app.rebalancing:
+                self.app.on_rebalance_start()
+            await self.on_partitions_assigned(tps, generation)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        self.not_waiting_next_records.set()
+        active = self._get_active_partitions()
+        return await self._getmany(active, timeout), active
+
+    async def _getmany(self, active: set[TP] | None, timeout: float) -> Any:
+        if not self._arrived:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), timeout)
+            except TimeoutError:
+                return {}
+        arrived, self._arrived = self._arrived, []
+        by_partition: dict[TP, list[Batch]] = defaultdict(list)
+        for batch in arrived:
+            by_partition[TP(batch.topic, batch.partition)].append(batch)
+        return by_partition
+
+    def _to_message(self, tp: TP, record: Batch) -> ConsumerMessage:
+        at = record.records[-1].offset() if record.records else self._read_offset[tp] or 0
+        return ConsumerMessage(
+            tp.topic, tp.partition, at, 0.0, 0, [], None, record, None, 0, 0, tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Tell Faust where each partition starts; the poller has assigned it so already."""
+        return dict(self.poller.offsets) if self.poller else {}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        return True  # the runner commits, with what it wrote
+
+    async def position(self, tp: TP) -> int | None:
+        return self.poller.offsets.get(tp) if self.poller else None
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        raise NotImplementedError("records are read from the committed offset on, nothing seeks")
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Nothing to seek: ``assign`` named the offsets."""
+
+    def assignment(self) -> set[TP]:
+        return set(self.poller.assigned) if self.poller else set()
+
+    def highwater(self, tp: TP) -> int:
+        return 0
+
+    def topic_partitions(self, topic: str) -> int | None:
+        return None
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        return {}
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        return {}
+
+    async def create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Topics are made by ``streamproc.kafka.topics`` before the worker starts."""
+
+    def key_partition(self, topic: str, key: bytes, partition: int | None = None) -> None:
+        return None
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own stall detector goes by its acks, which are off."""
+
+    def close(self) -> None:
+        """The poller closes what it owns."""
+
+
+class Producer(FaustProducer):
+    """Faust's producer, which stays idle: the runner writes, on librdkafka."""
+
+    async def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+class Transport(AiokafkaTransport):
+    """Brings the two to Faust."""
+
+    Consumer = Consumer
+    Producer = Producer
+
+
+class Batches:
+    """Faust's order of delivery: every batch that arrived, as it is."""
+
+    def iterate(self, records: Mapping[TP, list[Batch]]) -> Iterator[tuple[TP, Batch]]:
+        """Yield each partition's batches."""
+        for tp, batches in records.items():
+            for batch in batches:
+                yield tp, batch
+
+
+Stream = AsyncIterator[Batch]

@@ -1,0 +1,46 @@
+"""One worker process: run the app until a signal or a failure ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import structlog
+
+from agents.app import App, build
+from streamproc.pipeline import Pipeline
+from streamproc.settings import Settings
+
+log = structlog.get_logger("worker")
+
+
+def run_worker(pipeline: Pipeline, settings: Settings) -> None:
+    """Run a worker until SIGINT or SIGTERM; raises what ended it otherwise."""
+    asyncio.run(_run(pipeline, settings))
+
+
+async def _run(pipeline: Pipeline, settings: Settings) -> None:
+    app = build(pipeline, settings)
+    ended = asyncio.Event()
+    app.on_ended = ended.set
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    await _start(app, ended)
+    log.info("started", pipeline=pipeline.name, brokers=settings.brokers)
+    await ended.wait()
+    log.info("stopping")
+    await app.stop()
+    if app.runner.failure is not None:
+        raise app.runner.failure
+    log.info("stopped")
+
+
+async def _start(app: App, ended: asyncio.Event) -> None:
+    """Start the app, or stop starting it when the end comes first."""
+    starting = asyncio.ensure_future(app.start())
+    ending = asyncio.ensure_future(ended.wait())
+    await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if starting.done():
+        starting.result()

@@ -1,0 +1,313 @@
+"""A pipeline: where events and labels come from, what is computed, learnt and watched.
+
+One Python file defines one; nothing else is needed to run it, backtest it or draw it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import runpy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from streamproc.errors import DefinitionError
+from streamproc.eventtime import parse_duration_ms
+from streamproc.features import Calendar, Feature, FeatureSet, Field, Window
+from streamproc.models.scoring import Kind, kind_of
+from streamproc.models.seeds import seeded
+from streamproc.monitors import Drift, PredictionBias
+
+Monitor = Drift | PredictionBias
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+@dataclass(frozen=True)
+class Events:
+    """The topic of events, and which of their fields are the id, the key and the time.
+
+    ``key`` is the entity that events are keyed by (the card, the sensor), ``time`` holds RFC 3339
+    text or integer milliseconds.
+    """
+
+    topic: str
+    id: str
+    key: str
+    time: str
+
+    def __post_init__(self) -> None:
+        _check_topic("Events", self.topic)
+        _check_fields("Events", id=self.id, key=self.key, time=self.time)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The topic of labels, keyed like the events; ``id`` names the field with the event's id.
+
+    A label is waited for until its event is older than ``horizon``. It became known at the time in
+    the field ``time``, or else at its record's timestamp. ``classes`` lists what a label can be,
+    the positive one of two last.
+    """
+
+    topic: str
+    id: str
+    value: str
+    horizon: str = "14d"
+    time: str | None = None
+    classes: tuple[Any, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_topic("Labels", self.topic)
+        _check_fields("Labels", id=self.id, value=self.value)
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(self.classes))
+            if len(set(self.classes)) < 2:
+                raise DefinitionError("Labels: classes needs at least two, such as (0, 1)")
+        if self.horizon_ms == 0:
+            raise DefinitionError("Labels: a horizon of 0 joins nothing; write e.g. '14d'")
+
+    @property
+    def horizon_ms(self) -> int:
+        """How long a prediction waits for its label, in event time."""
+        return parse_duration_ms(self.horizon, "Labels, horizon")
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The names of all topics of a pipeline: the user's two, and those it owns."""
+
+    events: str
+    labels: str | None
+    predictions: str
+    outcomes: str
+    models: str
+    alerts: str
+    dead_letters: str
+    journal: str
+    learn: str
+    buckets: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What runs: checked when it is made, so that a mistake is told before anything connects.
+
+    ``lateness`` is how far behind the newest event an event may come and still enter the windows,
+    ``threshold`` the score from which a decision is yes, ``publish_every`` how many outcomes the
+    model learns from between two published versions, ``seed`` what models without a seed of their
+    own are given. Raises :class:`DefinitionError`, which names the field and the remedy.
+
+    >>> from river import linear_model
+    >>> Pipeline(
+    ...     name="demo",
+    ...     events=Events("demo.events", id="id", key="card", time="at"),
+    ...     features=[Field("amount")],
+    ...     model=linear_model.LogisticRegression(),
+    ... ).topics.predictions
+    'demo.predictions'
+    """
+
+    name: str
+    events: Events
+    features: Sequence[Feature]
+    model: Any
+    labels: Labels | None = None
+    monitors: Sequence[Monitor] = ()
+    threshold: float = 0.5
+    lateness: str = "1h"
+    publish_every: int = 1000
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise DefinitionError(
+                f"Pipeline: name {self.name!r} must be lower-case letters, digits and hyphens, "
+                "beginning with a letter; it begins the names of the topics"
+            )
+        for field, wanted in (("events", Events), ("labels", Labels | None)):
+            if not isinstance(getattr(self, field), wanted):
+                raise DefinitionError(f"Pipeline: {field} must be made by {field.capitalize()}(...)")
+        object.__setattr__(self, "features", tuple(self.features))
+        object.__setattr__(self, "monitors", tuple(self.monitors))
+        _check_features(self)
+        _check_monitors(self)
+        if type(self.publish_every) is not int or self.publish_every < 1:
+            raise DefinitionError("Pipeline: publish_every must be a whole number of outcomes, >= 1")
+        if not isinstance(self.threshold, int | float):
+            raise DefinitionError("Pipeline: threshold must be a number, such as 0.5")
+        parse_duration_ms(self.lateness, "Pipeline, lateness")
+        self.kind  # noqa: B018  a model that is none is told here
+        if self.labels is not None and self.labels.topic == self.events.topic:
+            raise DefinitionError("Labels: topic must be another one than that of the events")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Pipeline:
+        """Run a pipeline file and return the pipeline in its variable ``pipeline``.
+
+        Raises :class:`DefinitionError` where there is no such file, or it fails, or defines none.
+        """
+        if not Path(path).is_file():
+            raise DefinitionError(f"{path}: no such file; name a Python file that defines `pipeline`")
+        try:
+            found = runpy.run_path(str(path)).get("pipeline")
+        except DefinitionError as error:
+            raise DefinitionError(f"{path}: {error}") from error
+        except Exception as error:  # the user's own code: whatever it raises, say where
+            raise DefinitionError(f"{path}{_line_of(error, path)}: {_brief(error)}") from error
+        if not isinstance(found, cls):
+            raise DefinitionError(f"{path}: defines no `pipeline = Pipeline(...)`; add it")
+        return found
+
+    @cached_property
+    def topics(self) -> Topics:
+        """The names of all its topics."""
+        owned = {
+            name: f"{self.name}.{name.replace('_', '-')}"
+            for name in Topics.__dataclass_fields__
+            if name not in ("events", "labels")
+        }
+        labels = self.labels.topic if self.labels else None
+        return Topics(events=self.events.topic, labels=labels, **owned)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What the model does: ``binary``, ``multiclass``, ``regression`` or ``anomaly``."""
+        return kind_of(self.model, self.classes)
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """What a label can be, where it was declared."""
+        return self.labels.classes if self.labels else None
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether the model learns: from labels, or, an anomaly detector, from what it scored."""
+        return self.labels is not None or self.kind == "anomaly"
+
+    @cached_property
+    def lateness_ms(self) -> int:
+        """How far behind the newest event an event may come and still enter the windows."""
+        return parse_duration_ms(self.lateness)
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of all features, in the order declared."""
+        return tuple(name for feature in self.features for name in feature.names)
+
+    @cached_property
+    def numeric_features(self) -> tuple[str, ...]:
+        """The features a drift monitor watches by default: numbers that the clock does not give."""
+        return tuple(
+            name
+            for feature in self.features
+            if isinstance(feature, Window) or (isinstance(feature, Field) and feature.type == "number")
+            for name in feature.names
+        )
+
+    @cached_property
+    def slice_fields(self) -> tuple[str, ...]:
+        """The fields of the event that monitors slice by."""
+        fields: dict[str, None] = {}
+        for monitor in self.monitors:
+            for declared in getattr(monitor, "slices", ()):
+                fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
+        return tuple(fields)
+
+    def warmup_ms(self, feature: str) -> int:
+        """How long after the first event a feature's windows have filled: its longest span."""
+        for declared in self.features:
+            if isinstance(declared, Window) and feature in declared.names:
+                return max(declared.spans_ms)
+        return 0
+
+    def new_features(self) -> FeatureSet:
+        """Return empty windows and readers for one partition."""
+        return FeatureSet(self.features, self.events.time, self.lateness_ms)
+
+    def new_model(self) -> Any:
+        """Return a model that has learnt nothing here, with a seed wherever it takes one."""
+        return seeded(self.model, self.seed)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change when the definition does."""
+        parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)
+        rest = (self.threshold, self.lateness, self.publish_every, self.seed)
+        return hashlib.sha256(repr((*parts, *rest)).encode()).hexdigest()[:12]
+
+
+def _check_topic(what: str, topic: object) -> None:
+    if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
+        raise DefinitionError(
+            f"{what}: topic {topic!r} is no name Kafka takes; use letters, digits, '.', '_' and '-'"
+        )
+
+
+def _check_fields(what: str, **fields: object) -> None:
+    for name, field in fields.items():
+        if not isinstance(field, str) or not field:
+            raise DefinitionError(f"{what}: {name} must name a field, such as {name}='{name}'")
+
+
+def _check_features(pipeline: Pipeline) -> None:
+    if not pipeline.features:
+        raise DefinitionError("Pipeline: features is empty; declare at least Field('...')")
+    seen: set[str] = set()
+    for feature in pipeline.features:
+        if not isinstance(feature, Field | Calendar | Window):
+            raise DefinitionError(
+                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar or Window"
+            )
+        if isinstance(feature, Window) and feature.by != pipeline.events.key:
+            raise DefinitionError(
+                f"Window: by={feature.by!r} is not the key of the events; "
+                f"windows by another entity are not there yet, use by={pipeline.events.key!r}"
+            )
+        for name in feature.names:
+            if name in seen:
+                raise DefinitionError(f"Pipeline: feature {name!r} is declared twice; remove one")
+            if pipeline.labels and name == pipeline.labels.value:
+                raise DefinitionError(
+                    f"Pipeline: feature {name!r} is the label itself, which is not known when an "
+                    "event is scored; remove it"
+                )
+            seen.add(name)
+
+
+def _check_monitors(pipeline: Pipeline) -> None:
+    for monitor in pipeline.monitors:
+        if not isinstance(monitor, Drift | PredictionBias):
+            raise DefinitionError(
+                f"Pipeline: monitors holds {monitor!r:.60}; use Drift or PredictionBias"
+            )
+        if isinstance(monitor, PredictionBias) and pipeline.labels is None:
+            raise DefinitionError(
+                "Pipeline: PredictionBias compares predictions with labels; declare labels=Labels(...)"
+            )
+        unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)
+        if unknown:
+            raise DefinitionError(
+                f"Drift: feature {min(unknown)!r} is not declared; "
+                f"choose from {', '.join(pipeline.numeric_features)}"
+            )
+
+
+def _line_of(error: Exception, path: str | Path) -> str:
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    lines, trace = "", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            lines = f", line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return lines
+
+
+def _brief(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"not valid Python: {error.msg}"
+    return f"{type(error).__name__}: {error}"

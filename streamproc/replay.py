@@ -1,0 +1,162 @@
+"""A file through the very path that production runs, with no broker: the backtest.
+
+The tasks are those the worker runs, fed as one partition. Model versions are taken up at once, so
+that a replay is what an infinitely fast worker would have done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from streamproc.codec import JsonCodec
+from streamproc.models.scoring import Scorer
+from streamproc.models.versions import loads
+from streamproc.alerts import new_judge
+from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.pipeline import Pipeline
+from streamproc.tasks.learn import IDLE_MS, LearnTask
+from streamproc.tasks.records import Headers, Out, Output, Task
+from streamproc.tasks.score import ScoreTask
+from streamproc.tasks.watch import FoldTask, JudgeTask
+from streamproc.timeline import Entry
+
+CHUNK = 1_000
+"""How many records are fed at once, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A record that no broker has seen; it has what a record of Kafka's has."""
+
+    in_topic: str
+    at: int
+    time_ms: int
+    with_key: bytes | None
+    with_value: bytes | None
+
+    def topic(self) -> str:
+        """Return the topic it would have been in."""
+        return self.in_topic
+
+    def partition(self) -> int:
+        """Return 0: a replay has one partition."""
+        return 0
+
+    def offset(self) -> int:
+        """Return its number among the records of its topic."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+        return self.with_key
+
+    def value(self) -> bytes | None:
+        """Return the value."""
+        return self.with_value
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the timestamp as Kafka would: its type (1, CreateTime) and milliseconds."""
+        return (1, self.time_ms)
+
+    def headers(self) -> Headers | None:
+        """Return None: files have no headers."""
+        return None
+
+
+class Replay:
+    """Runs entries through a pipeline; hands on what each topic would have got.
+
+    ``now_ms`` stands for the clock: no event may be later. ``on_output`` is called with each
+    output of a task, after it was taken in downstream.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, now_ms: int, on_output: Callable[[Output], None]
+    ) -> None:
+        self.pipeline = pipeline
+        self.now_ms = now_ms
+        self.models: list[Scorer] = []
+        self._on_output = on_output
+        codec, topics = JsonCodec(), pipeline.topics
+        self.score = ScoreTask(pipeline, 0, codec)
+        self.learn = LearnTask(pipeline, partitions=1)
+        self._down: dict[str, tuple[Task, str]] = {"learn": (self.learn, topics.learn)}
+        kinds = {type(monitor) for monitor in pipeline.monitors}
+        if Drift in kinds:
+            drift = FoldTask("drift", 0, drift_fold(pipeline), topics.predictions, "prediction", codec)
+            self._down["predictions"] = (drift, topics.predictions)
+        if PredictionBias in kinds:
+            bias = FoldTask("bias", 0, bias_fold(pipeline), topics.outcomes, "outcome", codec)
+            self._down["outcomes"] = (bias, topics.outcomes)
+        if kinds:
+            judge = JudgeTask(new_judge(pipeline, 1), topics.buckets, codec)
+            self._down["buckets"] = (judge, topics.buckets)
+        self._offsets = dict.fromkeys((*self._down, "event", "label"), 0)
+
+    def run(self, entries: Iterable[Entry]) -> None:
+        """Process all entries, then what was still waiting for its turn."""
+        remaining = iter(entries)
+        while chunk := self._chunk(remaining):
+            self._feed(chunk)
+        self.now_ms += IDLE_MS  # the silence after which a learner that waits goes on
+        for task, _ in list(self._down.values()):
+            self._drain(task)
+
+    def _chunk(self, entries: Iterator[Entry]) -> list[Entry]:
+        """Take entries up to the outcome that may complete a version, which is then taken up."""
+        counted = "label" if self.pipeline.labels else "event"
+        left = max(1, self.learn.until_version - self.learn.queued)
+        chunk = []
+        for entry in islice(entries, CHUNK):
+            chunk.append(entry)
+            left -= entry.kind == counted
+            if not left:
+                break
+        return chunk
+
+    def _feed(self, chunk: list[Entry]) -> None:
+        topics = self.pipeline.topics
+        for kind, topic in (("event", topics.events), ("label", topics.labels)):
+            records = []
+            for entry in chunk:
+                if entry.kind == kind:
+                    at = self._offsets[kind]
+                    records.append(FileRecord(topic or "", at, entry.time_ms, entry.key, entry.value))
+                    self._offsets[kind] = at + 1
+            if topic:
+                self.score.take(topic, records, True, self.now_ms)
+        self._drain(self.score)
+
+    def _drain(self, task: Task) -> None:
+        """Let a task process all that is due, and those downstream of it."""
+        while (output := task.process(self.now_ms)).records:
+            self._on_output(output)
+            self._take_up(output)
+            for role, (below, topic) in self._down.items():
+                if outs := output.records.get(role):
+                    below.take(topic, self._records(role, topic, outs), True, self.now_ms)
+                    self._drain(below)
+
+    def _records(self, role: str, topic: str, outs: list[Out]) -> list[FileRecord]:
+        first = self._offsets[role]
+        self._offsets[role] = first + len(outs)
+        return [
+            FileRecord(topic, first + i, self.now_ms, out["key"], out["value"])
+            for i, out in enumerate(outs)
+        ]
+
+    def _take_up(self, output: Output) -> None:
+        pipeline = self.pipeline
+        for out in output.records.get("models", ()):
+            record: dict[str, Any] = orjson.loads(out["value"] or b"{}")
+            if "sha256" in record:
+                model = loads(output.blobs[record["sha256"]])
+                name = record["model"]
+                scorer = Scorer(model, pipeline.kind, pipeline.classes, pipeline.threshold, name)
+                self.models.append(scorer)
+                self.score.take_up(scorer)

@@ -1,0 +1,1 @@
+"""Tasks: what runs for one stage and one partition. Bytes in, bytes out, no clock, no network."""

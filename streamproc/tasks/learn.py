@@ -1,0 +1,238 @@
+"""The learn task: outcomes of all partitions in, merged by time; model versions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import orjson
+
+from streamproc.errors import BadRecord
+from streamproc.eventtime import Order, order_of
+from streamproc.messages import ModelVersion
+from streamproc.metrics import prequential_report
+from streamproc.models.scoring import Learner
+from streamproc.models.versions import build_version, dumps
+from streamproc.pipeline import Pipeline
+from streamproc.tasks.merge import AT_ONCE, WAIT_MS
+from streamproc.tasks.records import Out, Output, Record
+
+IDLE_MS = 200
+"""How long without news a partition that said it had caught up is waited for."""
+
+VARIANT = "main"
+_COMPLETE = 1 << 62
+
+
+@dataclass(slots=True)
+class Source:
+    """What the learner knows of one partition of the score stage.
+
+    ``learnt`` counts the outcomes learnt of those that the score task's present run (``epoch``)
+    sent.
+    """
+
+    watermark_ms: int = AT_ONCE
+    caught_up: bool = False
+    news_ms: int = 0
+    learnt: int = 0
+    epoch: int = 0
+
+
+class _Held(NamedTuple):
+    """An outcome that waits for its turn; ``number`` counts those its score task sent."""
+
+    order: Order
+    outcome: dict[str, Any]
+    partition: int
+    offset: int
+    epoch: int
+    number: int
+
+
+class LearnTask:
+    """Learns from outcomes in the order ``(time, id)``, whatever partition they come from.
+
+    An outcome's time is when its label became known, or its event's where that is later. It is
+    learnt when every partition's watermark has passed it; a partition that said it had caught up
+    and is silent for :data:`IDLE_MS` counts as complete, another is waited for for ``WAIT_MS``.
+    """
+
+    def __init__(self, pipeline: Pipeline, partitions: int) -> None:
+        self.pipeline = pipeline
+        self.learner = Learner(pipeline.new_model(), pipeline.kind, pipeline.classes)
+        self.sources = {p: Source() for p in range(partitions)}
+        self.version = 0
+        self.failed = 0
+        self.expired_waits = 0
+        self.next_offset = 0
+        self.resume_offset = 0
+        self._until: Order = (AT_ONCE, 0, "")
+        self._restored: tuple[int, Order] = (0, self._until)
+        self._held: list[_Held] = []
+        self._since_version: list[dict[str, Any]] = []
+        self._started_ms: int | None = None
+
+    @property
+    def until_version(self) -> int:
+        """How many more outcomes the next version takes."""
+        return self.pipeline.publish_every - len(self._since_version)
+
+    def restore(self, published: ModelVersion, model: Any) -> None:
+        """Go on from a published version; what was sent since is to be taken in again.
+
+        That is ``.learn`` from :attr:`resume_offset` on; what the version knows already is not
+        learnt twice.
+        """
+        self.learner = Learner(model, self.pipeline.kind, self.pipeline.classes)
+        self.learner.outcomes = published["outcomes"]
+        self.version = published["version"]
+        sources = published["sources"]
+        self.next_offset = self.resume_offset = sources["resume_offset"]
+        self._until = tuple(sources["until"])
+        self._restored = (sources["next_offset"], self._until)
+
+    @property
+    def queued(self) -> int:
+        """The number of outcomes that wait for their turn."""
+        return len(self._held)
+
+    @property
+    def starved(self) -> bool:
+        """Whether outcomes wait for news from a partition."""
+        return bool(self._held)
+
+    def positions(self) -> dict[str, int]:
+        """Return the offset to go on from after a restart: the newest version knows those before."""
+        return {self.pipeline.topics.learn: self.resume_offset}
+
+    def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
+        """Take in what the score tasks sent."""
+        for record in records:
+            news = orjson.loads(record.value() or b"{}")
+            source = self.sources[news["partition"]]
+            source.watermark_ms = news["watermark_ms"]
+            source.caught_up = news["caught_up"]
+            source.news_ms = now_ms
+            if news["epoch"] != source.epoch:
+                source.epoch, source.learnt = news["epoch"], 0
+            offset, outcomes = record.offset(), news["outcomes"]
+            number = news["outcomes_sent"] - len(outcomes)
+            for outcome in outcomes:
+                number += 1
+                time_ms = max(outcome["label_time_ms"], outcome["event_time_ms"])
+                order = order_of(time_ms, outcome["id"])
+                held = _Held(order, outcome, news["partition"], offset, source.epoch, number)
+                self._held.append(held)
+            self.next_offset = offset + 1
+
+    def process(self, now_ms: int, most: int = 500) -> Output:
+        """Learn from the outcomes that are due, at most ``most``; publish versions as they come."""
+        if self._started_ms is None:
+            self._started_ms = now_ms
+        output = Output()
+        due = self._due(now_ms)
+        if not due:
+            return output
+        rest = due[most:] + self._held
+        for i, held in enumerate(due[:most]):
+            self._learn(held, output)
+            if not self.until_version:
+                self._publish([*due[i + 1 : most], *rest], now_ms, output)
+        self._held = rest
+        output.to("models").append(self._progress())
+        return output
+
+    def _due(self, now_ms: int) -> list[_Held]:
+        """Take the outcomes that every partition has passed, in order."""
+        if not self._held:
+            return []
+        until_ms = min(self._watermark(source, now_ms) for source in self.sources.values())
+        due = [held for held in self._held if held.order[0] < until_ms]
+        if due:
+            due.sort(key=itemgetter(0))
+            self._held = [held for held in self._held if held.order[0] >= until_ms]
+        return due
+
+    def _watermark(self, source: Source, now_ms: int) -> int:
+        silent_ms = now_ms - max(source.news_ms, self._started_ms or 0)
+        if source.caught_up and silent_ms >= IDLE_MS:
+            return _COMPLETE
+        if silent_ms >= WAIT_MS:
+            self.expired_waits += 1
+            return _COMPLETE
+        return source.watermark_ms
+
+    def _learn(self, held: _Held, output: Output) -> None:
+        source = self.sources[held.partition]
+        if held.epoch == source.epoch and held.number > source.learnt:
+            source.learnt = held.number
+        next_offset, until = self._restored
+        if held.offset < next_offset and held.order <= until:
+            return  # the version this learner went on from knows it
+        if held.order > self._until:
+            self._until = held.order
+        try:
+            self.learner.learn(held.outcome["features"], held.outcome["label"])
+        except BadRecord as bad:
+            self.failed += 1
+            output.to("dead_letters").append(self._dead_letter(held, bad))
+            return
+        self._since_version.append(held.outcome)
+
+    def _publish(self, rest: list[_Held], now_ms: int, output: Output) -> None:
+        """Publish what the model is now; ``rest`` are the outcomes taken in but not yet learnt."""
+        blob = dumps(self.learner.model)
+        self.version += 1
+        self.resume_offset = min((held.offset for held in rest), default=self.next_offset)
+        record = build_version(
+            blob,
+            version=self.version,
+            variant=VARIANT,
+            outcomes=self.learner.outcomes,
+            label_time_ms=self._until[0],
+            published_at_ms=now_ms,
+            fingerprint=self.pipeline.fingerprint,
+            metrics=self._metrics(),
+            sources={
+                "resume_offset": self.resume_offset,
+                "next_offset": self.next_offset,
+                "until": list(self._until),
+            },
+        )
+        self._since_version = []
+        output.blobs[record["sha256"]] = blob
+        value = orjson.dumps(record)
+        output.to("models").append(Out(key=record["model"].encode(), value=value))
+        promoted = orjson.dumps({"promoted": record["model"]})
+        output.to("models").append(Out(key=f"promoted/{VARIANT}".encode(), value=promoted))
+
+    def _metrics(self) -> dict[str, float | None]:
+        """How well the versions before did on the outcomes that this one learnt from."""
+        outcomes = [o for o in self._since_version if not isinstance(o["score"], dict)]
+        if self.pipeline.kind == "multiclass" or self.pipeline.labels is None or not outcomes:
+            return {}
+        labels = [outcome["label"] for outcome in outcomes]
+        scores = [outcome["score"] for outcome in outcomes]
+        return prequential_report(self.pipeline.kind, labels, scores, self.pipeline.threshold)
+
+    def _progress(self) -> Out:
+        """Tell the score tasks how far the learner has come; see ``agents.runner``."""
+        learnt = {str(p): [source.epoch, source.learnt] for p, source in self.sources.items()}
+        value = orjson.dumps({"progress": VARIANT, "learnt": learnt})
+        return Out(key=f"progress/{VARIANT}".encode(), value=value)
+
+    def _dead_letter(self, held: _Held, bad: BadRecord) -> Out:
+        told = {
+            "error": bad.detail,
+            "reason": bad.reason,
+            "source_topic": self.pipeline.topics.learn,
+            "source_partition": 0,
+            "source_offset": held.offset,
+            "stage": "learn",
+        }
+        headers = [(name, str(value).encode()) for name, value in told.items()]
+        value = orjson.dumps(held.outcome)
+        return Out(key=held.outcome["key"].encode(), value=value, headers=headers)

@@ -1,0 +1,83 @@
+"""What goes into a task and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NotRequired, Protocol, TypedDict
+
+from streamproc.errors import BadRecord
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(Protocol):
+    """A record as it came from a topic; ``confluent_kafka.Message`` is one."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+    def headers(self) -> Headers | None: ...
+
+
+class Out(TypedDict):
+    """A record to be written, in the form ``Producer.produce_batch`` takes."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: NotRequired[Headers]
+
+
+@dataclass(slots=True)
+class Output:
+    """What a task wants written, by the topic's role (``"predictions"``, ``"alerts"``, ...).
+
+    ``blobs`` are files for the store, by their SHA-256, to be there before a record names them.
+    """
+
+    records: dict[str, list[Out]] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+
+    def to(self, role: str) -> list[Out]:
+        """Return the list of records for a role, to append to."""
+        return self.records.setdefault(role, [])
+
+
+class Task(Protocol):
+    """What runs for one stage and one partition."""
+
+    @property
+    def queued(self) -> int:
+        """The number of records taken in and not yet processed."""
+
+    @property
+    def starved(self) -> bool:
+        """Whether it waits for records that are yet to be taken in."""
+
+    def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
+        """Take records in, in the log's order; ``caught_up`` where they end the log."""
+
+    def process(self, now_ms: int) -> Output:
+        """Process some of what is due and return what is to be written."""
+
+    def positions(self) -> dict[str, int]:
+        """Return, by topic, the offset from which to go on after a restart."""
+
+
+def dead_letter(record: Record, bad: BadRecord, stage: str) -> Out:
+    """Return the dead letter of a record: its bytes, key and headers untouched, and why."""
+    told: dict[str, Any] = {
+        "error": bad.detail,
+        "reason": bad.reason,
+        "source_topic": record.topic(),
+        "source_partition": record.partition(),
+        "source_offset": record.offset(),
+        "stage": stage,
+    }
+    ours = [(name, str(value).encode()) for name, value in told.items()]
+    return Out(
+        key=record.key(), value=record.value(), headers=[*(record.headers() or ()), *ours]
+    )

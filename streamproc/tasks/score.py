@@ -1,0 +1,335 @@
+"""The score task of one partition: events and labels in, predictions and outcomes out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from streamproc.codec import Codec
+from streamproc.errors import BadRecord
+from streamproc.labels import PendingLabels, Waiting
+from streamproc.models.scoring import Scorer
+from streamproc.pipeline import Pipeline
+from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
+from streamproc.tasks.merge import AT_ONCE, Input, Merge
+from streamproc.tasks.records import Out, Output, Record, dead_letter
+
+MEMORY_MS = 86_400_000
+"""How long ids are remembered where no label is waited for."""
+
+LEARNER_SILENT_MS = 1_000
+"""How long a learner that says nothing is waited for."""
+
+TRACEPARENT_BYTES = 55
+_ANY_TIME_MS = 1 << 62
+_LEARN_BYTES = 500_000
+_TELL_EVERY_MS = 50
+
+
+class ScoreTask:
+    """Scores the events of one partition and joins its labels; pure but for its own state.
+
+    Records are taken in by ``take`` and processed by ``process``, in the merged order. ``epoch``
+    tells this run of the task from an earlier one. ``ahead`` bounds how many outcomes the task may
+    be ahead of the learner while it works off a backlog; None is no bound.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        partition: int,
+        codec: Codec,
+        epoch: int = 0,
+        ahead: int | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.partition = partition
+        self.merge = Merge()
+        self.labels, self.events = self.merge.first, self.merge.second
+        self.labels.caught_up = pipeline.labels is None
+        self.features = pipeline.new_features()
+        self.pending: PendingLabels[Record] = PendingLabels(
+            pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS
+        )
+        self.scorer = Scorer(
+            pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
+        )
+        self.watermark_ms = AT_ONCE
+        self.late = 0
+        self.oldest_ms: int | None = None
+        self.news = News(partition, epoch, ahead if pipeline.learns else None)
+        self._codec = codec
+        self._intake = Intake(pipeline, codec)
+        self._inputs: dict[str, tuple[Input, Callable[[Record, int], Event | Label]]] = {
+            pipeline.events.topic: (self.events, self._intake.event)
+        }
+        if pipeline.labels:
+            self._inputs[pipeline.labels.topic] = (self.labels, self._intake.label)
+        self._slices = pipeline.slice_fields
+        source = f"{pipeline.events.topic}/{partition}"
+        self._trace_id = hashlib.sha256(source.encode()).hexdigest()[:16]
+
+    @property
+    def queued(self) -> int:
+        """The number of records taken in and not yet processed."""
+        return len(self.merge)
+
+    @property
+    def starved(self) -> bool:
+        """Whether one input is waited for while there are records of the other."""
+        return self.merge.starved
+
+    def positions(self) -> dict[str, int]:
+        """Return, by topic, the offset of the first record not yet processed."""
+        found = {topic: source.position for topic, (source, _) in self._inputs.items()}
+        return {topic: at for topic, at in found.items() if at is not None}
+
+    def take_up(self, scorer: Scorer) -> None:
+        """Score with this model version from the next event on."""
+        self.scorer = scorer
+
+    def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
+        """Take events or labels in; what cannot be read keeps its place, and is told of there."""
+        source, read = self._inputs[topic]
+        append = source.items.append
+        for record in records:
+            try:
+                item = read(record, now_ms)
+                append((item.time_ms, record.offset(), item))
+            except BadRecord as error:
+                append((AT_ONCE, record.offset(), Unreadable(error, record)))
+        if records:
+            source.next_offset = records[-1].offset() + 1
+        source.caught_up = caught_up
+
+    def process(self, now_ms: int, most: int = 500) -> Output:
+        """Process what is due, at most ``most`` records; return what is to be written."""
+        output, outcomes = Output(), list[bytes]()
+        self.oldest_ms = None  # the timestamp of the first event that this call scores
+        news, due_now = self.news, self.merge.due
+        done = 0
+        while done < most:
+            due = due_now(now_ms)
+            if not due:
+                break
+            time_ms = due[0][0]
+            if time_ms > news.merged_ms:
+                if not self.events.caught_up and news.too_far_ahead(len(outcomes), now_ms):
+                    break
+                news.merged_ms = time_ms
+            item = due.popleft()[2]
+            done += 1
+            try:
+                if type(item) is Event:
+                    self._score(item, now_ms, output, outcomes)
+                elif type(item) is Label:
+                    self._join(item, now_ms, output, outcomes)
+                else:
+                    raise item.error
+            except BadRecord as bad:
+                output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
+        if done:
+            self.features.sweep(done)
+            for early in self.pending.expire(self.watermark_ms):
+                bad = BadRecord("unknown_id", "no event with this id came within the horizon")
+                output.to("dead_letters").append(dead_letter(early.record, bad, "score"))
+        if self.pipeline.learns:
+            for told in news.tell(outcomes, self.merge.caught_up, now_ms):
+                output.to("learn").append(told)
+        return output
+
+    def replay_event(self, record: Record, waiting: Mapping[str, bytes]) -> None:
+        """Bring an event back into windows and memory, emitting nothing.
+
+        ``waiting`` holds, by id, the published predictions that have no label yet.
+        """
+        try:
+            event = self._intake.event(record, now_ms=_ANY_TIME_MS)
+            self.pending.check_new(event.id)
+            late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
+            self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
+        except BadRecord:
+            return  # it was told of when it was first read
+        self.watermark_ms = max(self.watermark_ms, event.time_ms)
+        prediction = waiting.get(event.id)
+        if prediction is None:
+            self.pending.remember(event.id, event.time_ms)
+        else:
+            self.pending.add(event.id, self._waiting(event, prediction))
+        self.pending.expire(self.watermark_ms)
+
+    def replay_label(self, record: Record, joined: Container[str]) -> None:
+        """Hold a label again whose event has not come yet; those of ``joined`` ids were joined."""
+        try:
+            label = self._intake.label(record, now_ms=_ANY_TIME_MS)
+            if label.id not in self.pending and label.id not in joined:
+                self.pending.join(label.id, label.label, label.time_ms, record)
+        except BadRecord:
+            return  # it was told of when it was first read
+
+    def _waiting(self, event: Event, prediction: bytes) -> Waiting:
+        slices = orjson.dumps(slices_of(event.fields, self._slices)) if self._slices else b""
+        return Waiting(event.key.encode(), event.time_ms, prediction, slices)
+
+    def _score(self, event: Event, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
+        record_id, key, time_ms, fields, record = event
+        pending = self.pending
+        pending.check_new(record_id)
+        late = time_ms < self.watermark_ms - self.pipeline.lateness_ms
+        features = self.features.compute(fields, record_id, key, time_ms, late)
+        if time_ms > self.watermark_ms:
+            self.watermark_ms = time_ms
+        score, decision = self.scorer.score(features)
+        prediction = orjson.dumps(
+            {
+                "id": record_id,
+                "key": key,
+                "event_time_ms": time_ms,
+                "score": score,
+                "decision": decision,
+                "model": self.scorer.name,
+                "features": features,
+                "scored_at_ms": now_ms,
+                "trace": self._trace(record),
+            }
+        )
+        out = Out(key=key.encode(), value=self._codec.publish("prediction", prediction))
+        if late:
+            self.late += 1
+            out["headers"] = [("late", b"true")]
+        output.to("predictions").append(out)
+        if self.oldest_ms is None:
+            self.oldest_ms = record.timestamp()[1]
+        waiting = self._waiting(event, prediction)
+        if self.pipeline.labels is None:
+            pending.remember(record_id, time_ms)
+            if self.pipeline.learns:  # without labels an outcome is the prediction itself
+                outcomes.append(joined(waiting, None, time_ms, now_ms))
+            return
+        early = pending.early(record_id)
+        if early is None:
+            pending.add(record_id, waiting)
+            return
+        pending.remember(record_id, time_ms)
+        self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
+
+    def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
+        waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
+        if waiting is not None:
+            self._outcome(waiting, label.label, label.time_ms, now_ms, output, outcomes)
+
+    def _outcome(
+        self,
+        waiting: Waiting,
+        label: Any,
+        label_time_ms: int,
+        now_ms: int,
+        output: Output,
+        outcomes: list[bytes],
+    ) -> None:
+        outcome = joined(waiting, label, label_time_ms, now_ms)
+        outcomes.append(outcome)
+        output.to("outcomes").append(
+            Out(key=waiting.key, value=self._codec.publish("outcome", outcome))
+        )
+
+    def _trace(self, record: Record) -> str:
+        """Return the event's W3C traceparent, or one made of its place in the log."""
+        for name, value in record.headers() or ():
+            if name == "traceparent" and value and len(value) == TRACEPARENT_BYTES:
+                return value.decode("ascii", "replace")
+        offset = record.offset()
+        return f"00-{self._trace_id}{offset:016x}-{offset + 1:016x}-01"
+
+
+class News:
+    """What a score task tells the learner: its outcomes, and how far in time it has come.
+
+    The learner merges all partitions by time, so it has to know what each has still to send. What
+    it answers, by :meth:`heard`, keeps a task that works off a backlog from leaving it behind.
+    """
+
+    def __init__(self, partition: int, epoch: int, ahead: int | None) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self.outcomes_sent = 0
+        self.merged_ms = AT_ONCE
+        self._ahead = ahead
+        self._learnt = 0
+        self._heard_ms = 0
+        self._blocked_ms: int | None = None
+        self._told: tuple[int, bool, int] = (AT_ONCE, False, AT_ONCE)
+
+    def heard(self, epoch: int, learnt: int, now_ms: int) -> None:
+        """Hear from the learner how many of this run's outcomes it knows."""
+        if epoch == self.epoch and learnt > self._learnt:
+            self._learnt, self._heard_ms = learnt, now_ms
+
+    def too_far_ahead(self, outcomes: int, now_ms: int) -> bool:
+        """Say whether to wait for the learner, with so many outcomes more than were sent.
+
+        A learner that is silent for :data:`LEARNER_SILENT_MS` is not waited for.
+        """
+        if self._ahead is None or self.outcomes_sent + outcomes - self._learnt < self._ahead:
+            self._blocked_ms = None
+            return False
+        if self._blocked_ms is None:
+            self._blocked_ms = now_ms
+        return now_ms - max(self._blocked_ms, self._heard_ms) < LEARNER_SILENT_MS
+
+    def tell(self, outcomes: list[bytes], caught_up: bool, now_ms: int) -> Iterator[Out]:
+        """Yield the records for the learner: nothing, where there is nothing new to tell."""
+        told_merged_ms, told_caught_up, told_at_ms = self._told
+        advanced = self.merged_ms > told_merged_ms and (
+            not caught_up or now_ms - told_at_ms >= _TELL_EVERY_MS
+        )
+        if not outcomes and not advanced and caught_up == told_caught_up:
+            return
+        before_ms, self._told = told_merged_ms, (self.merged_ms, caught_up, now_ms)
+        pieces = list(_in_pieces(outcomes))
+        for piece in pieces:
+            self.outcomes_sent += len(piece)
+            last = piece is pieces[-1]
+            news = {
+                "partition": self.partition,
+                "epoch": self.epoch,
+                "outcomes_sent": self.outcomes_sent,
+                "watermark_ms": self.merged_ms if last else before_ms,
+                "caught_up": caught_up and last,
+                "outcomes": [orjson.Fragment(outcome) for outcome in piece],
+            }
+            yield Out(key=b"%d" % self.partition, value=orjson.dumps(news))
+
+
+def _in_pieces(outcomes: list[bytes]) -> Iterator[list[bytes]]:
+    """Cut outcomes into lists that fit a record each; one empty list where there are none."""
+    piece: list[bytes] = []
+    size = 0
+    for outcome in outcomes:
+        if piece and size + len(outcome) > _LEARN_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(outcome)
+        size += len(outcome)
+    yield piece
+
+
+def joined(waiting: Waiting, label: Any, label_time_ms: int, now_ms: int) -> bytes:
+    """Return the outcome's JSON: all of the prediction's, and the label.
+
+    The prediction's own bytes are carried over, so that it stays what was published, to the bit.
+
+    >>> joined(Waiting(b"k", 0, b'{"id":"a"}', b""), 1, 5, 6)
+    b'{"id":"a","label":1,"label_time_ms":5,"labelled_at_ms":6}'
+    """
+    slices = b',"slices":' + waiting.slices if waiting.slices else b""
+    return b'%b,"label":%b,"label_time_ms":%d,"labelled_at_ms":%d%b}' % (
+        waiting.prediction[:-1],
+        orjson.dumps(label),
+        label_time_ms,
+        now_ms,
+        slices,
+    )

@@ -1,0 +1,146 @@
+"""The tasks that watch: folding a partition's records into sums, and judging the sums of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from streamproc.codec import Codec, Kind
+from streamproc.errors import BadRecord
+from streamproc.monitors.judge import Judge
+from streamproc.tasks.merge import AT_ONCE
+from streamproc.tasks.records import Out, Output, Record, dead_letter
+
+SEND_EVERY_MS = 500
+"""How often at most a fold's sums are sent while its records stay in one bucket."""
+
+
+class Fold(Protocol):
+    """Folds messages into sums per bucket of event time; see ``streamproc.monitors.fold``.
+
+    ``watermark_ms`` is the newest time folded, ``bucket_ms`` how long a bucket is.
+    """
+
+    bucket_ms: int
+    watermark_ms: int
+
+    def update(self, messages: Sequence[dict[str, Any]]) -> None: ...
+    def take(self) -> list[dict[str, Any]]: ...
+
+
+class FoldTask:
+    """Folds one partition of predictions or outcomes and sends the sums to the judge."""
+
+    def __init__(
+        self,
+        stage: str,
+        partition: int,
+        fold: Fold,
+        topic: str,
+        kind: Kind,
+        codec: Codec,
+    ) -> None:
+        self.stage = stage
+        self.partition = partition
+        self.queued = 0
+        self.starved = False
+        self._fold = fold
+        self._topic = topic
+        self._kind = kind
+        self._codec = codec
+        self._caught_up = False
+        self._next_offset: int | None = None
+        self._sent: tuple[int | None, int, bool, int] = (None, AT_ONCE, False, AT_ONCE)
+        self._dead: list[Out] = []
+
+    def positions(self) -> dict[str, int]:
+        """Return the offset up to which the sums were sent."""
+        offset = self._sent[0]
+        return {} if offset is None else {self._topic: offset}
+
+    def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
+        """Fold records in."""
+        messages = []
+        for record in records:
+            try:
+                messages.append(self._codec.decode(self._kind, record.value()))
+            except BadRecord as bad:
+                self._dead.append(dead_letter(record, bad, self.stage))
+        if messages:
+            self._fold.update(messages)
+        if records:
+            self._next_offset = records[-1].offset() + 1
+        self._caught_up = caught_up
+
+    def process(self, now_ms: int) -> Output:
+        """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
+        output = Output()
+        if self._dead:
+            output.to("dead_letters").extend(self._dead)
+            self._dead = []
+        fold, fold_ms = self._fold, self._fold.watermark_ms
+        offset, watermark_ms, caught_up, sent_ms = self._sent
+        new = self._next_offset != offset
+        bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
+        now_caught_up = self._caught_up and not caught_up
+        due = now_ms - sent_ms >= SEND_EVERY_MS
+        if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
+            return output
+        sums = {
+            "stage": self.stage,
+            "partition": self.partition,
+            "watermark_ms": fold_ms,
+            "caught_up": self._caught_up,
+            "buckets": fold.take(),
+        }
+        self._sent = (self._next_offset, fold_ms, self._caught_up, now_ms)
+        output.to("buckets").append(Out(key=None, value=orjson.dumps(sums)))
+        return output
+
+
+class JudgeTask:
+    """Judges the sums of all partitions and emits alerts.
+
+    Its state is rebuilt from the log of sums: up to ``silent_until`` nothing is emitted, since the
+    run before did so.
+    """
+
+    def __init__(self, judge: Judge, topic: str, codec: Codec, silent_until: int = 0) -> None:
+        self.judge = judge
+        self.queued = 0
+        self._topic = topic
+        self._codec = codec
+        self._silent_until = silent_until
+        self._next_offset: int | None = None
+        self._taken: list[dict[str, Any]] = []
+        self._silent: list[dict[str, Any]] = []
+
+    @property
+    def starved(self) -> bool:
+        """Whether a bucket may be sealed by the mere passing of time."""
+        return True
+
+    def positions(self) -> dict[str, int]:
+        """Return the offset of the first sums not yet judged."""
+        return {} if self._next_offset is None else {self._topic: self._next_offset}
+
+    def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
+        """Take sums in."""
+        for record in records:
+            into = self._silent if record.offset() < self._silent_until else self._taken
+            into.append(orjson.loads(record.value() or b"{}"))
+            self._next_offset = record.offset() + 1
+
+    def process(self, now_ms: int) -> Output:
+        """Judge the buckets that are sealed; return the alerts."""
+        output = Output()
+        if self._silent:
+            self.judge.update(self._silent, now_ms)
+            self._silent = []
+        taken, self._taken = self._taken, []
+        for alert in self.judge.update(taken, now_ms):
+            value = self._codec.encode("alert", alert)
+            output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
+        return output
