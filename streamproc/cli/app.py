@@ -1,0 +1,101 @@
+"""The typer app: puts the commands together and turns what goes wrong into one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from streamproc.cli import COMMANDS, chosen
+from streamproc.errors import DefinitionError, StreamprocError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command, say in one line what went wrong, and return the exit code."""
+    try:
+        app = _app(chosen(arguments))
+        code = app(args=list(arguments), prog_name="streamproc", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.TyperException as error:  # no such command, option or value
+        return _told(f"{_in_one_line(error.format_message())} (see --help)", USAGE)
+    except StreamprocError as error:
+        return _told(str(error), USAGE if isinstance(error, DefinitionError) else FAILED)
+    except BrokenPipeError:  # whoever read the output has seen enough: `streamproc watch | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # a fault of our own
+        return _told(_unexpected(error), FAILED)
+
+
+def _app(name: str | None) -> typer.Typer:
+    """Return the app with all commands, of which only the one called for is really there."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    )
+    app.callback()(_options)
+    for command, about in COMMANDS.items():
+        function = _load(command) if command == name else _elsewhere
+        app.command(command, help=about)(function)
+    return app
+
+
+def _load(command: str) -> Callable[..., Any]:
+    module = f"streamproc.cli.{command}"
+    function: Callable[..., Any] = getattr(importlib.import_module(module), command)
+    return function
+
+
+def _elsewhere() -> None:
+    """Stand for a command that is not the one called for."""
+
+
+def _version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"streamproc {metadata.version('streamproc')}")
+    except metadata.PackageNotFoundError:
+        typer.echo("streamproc, not installed: run from its source")
+    raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Predictions from a model that keeps learning, and alerts when things go wrong."""
+
+
+def _told(message: str, code: int) -> int:
+    try:
+        typer.echo(f"streamproc: {message}", err=True)
+    except BrokenPipeError:
+        pass
+    return code
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _unexpected(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = _in_one_line(f"{type(error).__name__}: {error}")[:300]
+    return f"unexpected {said} ({where.filename}:{where.lineno}); please report it"
