@@ -1,0 +1,239 @@
+"""Scoring and learning with a River model, one event at a time.
+
+Scoring is the hot path: what can be known of the model when it is taken up is decided then, and
+``score`` is a function made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any
+
+from river import base
+
+from streamproc.errors import BadRecord
+from streamproc.messages import Features, Score
+from streamproc.models.kinds import BINARY_CLASSES, Kind, kind_of, last_step, parse_label
+
+__all__ = ["Kind", "Learner", "Scorer", "kind_of", "parse_label"]
+
+Scored = tuple[Score, Any]
+"""A score, and the decision that follows from it."""
+
+ScoreOne = Callable[[Features], Scored]
+
+
+class Scorer:
+    """Scores features with one version of a model.
+
+    ``classes`` are those of the labels (0 and 1 where None), the positive one of two last;
+    ``threshold`` is the score from which a decision is yes; ``name`` is the version's,
+    ``<variant>@<version>``. A classifier that has ``learnt`` nothing scores 0.5, or the same for
+    every class, whatever River says; where not told, that is version 0.
+
+    >>> from river import linear_model
+    >>> model = linear_model.LogisticRegression()
+    >>> Scorer(model, "binary", None, 0.5, "main@0").score({"amount": 3.0})
+    (0.5, True)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        kind: Kind,
+        classes: Sequence[Any] | None,
+        threshold: float,
+        name: str,
+        learnt: bool | None = None,
+    ) -> None:
+        self.model = model
+        self.name = name
+        if learnt is None:
+            learnt = not name.endswith("@0")
+        self.score = _score_one(model, kind, classes, threshold, learnt)
+        """Return the score of some features and the decision that follows from it.
+
+        Null features are left out of what the model gets. Raises :class:`BadRecord` where the
+        model fails or says something that is no finite number.
+        """
+
+
+def _score_one(
+    model: Any, kind: Kind, classes: Sequence[Any] | None, threshold: float, learnt: bool
+) -> ScoreOne:
+    if kind == "regression":
+        return _number_scorer(model.predict_one, lambda value: None)
+    if kind == "anomaly":
+        return _number_scorer(model.score_one, _verdict(model, threshold))
+    if kind == "binary":
+        if not learnt:
+            nothing: Scored = (0.5, threshold <= 0.5)
+            return lambda features: nothing
+        return _binary_scorer(model, threshold)
+    named = {each: str(each) for each in classes or ()}
+    if not learnt:
+        return lambda features: _uniform(named)
+    return _multiclass_scorer(model, named)
+
+
+def _verdict(model: Any, threshold: float) -> Callable[[float], bool]:
+    """Return what decides on an anomaly score: a filter's own rule, or the threshold."""
+    last = last_step(model)
+    if isinstance(last, base.AnomalyFilter):
+        classify = last.classify
+        return lambda score: bool(classify(score))
+    return lambda score: score >= threshold
+
+
+def _number_scorer(
+    predict: Callable[[Features], Any], decide: Callable[[float], bool | None]
+) -> ScoreOne:
+    def score_one(features: Features) -> Scored:
+        for value in features.values():
+            if value is None:
+                features = _without_nulls(features)
+                break
+        try:
+            says = predict(features)
+            score = 0.0 if says is None else float(says)
+        except Exception as error:  # the model's own code, on whatever it was given
+            raise _failed(error) from error
+        if isfinite(score):
+            return score, decide(score)
+        raise _not_finite(score)
+
+    return score_one
+
+
+def _binary_scorer(model: Any, threshold: float) -> ScoreOne:
+    probabilities = _probabilities(model)
+
+    def score_one(features: Features) -> Scored:
+        for value in features.values():
+            if value is None:
+                features = _without_nulls(features)
+                break
+        try:
+            says = probabilities(features)
+            score = float(says[True] if True in says else _silent(says))
+        except Exception as error:  # the model's own code, on whatever it was given
+            raise _failed(error) from error
+        if isfinite(score):
+            return score, score >= threshold
+        raise _not_finite(score)
+
+    return score_one
+
+
+def _multiclass_scorer(model: Any, named: dict[Any, str]) -> ScoreOne:
+    probabilities = _probabilities(model)
+
+    def score_one(features: Features) -> Scored:
+        for value in features.values():
+            if value is None:
+                features = _without_nulls(features)
+                break
+        try:
+            says = probabilities(features)
+            classes = named or {each: str(each) for each in says}
+            scores = {name: float(says.get(each, 0.0)) for each, name in classes.items()}
+        except Exception as error:  # the model's own code, on whatever it was given
+            raise _failed(error) from error
+        if not says:
+            return _uniform(named)
+        for score in scores.values():
+            if not isfinite(score):
+                raise _not_finite(score)
+        return scores, max(classes, key=lambda each: scores[classes[each]])
+
+    return score_one
+
+
+def _probabilities(model: Any) -> Callable[[Features], dict[Any, float]]:
+    """Return the model's ``predict_proba_one``; where it has none, all goes to what it predicts."""
+
+    def predict(features: Features) -> dict[Any, float]:
+        try:
+            says: dict[Any, float] = model.predict_proba_one(features)
+            return says
+        except NotImplementedError:
+            says_one = model.predict_one(features)
+            return {} if says_one is None else {says_one: 1.0}
+
+    last = last_step(model)
+    if isinstance(last, base.Wrapper) or not _overridden(last):
+        return predict
+    own: Callable[[Features], dict[Any, float]] = model.predict_proba_one
+    return own
+
+
+def _overridden(model: Any) -> bool:
+    return type(model).predict_proba_one is not base.Classifier.predict_proba_one
+
+
+def _silent(says: dict[Any, float]) -> float:
+    """Return the probability of a class that the model didn't name: 0.5 where it named none."""
+    return 0.0 if says else 0.5
+
+
+def _uniform(named: dict[Any, str]) -> Scored:
+    share = 1.0 / len(named) if named else 0.0
+    return dict.fromkeys(named.values(), share), next(iter(named), None)
+
+
+def _without_nulls(features: Features) -> Features:
+    return {name: value for name, value in features.items() if value is not None}
+
+
+def _failed(error: Exception) -> BadRecord:
+    said = " ".join(str(error).split())[:200]
+    return BadRecord("model_failed", f"{type(error).__name__}: {said}")
+
+
+def _not_finite(score: float) -> BadRecord:
+    return BadRecord("model_not_finite", f"the model's score is {score}")
+
+
+class Learner:
+    """Learns from features and their labels; ``outcomes`` counts what was learnt from.
+
+    >>> from river import linear_model
+    >>> learner = Learner(linear_model.LogisticRegression(), "binary", None)
+    >>> learner.learn({"amount": 3.0, "age": None}, 1)
+    >>> learner.outcomes
+    1
+    """
+
+    def __init__(self, model: Any, kind: Kind, classes: Sequence[Any] | None) -> None:
+        self.model = model
+        self.kind = kind
+        self.classes = tuple(classes) if classes else None
+        self.outcomes = 0
+        positive = (self.classes or BINARY_CLASSES)[-1]
+        self._target: Callable[[Any], Any] = {
+            "binary": lambda label: label == positive,
+            "multiclass": lambda label: label,
+            "regression": float,
+        }.get(kind, lambda label: None)
+
+    def learn(self, features: Features, label: Any) -> None:
+        """Learn from one outcome; an anomaly detector leaves the label aside.
+
+        Raises :class:`BadRecord` for a label that doesn't fit, of which nothing is learnt, and
+        where the model fails.
+        """
+        for value in features.values():
+            if value is None:
+                features = _without_nulls(features)
+                break
+        if self.kind == "anomaly":
+            arguments: tuple[Any, ...] = (features,)
+        else:
+            label = parse_label(self.kind, self.classes, label)
+            arguments = (features, self._target(label))
+        try:
+            self.model.learn_one(*arguments)
+        except Exception as error:  # the model's own code, on whatever it was given
+            raise _failed(error) from error
+        self.outcomes += 1
