@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from river import multiclass
 
 
 def seeded(model: Any, seed: int) -> Any:
@@ -34,6 +35,10 @@ def seeded(model: Any, seed: int) -> Any:
 
 def _give(part: Any, seed: int) -> None:
     part.seed = seed
+    if isinstance(part, multiclass.OutputCodeClassifier) and part.coding_method == "exact":
+        remaining = sorted(part._integers)  # the only draw that River makes at once
+        random.Random(seed).shuffle(remaining)
+        part._integers = iter(remaining)
     for value in _attributes(part):
         if isinstance(value, random.Random | np.random.RandomState):
             value.seed(seed)
