@@ -15,8 +15,9 @@ from river import base
 from streamproc.errors import BadRecord
 from streamproc.messages import Features, Score
 from streamproc.models.kinds import BINARY_CLASSES, Kind, kind_of, last_step, parse_label
+from streamproc.models.versions import dumps
 
-__all__ = ["Kind", "Learner", "Scorer", "kind_of", "parse_label"]
+__all__ = ["Kind", "Learner", "Scorer", "has_learnt", "kind_of", "parse_label"]
 
 Scored = tuple[Score, Any]
 """A score, and the decision that follows from it."""
@@ -30,7 +31,8 @@ class Scorer:
     ``classes`` are those of the labels (0 and 1 where None), the positive one of two last;
     ``threshold`` is the score from which a decision is yes; ``name`` is the version's,
     ``<variant>@<version>``. A classifier that has ``learnt`` nothing scores 0.5, or the same for
-    every class, whatever River says; where not told, that is version 0.
+    every class, whatever River says; where not told, that is version 0 of a model that differs in
+    nothing from a new one.
 
     >>> from river import linear_model
     >>> model = linear_model.LogisticRegression()
@@ -50,13 +52,30 @@ class Scorer:
         self.model = model
         self.name = name
         if learnt is None:
-            learnt = not name.endswith("@0")
+            learnt = not name.endswith("@0") or has_learnt(model)
         self.score = _score_one(model, kind, classes, threshold, learnt)
         """Return the score of some features and the decision that follows from it.
 
         Null features are left out of what the model gets. Raises :class:`BadRecord` where the
         model fails or says something that is no finite number.
         """
+
+
+def has_learnt(model: Any) -> bool:
+    """Say whether a model differs from one newly made with the same parameters.
+
+    >>> from river import linear_model
+    >>> model = linear_model.LogisticRegression()
+    >>> has_learnt(model)
+    False
+    >>> model.learn_one({"amount": 3.0}, True)
+    >>> has_learnt(model)
+    True
+    """
+    try:
+        return dumps(model) != dumps(model.clone())
+    except Exception:  # it can't be compared: what River says is as good
+        return True
 
 
 def _score_one(
