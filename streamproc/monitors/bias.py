@@ -21,204 +21,160 @@ divided by how much more Y wavers than it should (fraud comes in bursts).
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from math import exp, log, sqrt
+from dataclasses import dataclass
+from math import exp, log
 from typing import NamedTuple
-
-import numpy as np
 
 TILTS = (0.2, 0.4, 0.7, 1.0, 1.4)
 ALARM_ODDS = 1e5
 """Buckets between two false alarms of one slice in one direction, at least (see above)."""
 
 THRESHOLD = log(ALARM_ODDS * 2 * len(TILTS))
-LEAST_EXPECTED = 8.0
-"""A slice is watched once so many yes were expected in its reference."""
-
-_PRIOR = 5.0
 _OVER = log(100)
-_LEAST_QUIET = 2
 _MOST = 40.0
 
 
-class Tally(NamedTuple):
-    """One slice in one bucket: n, observed yes, expected, variance, mean delay of labels."""
+class Totals(NamedTuple):
+    """What was seen since something began, in a slice and in all others."""
 
-    start_ms: int
-    n: float
-    observed: float
-    expected: float
-    variance: float
-    delay_ms: float
+    n: float = 0.0
+    observed: float = 0.0
+    usual: float = 0.0
+    variance: float = 0.0
+    others_observed: float = 0.0
+    others_usual: float = 0.0
+
+    def plus(self, more: Totals) -> Totals:
+        """Return the sums."""
+        return Totals(*(a + b for a, b in zip(self, more, strict=True)))
+
+    @property
+    def size(self) -> float:
+        """Observed to usual."""
+        return (self.observed + 0.5) / (self.usual + 0.5)
+
+    @property
+    def others(self) -> float:
+        """Observed to usual, of all others."""
+        return (self.others_observed + 2) / (self.others_usual + 2)
+
+
+_NOTHING = Totals()
+
+
+class Margins(NamedTuple):
+    """By how much more, and less, than usual a slice may observe: factors above and below 1."""
+
+    low: float
+    high: float
 
 
 @dataclass
 class Run:
-    """A restarted product for one tilt, as its logarithm, and what it was made of."""
+    """A restarted product for one tilt, as its logarithm, and what was seen since it began."""
 
+    tilt: float
     evidence: float = 0.0
-    tallies: list[float] = field(default_factory=lambda: [0.0] * 4)
+    totals: Totals = _NOTHING
     start_ms: int = 0
 
-    def add(self, step: float, tally: Tally, usual: float) -> None:
+    def add(self, step: float, seen: Totals, start_ms: int) -> None:
         """Multiply by exp(step); begin anew if the product was below 1."""
         if self.evidence <= 0.0:
-            self.evidence = 0.0
-            self.tallies = [0.0] * 4
-            self.start_ms = tally.start_ms - int(tally.delay_ms)
-        self.evidence += step
-        more = (tally.n, tally.observed, usual, tally.expected)
-        self.tallies = [a + b for a, b in zip(self.tallies, more, strict=True)]
-
-
-class Band(NamedTuple):
-    """What is usual in a bucket: between two expected numbers of yes; their variance."""
-
-    low: float
-    usual: float
-    high: float
-    variance: float
+            self.evidence, self.totals, self.start_ms = 0.0, Totals(), start_ms
+        self.evidence += min(step, _MOST)
+        self.totals = self.totals.plus(seen)
 
 
 class RateTest:
     """Tests one slice; see the module. ``tolerance`` is a ratio, such as 1.25.
 
     Near a rate of one half the ratio is of the odds, roughly: what is tolerated shrinks with V / P.
+    ``open`` is the direction while something is found, else 0; ``found`` what was seen since.
     """
 
-    def __init__(self, tolerance: float, least_buckets: int, most_buckets: int) -> None:
+    def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
         self.open = 0
-        self.size = 1.0
-        self.found: Run = Run()
-        self._least = least_buckets
-        self._history: deque[Tally] = deque(maxlen=most_buckets)
-        self._quarantine: deque[Tally] = deque()
-        self._runs = {sign: [Run() for _ in TILTS] for sign in (1, -1)}
+        self.found = Totals()
+        self.first_seen_ms = 0
+        self._runs: dict[int, list[Run]] = {}
         self._back = 0.0
-        self._quiet = 0
-
-    @property
-    def history(self) -> deque[Tally]:
-        """The buckets its usual ratio is learnt from."""
-        return self._history
-
-    def keep(self, most_buckets: int) -> None:
-        """Let the reference grow to so many buckets."""
-        self._history = deque(self._history, maxlen=most_buckets)
-
-    def learn(self, tally: Tally, started: bool) -> None:
-        """Take in a bucket in which nothing was found."""
-        self._quarantine.append(tally)
-        if not started or len(self._quarantine) > self._least:
-            self._history.append(self._quarantine.popleft())
-
-    def band(self, tally: Tally, ratio: float, others: float, spread: float) -> Band | None:
-        """Return what is usual for a bucket, None while too little is known.
-
-        ``ratio`` is the usual one over all slices, ``others`` how all other slices are off from
-        theirs lately, ``spread`` how much more counts waver than they should.
-        """
-        _, observed, expected, _ = np.array([t[1:5] for t in self._history] or [(0.0,) * 4]).sum(0)
-        if expected * ratio < LEAST_EXPECTED:
-            return None
-        own = (observed + _PRIOR * ratio) / (expected + _PRIOR)
-        unsure = 1 + sqrt(spread / (observed + _PRIOR * ratio))
-        usual = own * tally.expected
-        variance = own * tally.variance
-        beyond = variance * (self.tolerance - 1)
-        below = variance * (1 - 1 / self.tolerance)
-        return Band(
-            low=max(usual * min(1.0, others) / unsure - below, 0.0),
-            usual=usual,
-            high=usual * max(1.0, others) * unsure + beyond,
-            variance=variance * max(1.0, others) * unsure * self.tolerance,
-        )
-
-    def evidence(self) -> tuple[float, int, Run]:
-        """Return the strongest evidence, its direction and its run."""
-        found = [
-            (run.evidence, sign, i) for sign in (1, -1) for i, run in enumerate(self._runs[sign])
-        ]
-        most, sign, i = max(found)
-        return most, sign, self._runs[sign][i]
-
-    def test(self, tally: Tally, band: Band, spread: float) -> None:
-        """Multiply a bucket's evidence in."""
-        for sign, bound in ((1, band.high), (-1, band.low)):
-            beyond = sign * (tally.observed - bound)
-            for tilt, run in zip(TILTS, self._runs[sign], strict=True):
-                step = (tilt * beyond - band.variance * (exp(tilt) - 1 - tilt)) / spread
-                run.add(min(step, _MOST), tally, band.usual)
+        self.restart()
 
     def restart(self) -> None:
         """Begin anew, as if nothing had been seen."""
-        self._runs = {sign: [Run() for _ in TILTS] for sign in (1, -1)}
+        self._runs = {sign: [Run(tilt) for tilt in TILTS] for sign in (1, -1)}
 
-    def begin(self) -> None:
-        """Open: from here on the way back is tested for."""
-        _, self.open, self.found = self.evidence()
-        self._measure()
-        self._back, self._quiet = 0.0, 0
-        self._quarantine.clear()
+    def strongest(self) -> tuple[float, int]:
+        """Return the strongest evidence and its direction."""
+        return max((run.evidence, sign) for sign, runs in self._runs.items() for run in runs)
 
-    def follow(self, tally: Tally, band: Band, spread: float) -> bool:
+    def test(self, seen: Totals, margins: Margins, spread: float, start_ms: int) -> bool:
+        """Multiply a bucket's evidence in; return whether it is enough to open.
+
+        It is if it stands against how all others are off in the very same time, too.
+        """
+        for sign, runs in self._runs.items():
+            for run in runs:
+                run.add(self._step(seen, margins, spread, sign, run.tilt), seen, start_ms)
+        for sign, runs in self._runs.items():
+            for run in sorted(runs, key=lambda run: -run.evidence):
+                if run.evidence < THRESHOLD:
+                    break
+                others = min(max(run.totals.others, 0.2), 5.0)
+                then = Margins(min(others, 1.0) * margins.low, max(others, 1.0) * margins.high)
+                if self._step(run.totals, then, spread, sign, run.tilt) >= THRESHOLD:
+                    self._begin(sign, run)
+                    return True
+        return False
+
+    def _step(self, seen: Totals, margins: Margins, spread: float, sign: int, tilt: float) -> float:
+        """Return the logarithm of the factor in the module's formula."""
+        _, observed, usual, variance, _, _ = seen
+        if sign > 0:
+            bound = usual * margins.high + variance * (self.tolerance - 1)
+        else:
+            bound = max(0.0, usual * margins.low - variance * (1 - 1 / self.tolerance))
+        variance *= margins.high * self.tolerance
+        return (tilt * sign * (observed - bound) - variance * (exp(tilt) - 1 - tilt)) / spread
+
+    def _begin(self, sign: int, run: Run) -> None:
+        self.open, self.found, self.first_seen_ms = sign, run.totals, run.start_ms
+        self._back = 0.0
+
+    def follow(self, seen: Totals, others: float, spread: float) -> bool:
         """While it is open: return whether it is over.
 
         The ratio that was found against the usual one, the hypotheses exchanged: it takes odds of
-        a hundred to one, and the last two buckets on the side of the usual.
+        a hundred to one, and three buckets at least. ``others`` is how all others are off.
         """
-        size = min(max(self.size, 1.5), 4.0) if self.open > 0 else min(max(self.size, 0.25), 0.67)
-        bound = band.high if self.open > 0 else band.low
-        step = (band.usual * (size - 1) - tally.observed * log(size)) / spread
-        self._back = max(0.0, self._back + step)
-        inside = self.open * (tally.observed - bound) <= 0
-        self._quiet = self._quiet + 1 if inside else 0
-        if self._back >= _OVER and self._quiet >= _LEAST_QUIET:
+        size = self.found.size
+        if self.open > 0:
+            size, usual = min(max(size, 1.5), 4.0), seen.usual * min(others, 1.0)
+        else:
+            size, usual = min(max(size, 0.25), 0.67), seen.usual * max(others, 1.0)
+        step = (usual * (size - 1) - seen.observed * log(size)) / spread
+        self._back = max(0.0, self._back + min(step, _OVER / 2.5))
+        if self._back >= _OVER:
             self.open = 0
             self.restart()
             return True
-        if not inside:
-            more = (tally.n, tally.observed, band.usual, tally.expected)
-            self.found.tallies = [a + b for a, b in zip(self.found.tallies, more, strict=True)]
-            self._measure()
+        if self._back == 0.0:
+            self.found = self.found.plus(seen)
         return False
 
     def interval(self, spread: float) -> tuple[float, float]:
-        """Return an interval for observed minus predicted, per outcome, since it began.
+        """Return an interval for observed minus usual, per outcome, since it began.
 
-        It holds, but for a chance of one in `ALARM_ODDS`, whenever one looks.
+        The ratios that the test does not reject; it holds whenever one looks.
         """
-        n, observed, _, expected = self.found.tallies
-        variance = max(observed, expected)
-        half = min(
-            (variance * (exp(tilt) - 1 - tilt) + spread * THRESHOLD) / tilt for tilt in TILTS
-        )
-        return (observed - expected - half) / n, (observed - expected + half) / n
-
-    def _measure(self) -> None:
-        _, observed, usual, _ = self.found.tallies
-        self.size = (observed + 0.5) / (usual + 0.5)
-
-
-def dispersion(histories: list[list[tuple[float, float, float]]]) -> float:
-    """Return how much more counts waver than chance makes them, at least 1.
-
-    Each history is one slice's buckets: observed, usual, variance. Blocks of 1, 2 and 4 buckets
-    are looked at, since bursts last; the largest counts.
-    """
-    worst = 1.0
-    for length in (1, 2, 4):
-        off, chance = 0.0, 0.0
-        for history in histories:
-            table = np.array(history).reshape(-1, 3)
-            blocks = len(table) // length
-            if not blocks:
-                continue
-            sums = table[: blocks * length].reshape(blocks, length, 3).sum(axis=1)
-            off += float(((sums[:, 0] - sums[:, 1]) ** 2).sum())
-            chance += float(sums[:, 2].sum())
-        if chance > 0:
-            worst = max(worst, off / chance)
-    return min(worst, 10.0)
+        n, observed, usual, variance, _, _ = self.found
+        low, high = 0.0, float("inf")
+        for tilt in TILTS:
+            slack = variance * (exp(tilt) - 1 - tilt)
+            low = max(low, (tilt * observed - spread * THRESHOLD) / (tilt * usual + slack))
+            if tilt * usual > slack:
+                most = (tilt * observed + spread * THRESHOLD) / (tilt * usual - slack)
+                high = min(high, most)
+        return (low - 1) * usual / n, min((high - 1) * usual / n, 1.0)

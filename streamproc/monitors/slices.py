@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 import orjson
 
 from streamproc.messages import Severity
-from streamproc.monitors.bias import (
-    LEAST_EXPECTED,
-    THRESHOLD,
-    RateTest,
-    Tally,
-    dispersion,
-)
+from streamproc.monitors.bias import THRESHOLD, Margins, RateTest, Totals
 from streamproc.monitors.drift import DriftTest
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.reference import DAY_MS, LEAST_BUCKETS, LEAST_DAYS, Bucket
+from streamproc.monitors.reference import Bucket
 from streamproc.monitors.spec import MAX_SLICES
-
-LEAST_OUTCOMES = 1_000
-"""Outcomes of a model's learnt versions before its predictions are held against it."""
+from streamproc.monitors.usual import LEAST_OUTCOMES, Tally, Usual
 
 TOLERANCE = 1.25
 TOLERANCE_OVERALL = 1.5
@@ -30,7 +21,6 @@ TOLERANCE_OVERALL = 1.5
 CRITICAL = 2.0
 RESIDUAL_TOLERANCE = 0.2
 
-_FADES = 0.9
 _LOOK = "look at what changed there and whether labels are right; the model does not see it"
 
 
@@ -45,13 +35,10 @@ class BiasMonitor:
         self.overflowed = 0
         self._bucket_ms = bucket_ms
         self._regression = kind == "regression"
-        self._least = max(LEAST_BUCKETS, -(-LEAST_DAYS * DAY_MS // bucket_ms))
         self._tests: dict[str, RateTest] = {}
         self._means: dict[str, DriftTest] = {}
-        self._lately: dict[str, list[float]] = {}
+        self._usual = Usual(bucket_ms)
         self._outcomes = 0.0
-        self._started = False
-        self._spread = 1.0
 
     def update(
         self, start_ms: int, rows: dict[str, tuple[float, ...]], spreads: dict[str, float]
@@ -63,18 +50,15 @@ class BiasMonitor:
         rows = self._bounded(rows)
         if "" not in rows:
             return []
-        self._outcomes += rows[""][0]
         if self._regression:
+            self._outcomes += rows[""][0]
             return self._residuals(start_ms, rows, spreads)
         tallies = {
             name: Tally(start_ms, n, left + expected, expected, variance, delay / n)
             for name, (n, left, variance, expected, delay) in rows.items()
         }
-        findings: list[Finding] = []
-        if self._started:
-            self._spread = self._dispersion()
-            findings = self._test(tallies)
-        self._learn(tallies)
+        findings = self._test(tallies)
+        self._usual.learn(tallies, {name for name, test in self._tests.items() if test.open})
         return findings
 
     def _bounded(self, rows: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
@@ -109,94 +93,48 @@ class BiasMonitor:
                 findings.append(finding)
         return findings
 
-    def _learn(self, tallies: dict[str, Tally]) -> None:
-        for lately in self._lately.values():
-            lately[:] = [value * _FADES for value in lately]
-        for name, tally in tallies.items():
-            lately = self._lately.setdefault(name, [0.0, 0.0])
-            lately[0] += tally.observed
-            lately[1] += tally.expected
-            test = self._tests.get(name)
-            if test is None:
-                tolerance = TOLERANCE if name else TOLERANCE_OVERALL
-                most = 8 * self._least if self._started else self._least
-                test = self._tests[name] = RateTest(tolerance, self._least, most)
-            if not test.open:
-                test.learn(tally, self._started)
-        if not self._started and self._outcomes >= LEAST_OUTCOMES:
-            self._started = self._settled()
-            if self._started:
-                for test in self._tests.values():
-                    test.keep(8 * self._least)
-
-    def _settled(self) -> bool:
-        """Whether the ratio overall was the same in both halves of the first buckets."""
-        history = list(self._tests[""].history)
-        if len(history) < self._least:
-            return False
-        half = len(history) // 2
-        sums: list[list[float]] = [
-            [sum(getattr(t, what) for t in part) for what in ("observed", "expected")]
-            for part in (history[:half], history[half:])
-        ]
-        (y1, p1), (y2, p2) = sums
-        if min(y1, y2) * 2 < LEAST_EXPECTED or min(p1, p2) <= 0:
-            return False
-        ratio = (y1 + y2) / (p1 + p2)
-        moved = abs(y2 / p2 - y1 / p1) / ratio
-        return moved <= max(TOLERANCE - 1, min(2 * sqrt(1 / y1 + 1 / y2), TOLERANCE_OVERALL - 1))
-
-    def _usual(self) -> float:
-        history = self._tests[""].history
-        observed = sum(tally.observed for tally in history)
-        return (observed + 1) / (sum(tally.expected for tally in history) + 1)
-
-    def _dispersion(self) -> float:
-        ratio = self._usual()
-        histories = []
-        for name, test in self._tests.items():
-            if name or len(self._tests) == 1:
-                observed = sum(tally.observed for tally in test.history)
-                expected = sum(tally.expected for tally in test.history)
-                own = (observed + 1) / (expected + 1 / ratio)
-                histories.append(
-                    [(t.observed, own * t.expected, own * t.variance) for t in test.history]
-                )
-        return dispersion(histories)
-
-    def _others(self, name: str, ratio: float) -> float:
-        """Return how far all but this slice are off lately, as a ratio to what is usual."""
-        if not name:
-            return 1.0
-        observed, expected = (
-            max(0.0, all_ - own)
-            for all_, own in zip(self._lately[""], self._lately.get(name, (0, 0)), strict=True)
-        )
-        return min(max((observed + 2) / (expected * ratio + 2), 0.2), 5.0)
-
     def _test(self, tallies: dict[str, Tally]) -> list[Finding]:
-        ratio, findings = self._usual(), []
+        findings: list[Finding] = []
+        spread = self._usual.spread
         # The finest first, overall last: the cause is told rather than its sum.
         for name in sorted(tallies, key=lambda name: (name == "", name)):
-            test, tally = self._tests.get(name), tallies[name]
-            if test is None:
+            own, tally = self._usual.own(name), tallies[name]
+            if own is None:
                 continue
-            band = test.band(tally, ratio, self._others(name, ratio), self._spread)
-            if band is None:
-                continue
+            ratio, unsure = own
+            seen = self._seen(name, tallies, ratio)
+            others = self._usual.others(name)
+            test = self._tests.setdefault(name, self._new_test(name))
             if test.open:
-                over = test.follow(tally, band, self._spread)
+                over = test.follow(seen, others, spread)
                 findings.append(self._finding(name, test, ongoing=not over))
                 continue
-            test.test(tally, band, self._spread)
-            evidence, sign, _ = test.evidence()
-            if evidence >= THRESHOLD:
-                if self._explained(name, sign):
-                    test.restart()
-                else:
-                    test.begin()
-                    findings.append(self._finding(name, test, ongoing=True))
+            margins = Margins(min(others, 1.0) / (1 + unsure), max(others, 1.0) * (1 + unsure))
+            if not test.test(seen, margins, spread, tally.start_ms - int(tally.delay_ms)):
+                continue
+            if self._explained(name, test.open):
+                test.open = 0
+                test.restart()
+            else:
+                self._usual.forget(name)
+                findings.append(self._finding(name, test, ongoing=True))
         return findings
+
+    def _seen(self, name: str, tallies: dict[str, Tally], ratio: float) -> Totals:
+        """Return a bucket of a slice beside what is usual there."""
+        own, all_ = tallies[name], tallies[""]
+        left = self._usual.ratio * (all_.expected - own.expected) if name else 0.0
+        return Totals(
+            n=own.n,
+            observed=own.observed,
+            usual=ratio * own.expected,
+            variance=ratio * own.variance,
+            others_observed=all_.observed - own.observed if name else 0.0,
+            others_usual=max(left, 0.0),
+        )
+
+    def _new_test(self, name: str) -> RateTest:
+        return RateTest(TOLERANCE if name else TOLERANCE_OVERALL)
 
     def _explained(self, name: str, sign: int) -> bool:
         """Whether what is found here lies in a slice that is open, or on the way to it."""
@@ -204,7 +142,7 @@ class BiasMonitor:
         for other, test in self._tests.items():
             if other == name or not other:
                 continue
-            evidence, direction, _ = test.evidence()
+            evidence, direction = test.strongest()
             if not name and (test.open == sign or (direction == sign and evidence > THRESHOLD / 2)):
                 return True
             outer = slice_of(other) or {}
@@ -213,17 +151,17 @@ class BiasMonitor:
         return False
 
     def _finding(self, name: str, test: RateTest, ongoing: bool) -> Finding:
-        n, observed, usual, _ = test.found.tallies
-        size = max(test.size, 1 / test.size)
+        n, observed, usual, *_ = test.found
+        size = max(test.found.size, 1 / test.found.size)
         severity: Severity = "critical" if size >= CRITICAL else "warning"
-        since = when(test.found.start_ms)
-        low, high = test.interval(self._spread)
+        since = when(test.first_seen_ms)
+        low, high = test.interval(self._usual.spread)
         if ongoing:
             side = "more" if observed > usual else "fewer"
             summary = (
                 f"{where(name, capital=True)} there are {side} positives than predicted since "
                 f"{since}: {observed / n:.2%} observed against {usual / n:.2%} expected over "
-                f"{n:,.0f} outcomes (observed minus predicted between {low:+.2%} and {high:+.2%}); "
+                f"{n:,.0f} outcomes (observed minus expected between {low:+.2%} and {high:+.2%}); "
                 f"{_LOOK}."
             )
         else:
@@ -243,7 +181,7 @@ class BiasMonitor:
             expected=usual / n,
             observed=observed / n,
             samples=int(n),
-            first_seen_ms=test.found.start_ms,
+            first_seen_ms=test.first_seen_ms,
             summary=summary,
         )
 
