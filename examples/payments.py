@@ -2,8 +2,7 @@
 
 from river import linear_model, preprocessing
 
-from streamproc.pipeline import Events, Labels, Pipeline
-from streamproc.features import Calendar, Field, Window
+from streamproc import Calendar, Drift, Events, Field, Labels, Pipeline, PredictionBias, Window
 
 pipeline = Pipeline(
     name="payments",
@@ -14,9 +13,8 @@ pipeline = Pipeline(
     features=[
         Field("amount"),
         Calendar("event_time", ("is_weekend", "is_night")),
-        Window(
-            "amount", by="customer_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")
-        ),
+        Window("amount", by="customer_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
     ],
     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    monitors=[Drift(), PredictionBias()],
 )

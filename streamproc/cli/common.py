@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 import typer
 
 from streamproc.errors import DefinitionError, StreamprocError
@@ -51,3 +54,23 @@ def load_pipeline(given: Path | None, settings: Settings) -> Pipeline:
     if path is None:
         raise DefinitionError("which pipeline? name its file, or set STREAMPROC_PIPELINE")
     return Pipeline.load(path)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, in one line, at once."""
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """Return a text with what could steer a terminal made harmless, in one line.
+
+    >>> printable("a\\x1b[31mb\\n")
+    'a�[31mb�'
+    """
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
+def width() -> int:
+    """Return how many columns to print: the terminal's, between 40 and 100; piped, 80."""
+    return min(max(shutil.get_terminal_size((80, 24)).columns, 40), 100)

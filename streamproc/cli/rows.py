@@ -1,0 +1,108 @@
+"""A file of rows as events and late labels: the options that `produce` and `backtest` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from streamproc.errors import BadRecord, DefinitionError
+from streamproc.eventtime import parse_duration_ms, parse_time_ms
+from streamproc.files import RowFile
+from streamproc.pipeline import Pipeline
+from streamproc.timeline import Entry, LabelColumns, timeline
+
+File = Annotated[
+    Path, typer.Argument(help="CSV, .jsonl or .parquet; plain, .gz or .zst.", show_default=False)
+]
+LabelDelay = Annotated[str, typer.Option(help="Event time from an event to its label: 90s, 7d.")]
+Start = Annotated[
+    str | None, typer.Option(help="Time of the first row, with --every.", show_default=False)
+]
+Every = Annotated[str | None, typer.Option(help="Time from row to row: 30m.", show_default=False)]
+NumberRows = Annotated[bool, typer.Option("--number-rows", help="Take the row's number as the id.")]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(help="A column not to use; may be repeated.", show_default=False),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Rows to read; else all.", show_default=False)
+]
+
+
+def entries(
+    rows: RowFile,
+    pipeline: Pipeline,
+    *,
+    label_delay: str,
+    start: str | None,
+    every: str | None,
+    number_rows: bool,
+    leave_out: list[str] | None,
+    limit: int | None,
+) -> Iterator[Entry]:
+    """Return a file's events and labels, as the options say; see `streamproc.timeline`."""
+    labels = pipeline.labels
+    return timeline(
+        islice(rows, limit),
+        id=pipeline.events.id,
+        key=pipeline.events.key,
+        time=pipeline.events.time,
+        labels=None if labels is None else LabelColumns(labels.id, labels.value, labels.time),
+        label_delay_ms=parse_duration_ms(label_delay, "--label-delay"),
+        start_ms=_start_ms(start),
+        every_ms=None if every is None else parse_duration_ms(every, "--every"),
+        number_rows=number_rows,
+        leave_out=leave_out or (),
+    )
+
+
+class Bar:
+    """A progress bar on standard error; on no terminal it is not there."""
+
+    def __init__(self, rows: RowFile, limit: int | None, shows: bool) -> None:
+        self.shows = shows
+        self._rows = rows
+        self._limit = limit
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[told]}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not shows,
+        )
+        self._task = self._bar.add_task("", total=1.0, told="")
+
+    def update(self, events: int, told: str) -> None:
+        """Show how much of the file is done, and say so in words."""
+        share = max(self._rows.done(), events / self._limit if self._limit else 0.0)
+        self._bar.update(self._task, completed=share, told=told)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Show the bar for as long as the block runs."""
+        with self._bar:
+            yield
+
+
+def progress_bar(rows: RowFile, limit: int | None) -> Bar:
+    """Return the bar for reading a file, of at most so many rows."""
+    return Bar(rows, limit, Console(stderr=True).is_terminal)
+
+
+def _start_ms(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time_ms(f"{text}T00:00:00Z" if len(text) == len("1996-05-07") else text)
+    except BadRecord:
+        raise DefinitionError(
+            f"--start: {text!r} is no time; write e.g. 1996-05-07 or 1996-05-07T06:30:00Z"
+        ) from None
