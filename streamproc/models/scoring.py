@@ -229,12 +229,16 @@ class Learner:
         self.kind = kind
         self.classes = tuple(classes) if classes else None
         self.outcomes = 0
-        positive = (self.classes or BINARY_CLASSES)[-1]
-        self._target: Callable[[Any], Any] = {
-            "binary": lambda label: label == positive,
-            "multiclass": lambda label: label,
-            "regression": float,
-        }.get(kind, lambda label: None)
+        classes = self.classes or (BINARY_CLASSES if kind == "binary" else ())
+        # What most labels are, ready for River; by type too, as 1 == True == 1.0.
+        self._targets = {(type(each), each): self._target(each) for each in classes}
+
+    def _target(self, label: Any) -> Any:
+        """Return a label as River is to get it; raise :class:`BadRecord` where it doesn't fit."""
+        label = parse_label(self.kind, self.classes, label)
+        if self.kind == "binary":
+            return bool(label == (self.classes or BINARY_CLASSES)[-1])
+        return float(label) if self.kind == "regression" else label
 
     def learn(self, features: Features, label: Any) -> None:
         """Learn from one outcome; an anomaly detector leaves the label aside.
@@ -242,17 +246,16 @@ class Learner:
         Raises :class:`BadRecord` for a label that doesn't fit, of which nothing is learnt, and
         where the model fails.
         """
-        for value in features.values():
-            if value is None:
-                features = _without_nulls(features)
-                break
+        features = _without_nulls(features)  # a copy: some models keep what they learn from
         if self.kind == "anomaly":
-            arguments: tuple[Any, ...] = (features,)
+            target: tuple[Any, ...] = ()
         else:
-            label = parse_label(self.kind, self.classes, label)
-            arguments = (features, self._target(label))
+            try:
+                target = (self._targets[type(label), label],)
+            except (KeyError, TypeError):  # another number of the same value, or no label at all
+                target = (self._target(label),)
         try:
-            self.model.learn_one(*arguments)
+            self.model.learn_one(features, *target)
         except Exception as error:  # the model's own code, on whatever it was given
             raise _failed(error) from error
         self.outcomes += 1
