@@ -141,7 +141,8 @@ class PredictionsFile:
             chunk.labels,
             chunk.label_times_ms,
         ]
-        arrays = [_array(column, field.type) for column, field in zip(columns, self._schema)]
+        pairs = zip(columns, self._schema, strict=True)
+        arrays = [_array(column, field.type) for column, field in pairs]
         return arrow.Table.from_arrays(arrays, schema=self._schema)
 
     def _trouble(self, error: OSError) -> StreamprocError:

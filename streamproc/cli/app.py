@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -84,10 +85,8 @@ def _options(
 
 
 def _told(message: str, code: int) -> int:
-    try:
+    with contextlib.suppress(BrokenPipeError):
         typer.echo(f"streamproc: {message}", err=True)
-    except BrokenPipeError:
-        pass
     return code
 
 

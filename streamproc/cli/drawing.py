@@ -1,0 +1,150 @@
+"""A pipeline as a picture of at most 80 columns, and as JSON."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from streamproc.features import Calendar, Feature, Field
+from streamproc.monitors import Drift
+from streamproc.pipeline import Monitor, Pipeline
+
+_WIDTH = 80
+_ALERTS = 51
+"""The column of the picture in which the ways to the alerts meet."""
+
+
+def described(pipeline: Pipeline) -> dict[str, Any]:
+    """Return what a pipeline is, for programs."""
+    return {
+        "name": pipeline.name,
+        "kind": pipeline.kind,
+        "learns": pipeline.learns,
+        "classes": pipeline.classes,
+        "threshold": pipeline.threshold,
+        "lateness": pipeline.lateness,
+        "publish_every": pipeline.publish_every,
+        "seed": pipeline.seed,
+        "fingerprint": pipeline.fingerprint,
+        "model": _model(pipeline),
+        "events": asdict(pipeline.events),
+        "labels": None
+        if pipeline.labels is None
+        else {
+            "topic": pipeline.labels.topic,
+            "id": pipeline.labels.id,
+            "value": pipeline.labels.value,
+            "horizon": pipeline.labels.horizon,
+            "time": pipeline.labels.time,
+        },
+        "topics": asdict(pipeline.topics),
+        "features": [
+            {"name": name, "kind": type(feature).__name__.lower(), "of": _of(feature)}
+            for feature in pipeline.features
+            for name in feature.names
+        ],
+        "monitors": [
+            {"kind": type(monitor).__name__, "watches": _watches(monitor, pipeline)}
+            for monitor in pipeline.monitors
+        ],
+    }
+
+
+def drawn(pipeline: Pipeline) -> Iterator[str]:
+    """Yield the lines of a picture: the stages and topics, then what is computed and watched."""
+    learns = f"learns; a version every {pipeline.publish_every:,} outcomes"
+    yield f"{pipeline.name}: {pipeline.kind}, {learns if pipeline.learns else 'does not learn'}"
+    yield ""
+    yield from _picture(pipeline)
+    yield ""
+    yield from _section("topics", _topics(pipeline))
+    features = [(name, _of(feature)) for feature in pipeline.features for name in feature.names]
+    yield from _section("features", features)
+    monitors = [
+        (type(monitor).__name__, _watches(monitor, pipeline)) for monitor in pipeline.monitors
+    ]
+    yield from _section("monitors", monitors or [("none", "")])
+    settings = (
+        f"threshold {pipeline.threshold:g}, " if pipeline.kind in ("binary", "anomaly") else ""
+    )
+    yield from _section("model", [(_model(pipeline), f"{settings}seed {pipeline.seed}")])
+
+
+def _picture(pipeline: Pipeline) -> Iterator[str]:
+    """Yield the way of an event; what the pipeline lacks is not drawn."""
+    kinds = {type(monitor).__name__ for monitor in pipeline.monitors}
+    drift, bias, labels = "Drift" in kinds, "PredictionBias" in kinds, pipeline.labels is not None
+    yield "  events ──► score ──► predictions" + (" ──► drift ──► alerts" if drift else "")
+    up = drift and bias
+    if labels:
+        yield "  labels ──► │  ▲".ljust(_ALERTS) + "▲" * up
+        yield "             │  └── models ◄── learn ◄─┐".ljust(_ALERTS) + "│" * up
+        last = "             └──► outcomes ────────────"
+        if up:
+            yield f"{last}┴─► bias ".ljust(_ALERTS, "─") + "┘"
+        else:
+            yield f"{last}┴─► bias ──► alerts" if bias else f"{last}┘"
+    elif pipeline.learns:
+        yield "             │  ▲"
+        yield "             │  └── models ◄── learn ◄─┐"
+        yield "             └── what was scored ──────┘"
+    yield ""
+    yield "  what cannot be used ──► dead-letters"
+
+
+def _topics(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    events, labels = pipeline.events, pipeline.labels
+    yield "events", f"{events.topic}: id {events.id}, key {events.key}, time {events.time}"
+    if labels is not None:
+        said = f"{labels.topic}: {labels.value} by {labels.id}, joined for {labels.horizon}"
+        yield "labels", said
+    for role in ("predictions", "outcomes", "models", "alerts", "dead_letters"):
+        yield role.replace("_", "-"), getattr(pipeline.topics, role)
+
+
+def _section(title: str, rows: Any) -> Iterator[str]:
+    """Yield a title and two columns; what is too long for one line goes on in the next."""
+    rows = list(rows)
+    yield title
+    first = min(max(len(name) for name, _ in rows), 44)
+    for name, about in rows:
+        line = f"  {name:<{first}}  {about}".rstrip()
+        indent = " " * (first + 4)
+        yield from textwrap.wrap(line, _WIDTH, subsequent_indent=indent, drop_whitespace=True)
+    yield ""
+
+
+def _of(feature: Feature) -> str:
+    if isinstance(feature, Field):
+        return f"field, {feature.type}"
+    if isinstance(feature, Calendar):
+        return f"calendar of {feature.time}, UTC"
+    return f"window of {feature.value} by {feature.by}"
+
+
+def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
+    if isinstance(monitor, Drift):
+        named = pipeline.numeric_features if monitor.features is None else monitor.features
+        features = f"{len(named)} features" if monitor.features is None else ", ".join(named)
+        return f"{features} and the score, in buckets of {monitor.bucket}"
+    slices = ["overall", *(" by ".join(fields) for fields in monitor.fields if fields)]
+    return f"{', '.join(slices)}, in buckets of {monitor.bucket}"
+
+
+def _model(pipeline: Pipeline) -> str:
+    """Return a model's steps by name.
+
+    >>> from river import linear_model, preprocessing
+    >>> from streamproc import Events, Field, Pipeline
+    >>> _model(Pipeline(
+    ...     name="demo",
+    ...     events=Events("demo.events", id="id", key="card", time="at"),
+    ...     features=[Field("amount")],
+    ...     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    ... ))
+    'StandardScaler | LogisticRegression'
+    """
+    steps = getattr(pipeline.model, "steps", None) or {type(pipeline.model).__name__: None}
+    return " | ".join(str(name) for name in steps)
