@@ -26,8 +26,9 @@ from agents.observe import Observer
 from agents.runner import Runner, Stage
 from agents.score import ScoreStage
 from agents.transport import Batches, Transport
+from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.kafka.registry import codec_for
+from streamproc.kafka.registry import Registry
 from streamproc.kafka.topics import create, probe
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
@@ -90,7 +91,7 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
     deployment = Deployment(
         pipeline=pipeline,
         settings=settings,
-        codec=codec_for(pipeline, settings.registry),
+        codec=_codec(pipeline, settings),
         store=Store(settings.store),
         partitions=topics[0].partitions,
         embedded=cluster.embedded,
@@ -132,6 +133,12 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
     return app
 
 
+def _codec(pipeline: Pipeline, settings: Settings) -> Codec:
+    if settings.registry is None:
+        return JsonCodec()
+    return Registry(settings.registry).codec(pipeline.topics)
+
+
 def _declare(app: App, runner: Runner, stages: list[Stage]) -> None:
     """Declare one Faust agent a topic: it moves batches from its stream to the runner."""
     for stage in stages:
@@ -162,7 +169,7 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
                 )
             runner.models_known.set()
             poller = app.consumer.poller
-            runner.consumer, runner.on_room = poller.consumer, poller.more
+            runner.commit, runner.on_room = poller.commit, poller.more
             await runner.run()
         except Exception as error:  # whatever ends the rounds ends the worker, and is told
             runner.fail(error)

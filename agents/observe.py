@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
@@ -51,9 +49,6 @@ class Observer:
             self.metrics.alerts_open.labels(kind).set(count)
 
     def _refresh_lag(self) -> None:
-        consumer: Any = self.runner.consumer
-        if consumer is None:
-            return
         for (_, partition), task in list(self.runner.tasks.items()):
             for topic, position in task.positions().items():
                 end = self.runner.end_of(topic, partition)

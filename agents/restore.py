@@ -1,8 +1,8 @@
 """Rebuilding a score task's state from the log, without emitting anything.
 
-The windows come from the events before the committed offset; what waits for its label comes from
+The windows come from the events before the committed offset. What waits for its label comes from
 the predictions that were published, so that it is joined with what was said, not with what the
-present model would say.
+present model would say; which labels have come is told by those before their committed offset.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import orjson
 
 from agents.deployment import Deployment
+from streamproc.tasks.records import Record
 from streamproc.tasks.score import ScoreTask
 
 
@@ -17,19 +18,16 @@ def restore_score(task: ScoreTask, at: Deployment, offsets: dict[str, int]) -> N
     """Bring ``task`` to the state it had when ``offsets`` (by topic) were committed."""
     topics, partition = at.pipeline.topics, task.partition
     events_end = offsets[topics.events]
-    if not events_end:
-        return
-    labelled: set[str] = set()
+    labels: dict[str, Record] = {}
     predictions: dict[str, bytes] = {}
     if topics.labels:
-        for record in at.read(topics.outcomes, partition, 0, None):
-            labelled.add(at.codec.decode("outcome", record.value())["id"])
-        for record in at.read(topics.predictions, partition, 0, None):
+        for record in at.read(topics.labels, partition, 0, offsets[topics.labels]):
+            task.collect_label(record, labels)
+        for record in at.read(topics.predictions, partition, 0, None) if events_end else ():
             prediction = at.codec.decode("prediction", record.value())
-            if prediction["id"] not in labelled:
+            if prediction["id"] not in labels:
                 predictions[prediction["id"]] = orjson.dumps(prediction)
     for record in at.read(topics.events, partition, 0, events_end):
-        task.replay_event(record, predictions)
-    if topics.labels:
-        for record in at.read(topics.labels, partition, 0, offsets[topics.labels]):
-            task.replay_label(record, labelled)
+        task.replay_event(record, predictions, labels)
+    for record in labels.values():
+        task.hold_label(record)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
-from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
 from faust.types import TP
 
@@ -62,7 +61,7 @@ class Runner:
     metrics: Metrics
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     on_room: Callable[[], None] = lambda: None
-    consumer: Any = None
+    commit: Callable[[dict[TP, int]], None] = lambda offsets: None
     tasks: dict[tuple[str, int], Task] = field(default_factory=dict)
     failure: Exception | None = None
 
@@ -278,13 +277,8 @@ class Runner:
         if left:
             log.warning("broker_slow", unwritten_records=left)
             return
-        wanted = [TopicPartition(tp.topic, tp.partition, at) for tp, at in moved.items()]
-        try:
-            await asyncio.to_thread(self.consumer.commit, offsets=wanted, asynchronous=False)
-            self._committed |= moved
-        except KafkaException as error:
-            # The offsets stay where they were: the records would be processed once more.
-            log.warning("commit_failed", error=error.args[0].str())
+        self.commit(moved)
+        self._committed |= moved
 
     def fail(self, error: Exception) -> None:
         """End the worker for a reason; the first is the one that is told."""
@@ -299,6 +293,6 @@ class Runner:
         self._wake.set()
         for starting in self._starting.values():
             starting.cancel()
-        if self.consumer is not None and self.failure is None:
+        if self.failure is None:
             async with self._busy:
                 await self._commit()

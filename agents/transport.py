@@ -63,7 +63,9 @@ class Poller(threading.Thread):
         on_failure: Callable[[Exception], None],
     ) -> None:
         super().__init__(name="poller", daemon=True)
-        self.consumer = confluent_kafka.Consumer(config)
+        self.consumer = confluent_kafka.Consumer({**config, "on_commit": _committed})
+        self._lock = threading.Lock()
+        self._to_commit: dict[TP, int] = {}
         self.assigned: set[TP] = set()
         self.offsets: dict[TP, int] = {}
         self._generation = 0
@@ -82,6 +84,14 @@ class Poller(threading.Thread):
             topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
         )
 
+    def commit(self, offsets: dict[TP, int]) -> None:
+        """Commit offsets, soon, and before partitions are given up or the group is left.
+
+        Only this thread talks to the group: a commit that waits in another one may wait for ever.
+        """
+        with self._lock:
+            self._to_commit |= offsets
+
     def stop(self) -> None:
         """Leave the group and end the thread."""
         self._stopping.set()
@@ -96,13 +106,26 @@ class Poller(threading.Thread):
         try:
             while not self._stopping.is_set():
                 self._wait_for_room()
+                self._commit(asynchronous=True)
                 message = self.consumer.poll(_POLL_S)
                 if message is not None:
                     self._deliver([message, *self.consumer.consume(BATCH_RECORDS, 0)])
         except Exception as error:  # the thread's end must end the worker, whatever it was
             self._loop.call_soon_threadsafe(self._on_failure, error)
         finally:
+            self._commit(asynchronous=False)
             self.consumer.close()
+
+    def _commit(self, asynchronous: bool) -> None:
+        with self._lock:
+            offsets, self._to_commit = self._to_commit, {}
+        if not offsets:
+            return
+        wanted = [confluent_kafka.TopicPartition(*tp, at) for tp, at in offsets.items()]
+        try:
+            self.consumer.commit(offsets=wanted, asynchronous=asynchronous)
+        except KafkaException as error:
+            _committed(error.args[0], wanted)
 
     def _wait_for_room(self) -> None:
         """Wait while there is no room; where that lasts, pause, and keep the group's membership."""
@@ -171,7 +194,14 @@ class Poller(threading.Thread):
             waiting.result(_HANDLER_TIMEOUT_S)
         except TimeoutError:
             log.error("revoke_handlers_slow", waited_s=_HANDLER_TIMEOUT_S)
+        self._commit(asynchronous=False)
         self.assigned -= revoked
+
+
+def _committed(error: KafkaError | None, partitions: list[Any]) -> None:
+    """Tell of a commit that failed: records since the last would be processed once more."""
+    if error is not None:
+        log.warning("commit_failed", error=error.str(), partitions=len(partitions))
 
 
 _FATAL = (

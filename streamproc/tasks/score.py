@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -141,10 +141,13 @@ class ScoreTask:
                 output.to("learn").append(told)
         return output
 
-    def replay_event(self, record: Record, waiting: Mapping[str, bytes]) -> None:
+    def replay_event(
+        self, record: Record, predictions: Mapping[str, bytes], labels: dict[str, Record]
+    ) -> None:
         """Bring an event back into windows and memory, emitting nothing.
 
-        ``waiting`` holds, by id, the published predictions that have no label yet.
+        ``predictions`` holds what was published, by id; ``labels`` those that came, from which the
+        event's own is taken out.
         """
         try:
             event = self._intake.event(record, now_ms=_ANY_TIME_MS)
@@ -154,21 +157,25 @@ class ScoreTask:
         except BadRecord:
             return  # it was told of when it was first read
         self.watermark_ms = max(self.watermark_ms, event.time_ms)
-        prediction = waiting.get(event.id)
-        if prediction is None:
+        prediction = predictions.get(event.id)
+        if labels.pop(event.id, None) is not None or prediction is None:
             self.pending.remember(event.id, event.time_ms)
         else:
             self.pending.add(event.id, self._waiting(event, prediction))
         self.pending.expire(self.watermark_ms)
 
-    def replay_label(self, record: Record, joined: Container[str]) -> None:
-        """Hold a label again whose event has not come yet; those of ``joined`` ids were joined."""
+    def collect_label(self, record: Record, labels: dict[str, Record]) -> None:
+        """Add a label's record to ``labels`` by its id, unless it is no label or a second one."""
         try:
-            label = self._intake.label(record, now_ms=_ANY_TIME_MS)
-            if label.id not in self.pending and label.id not in joined:
-                self.pending.join(label.id, label.label, label.time_ms, record)
+            labels.setdefault(self._intake.label(record, now_ms=_ANY_TIME_MS).id, record)
         except BadRecord:
             return  # it was told of when it was first read
+
+    def hold_label(self, record: Record) -> None:
+        """Hold a label again whose event has not come yet, unless it was given up."""
+        label = self._intake.label(record, now_ms=_ANY_TIME_MS)
+        if label.time_ms >= self.watermark_ms - self.pending.horizon_ms:
+            self.pending.join(label.id, label.label, label.time_ms, record)
 
     def _waiting(self, event: Event, prediction: bytes) -> Waiting:
         slices = orjson.dumps(slices_of(event.fields, self._slices)) if self._slices else b""
