@@ -12,6 +12,8 @@ from importlib import import_module
 from inspect import getattr_static
 from typing import Any
 
+from streamproc.errors import StreamprocError
+
 _RIVER_WITHOUT = frozenset(
     {"api", "bandit.datasets", "bandit.envs", "checks", "datasets", "evaluate", "stream"}
 )
@@ -91,6 +93,8 @@ _METHODS = frozenset(
         "_rand_gauss",
         "_rand_weights_for_feature",
         "_random_weights",
+        "_scale",
+        "_unscale",
     }
 )
 """The methods of River's objects that its models keep; pickle fetches them by ``getattr``."""
@@ -144,4 +148,12 @@ def _method(owner: Any, name: Any) -> Any:
     of = owner if isinstance(owner, type) else type(owner)
     if (name in _METHODS and _of_river(of.__module__)) or (of, name) in _OTHER_METHODS:
         return getattr(owner, name)
-    raise AttributeError(f"{of.__module__}.{of.__qualname__}.{name} is no part of a model")
+    raise not_allowed(f"{of.__module__}.{of.__qualname__}.{name}")
+
+
+def not_allowed(asked: str) -> StreamprocError:
+    """Return the error that names what a model's bytes asked for and may not have."""
+    return StreamprocError(
+        f"the model's bytes ask for {asked:.200}, which no model is made of; publish the model "
+        "anew, or allow the name if it is your own"
+    )

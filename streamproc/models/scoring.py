@@ -6,7 +6,7 @@ Scoring is the hot path: what can be known of the model when it is taken up is d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import isfinite
 from typing import Any
 
@@ -15,7 +15,7 @@ from river import base
 from streamproc.errors import BadRecord
 from streamproc.messages import Features, Score
 from streamproc.models.kinds import BINARY_CLASSES, Kind, kind_of, last_step, parse_label
-from streamproc.models.versions import dumps
+from streamproc.models.versions import dumps, loads
 
 __all__ = ["Kind", "Learner", "Scorer", "has_learnt", "kind_of", "parse_label"]
 
@@ -217,6 +217,8 @@ def _not_finite(score: float) -> BadRecord:
 class Learner:
     """Learns from features and their labels; ``outcomes`` counts what was learnt from.
 
+    ``allow`` names what else than River's own the model is made of; see ``versions.loads``.
+
     >>> from river import linear_model
     >>> learner = Learner(linear_model.LogisticRegression(), "binary", None)
     >>> learner.learn({"amount": 3.0, "age": None}, 1)
@@ -224,8 +226,15 @@ class Learner:
     1
     """
 
-    def __init__(self, model: Any, kind: Kind, classes: Sequence[Any] | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        kind: Kind,
+        classes: Sequence[Any] | None,
+        allow: Collection[str] = (),
+    ) -> None:
         self.model = model
+        self._allow = allow
         self.kind = kind
         self.classes = tuple(classes) if classes else None
         self.outcomes = 0
@@ -259,3 +268,14 @@ class Learner:
         except Exception as error:  # the model's own code, on whatever it was given
             raise _failed(error) from error
         self.outcomes += 1
+
+    def snapshot(self) -> bytes:
+        """Return the model's bytes, and go on with the model that is in them.
+
+        A learner that is restored from these bytes then learns on as this one does, to the bit:
+        what pickle doesn't keep, such as the order inside a set, is lost for both. Raises
+        :class:`StreamprocError` where the model cannot be stored, and keeps it.
+        """
+        blob = dumps(self.model)
+        self.model = loads(blob, self._allow)
+        return blob

@@ -23,7 +23,7 @@ from river.proba.base import Distribution
 
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
-from streamproc.models.allowed import allowed
+from streamproc.models.allowed import allowed, not_allowed
 
 PICKLE_PROTOCOL = 5
 
@@ -31,7 +31,8 @@ PICKLE_PROTOCOL = 5
 def dumps(model: Any) -> bytes:
     """Return a model's bytes; raise :class:`StreamprocError` where it cannot be pickled.
 
-    Equal models give equal bytes in processes that run with the same ``PYTHONHASHSEED``.
+    Models that learnt the same, from the same start, give equal bytes in processes that run with
+    the same ``PYTHONHASHSEED``.
     """
     file = io.BytesIO()
     try:
@@ -72,7 +73,7 @@ def loads(blob: bytes, allow: Collection[str] = ()) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """Gives equal models equal bytes, whether they were learnt in one go or restored between.
+    """Gives models that learnt the same the same bytes, whatever else is in their processes.
 
     pickle remembers objects by identity, and what is one object in a live model can be two in a
     restored one: equal text, and numpy's dtypes. These are written by value. And distributions
@@ -111,10 +112,7 @@ class _Unpickler(pickle.Unpickler):
         asked = f"{module}.{name}"
         if asked in self._allow and "." not in name:
             return super().find_class(module, name)
-        raise StreamprocError(
-            f"the model's bytes ask for {asked}, which no model is made of; publish the model "
-            "anew, or allow the name if it is your own"
-        )
+        raise not_allowed(asked)
 
 
 def build_version(
