@@ -1,48 +1,52 @@
 """The bias test: is more, or less, observed than predicted, in which slice, and since when.
 
-A bucket of a slice says how many yes there were, Y, and how many the model expected, P = sum p,
-with V = sum p(1 - p). For any honest p and tilt l > 0, by Bennett's inequality,
+In a bucket the model predicts that a share q of all yes falls into a slice. Of the m yes there are,
+it observes Y. For any tilt l, if no yes has a chance above q to fall there,
 
-    exp(l (Y - P) - V (e^l - 1 - l))
+    exp(l Y - m log(1 + q (e^l - 1))),   l > 0
 
-has an expectation of at most 1, so its running product is a test that may be looked at after every
-bucket (Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic
-confidence sequences", Annals of Statistics 49(2), the sub-Poisson case). Restarted whenever it is
-below 1 it is Page's CUSUM, and if each start alarms with probability a at most, alarms are 1/a
-buckets apart on average (Lorden 1971, "Procedures for reacting to a change in distribution", Annals
-of Mathematical Statistics 42). A few tilts run side by side, in both directions, for effects of
-different size.
+has an expectation of at most 1 (and likewise downward, l < 0), so its running product is a test
+that may be looked at after every bucket: an anytime-valid one (Howard, Ramdas, McAuliffe and Sekhon
+2021, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics 49(2);
+Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting", JRSS B 86).
+Restarted whenever it is below 1 it is Page's CUSUM; if each start alarms with probability a at
+most, alarms are 1/a buckets apart on average (Lorden 1971, "Procedures for reacting to a change in
+distribution", Annals of Mathematical Statistics 42). A few tilts run side by side, in both
+directions, for effects of different size.
 
-A model that learns is not honest at first, and none is in every slice. So P is scaled by what the
-slice's ratio Y / P usually is, and by that of all other slices lately where this makes the evidence
-weaker: a slice is found when it differs from itself before and from the others now. Evidence is
-divided by how much more Y wavers than it should (fraud comes in bursts).
+That a model as a whole is off, as one that learns is, cancels out: a slice is held against all
+others in the same time, and against its own share before. Overall there are no others; there the
+yes are counted against those predicted, scaled by what that ratio usually is, which is the same
+with m -> infinity: exp(l Y - E (e^l - 1)).
+
+Evidence is divided by how much more counts waver than they should (fraud comes in bursts): the one
+part that is estimated and not exact. Where yes is the rule, no is counted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log, log1p
 from typing import NamedTuple
 
 TILTS = (0.2, 0.4, 0.7, 1.0, 1.4)
-ALARM_ODDS = 1e5
+ALARM_ODDS = 1e4
 """Buckets between two false alarms of one slice in one direction, at least (see above)."""
 
 THRESHOLD = log(ALARM_ODDS * 2 * len(TILTS))
+
 _OVER = log(100)
-_MOST = 40.0
+_LEAST_OVER = 2.5
+_MOST_SHARE = 0.999
 
 
 class Totals(NamedTuple):
-    """What was seen since something began, in a slice and in all others."""
+    """What was seen: outcomes, yes observed, yes usual, and of how many (infinite overall)."""
 
     n: float = 0.0
     observed: float = 0.0
     usual: float = 0.0
-    variance: float = 0.0
-    others_observed: float = 0.0
-    others_usual: float = 0.0
+    of: float = 0.0
 
     def plus(self, more: Totals) -> Totals:
         """Return the sums."""
@@ -50,23 +54,39 @@ class Totals(NamedTuple):
 
     @property
     def size(self) -> float:
-        """Observed to usual."""
-        return (self.observed + 0.5) / (self.usual + 0.5)
+        """How many times the usual was observed, steadied where both are few."""
+        return (self.observed + 1) / (self.usual + 1)
 
-    @property
-    def others(self) -> float:
-        """Observed to usual, of all others."""
-        return (self.others_observed + 2) / (self.others_usual + 2)
+    def evidence(self, tilt: float, factor: float) -> float:
+        """Return the logarithm of the module's product, the usual odds being times ``factor``."""
+        grows = exp(tilt) - 1
+        if self.of == inf:
+            return tilt * self.observed - self.usual * factor * grows
+        return tilt * self.observed - self.of * log1p(self._share(factor) * grows)
+
+    def against(self, size: float) -> float:
+        """Return the logarithm of the odds for the usual against ``size`` times that."""
+        if self.of == inf:
+            return self.usual * (size - 1) - self.observed * log(size)
+        usual, other = self._share(1.0), self._share(size)
+        rest = self.of - self.observed
+        return self.observed * log(usual / other) + rest * log((1 - usual) / (1 - other))
+
+    def factor(self, tilt: float, evidence: float) -> float:
+        """Return the factor at which the evidence is so much; the inverse of `evidence`."""
+        grows = exp(tilt) - 1
+        if self.of == inf:
+            return (tilt * self.observed - evidence) / (self.usual * grows)
+        share = (exp((tilt * self.observed - evidence) / self.of) - 1) / grows
+        usual = self._share(1.0)
+        return inf if share >= 1 else share / (1 - share) * (1 - usual) / usual
+
+    def _share(self, factor: float) -> float:
+        share = min(max(self.usual / self.of, 1 - _MOST_SHARE), _MOST_SHARE) if self.of else 0.5
+        return share * factor / (1 - share + share * factor)
 
 
 _NOTHING = Totals()
-
-
-class Margins(NamedTuple):
-    """By how much more, and less, than usual a slice may observe: factors above and below 1."""
-
-    low: float
-    high: float
 
 
 @dataclass
@@ -78,25 +98,24 @@ class Run:
     totals: Totals = _NOTHING
     start_ms: int = 0
 
-    def add(self, step: float, seen: Totals, start_ms: int) -> None:
-        """Multiply by exp(step); begin anew if the product was below 1."""
+    def add(self, seen: Totals, factor: float, spread: float, start_ms: int) -> None:
+        """Multiply a bucket in; begin anew if the product was below 1."""
         if self.evidence <= 0.0:
-            self.evidence, self.totals, self.start_ms = 0.0, Totals(), start_ms
-        self.evidence += min(step, _MOST)
+            self.evidence, self.totals, self.start_ms = 0.0, _NOTHING, start_ms
+        self.evidence += seen.evidence(self.tilt, factor) / spread
         self.totals = self.totals.plus(seen)
 
 
 class RateTest:
-    """Tests one slice; see the module. ``tolerance`` is a ratio, such as 1.25.
+    """Tests one slice; see the module. ``tolerance`` is a ratio (of odds), such as 1.25.
 
-    Near a rate of one half the ratio is of the odds, roughly: what is tolerated shrinks with V / P.
     ``open`` is the direction while something is found, else 0; ``found`` what was seen since.
     """
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
         self.open = 0
-        self.found = Totals()
+        self.found = _NOTHING
         self.first_seen_ms = 0
         self._runs: dict[int, list[Run]] = {}
         self._back = 0.0
@@ -104,60 +123,40 @@ class RateTest:
 
     def restart(self) -> None:
         """Begin anew, as if nothing had been seen."""
-        self._runs = {sign: [Run(tilt) for tilt in TILTS] for sign in (1, -1)}
+        self.open = 0
+        self._runs = {sign: [Run(sign * tilt) for tilt in TILTS] for sign in (1, -1)}
 
     def strongest(self) -> tuple[float, int]:
         """Return the strongest evidence and its direction."""
         return max((run.evidence, sign) for sign, runs in self._runs.items() for run in runs)
 
-    def test(self, seen: Totals, margins: Margins, spread: float, start_ms: int) -> bool:
-        """Multiply a bucket's evidence in; return whether it is enough to open.
+    def test(self, seen: Totals, unsure: float, spread: float, start_ms: int) -> bool:
+        """Multiply a bucket in, not yet open; return whether it opens.
 
-        It is if it stands against how all others are off in the very same time, too.
+        ``unsure`` is the error of what is usual, as a share.
         """
         for sign, runs in self._runs.items():
             for run in runs:
-                run.add(self._step(seen, margins, spread, sign, run.tilt), seen, start_ms)
-        for sign, runs in self._runs.items():
-            for run in sorted(runs, key=lambda run: -run.evidence):
-                if run.evidence < THRESHOLD:
-                    break
-                others = min(max(run.totals.others, 0.2), 5.0)
-                then = Margins(min(others, 1.0) * margins.low, max(others, 1.0) * margins.high)
-                if self._step(run.totals, then, spread, sign, run.tilt) >= THRESHOLD:
-                    self._begin(sign, run)
-                    return True
-        return False
-
-    def _step(self, seen: Totals, margins: Margins, spread: float, sign: int, tilt: float) -> float:
-        """Return the logarithm of the factor in the module's formula."""
-        _, observed, usual, variance, _, _ = seen
-        if sign > 0:
-            bound = usual * margins.high + variance * (self.tolerance - 1)
-        else:
-            bound = max(0.0, usual * margins.low - variance * (1 - 1 / self.tolerance))
-        variance *= margins.high * self.tolerance
-        return (tilt * sign * (observed - bound) - variance * (exp(tilt) - 1 - tilt)) / spread
-
-    def _begin(self, sign: int, run: Run) -> None:
-        self.open, self.found, self.first_seen_ms = sign, run.totals, run.start_ms
+                run.add(seen, (self.tolerance * (1 + unsure)) ** sign, spread, start_ms)
+        best = max((run for runs in self._runs.values() for run in runs), key=_evidence)
+        if best.evidence < THRESHOLD:
+            return False
+        self.open = 1 if best.tilt > 0 else -1
+        self.found, self.first_seen_ms = best.totals, best.start_ms
         self._back = 0.0
+        return True
 
-    def follow(self, seen: Totals, others: float, spread: float) -> bool:
+    def follow(self, seen: Totals, spread: float) -> bool:
         """While it is open: return whether it is over.
 
-        The ratio that was found against the usual one, the hypotheses exchanged: it takes odds of
-        a hundred to one, and three buckets at least. ``others`` is how all others are off.
+        The size that was found against the usual, the hypotheses exchanged: it takes odds of a
+        hundred to one, and three buckets at least.
         """
         size = self.found.size
-        if self.open > 0:
-            size, usual = min(max(size, 1.5), 4.0), seen.usual * min(others, 1.0)
-        else:
-            size, usual = min(max(size, 0.25), 0.67), seen.usual * max(others, 1.0)
-        step = (usual * (size - 1) - seen.observed * log(size)) / spread
-        self._back = max(0.0, self._back + min(step, _OVER / 2.5))
+        size = min(max(size, 1.5), 4.0) if self.open > 0 else min(max(size, 0.25), 0.67)
+        step = min(seen.against(size) / spread, _OVER / _LEAST_OVER)
+        self._back = max(0.0, self._back + step)
         if self._back >= _OVER:
-            self.open = 0
             self.restart()
             return True
         if self._back == 0.0:
@@ -167,14 +166,15 @@ class RateTest:
     def interval(self, spread: float) -> tuple[float, float]:
         """Return an interval for observed minus usual, per outcome, since it began.
 
-        The ratios that the test does not reject; it holds whenever one looks.
+        It holds those ratios that the test does not reject, whenever one looks; so it is further
+        from 0 than what is tolerated.
         """
-        n, observed, usual, variance, _, _ = self.found
-        low, high = 0.0, float("inf")
-        for tilt in TILTS:
-            slack = variance * (exp(tilt) - 1 - tilt)
-            low = max(low, (tilt * observed - spread * THRESHOLD) / (tilt * usual + slack))
-            if tilt * usual > slack:
-                most = (tilt * observed + spread * THRESHOLD) / (tilt * usual - slack)
-                high = min(high, most)
-        return (low - 1) * usual / n, min((high - 1) * usual / n, 1.0)
+        found = self.found
+        low = max(0.0, *(found.factor(tilt, spread * THRESHOLD) for tilt in TILTS))
+        high = min(found.factor(-tilt, spread * THRESHOLD) for tilt in TILTS)
+        each = found.usual / found.n
+        return (low - 1) * each, min((high - 1) * each, 1.0)
+
+
+def _evidence(run: Run) -> float:
+    return run.evidence

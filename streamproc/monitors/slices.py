@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import orjson
 
-from streamproc.messages import Severity
-from streamproc.monitors.bias import THRESHOLD, Margins, RateTest, Totals
+from streamproc.monitors.bias import THRESHOLD, RateTest, Totals
 from streamproc.monitors.drift import DriftTest
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.reference import Bucket
 from streamproc.monitors.spec import MAX_SLICES
-from streamproc.monitors.usual import LEAST_OUTCOMES, Tally, Usual
+from streamproc.monitors.usual import Tally, Usual
+
+LEAST_OUTCOMES = 1_000
+"""Outcomes of a model's learnt versions before its predictions are held against it."""
 
 TOLERANCE = 1.25
 TOLERANCE_OVERALL = 1.5
@@ -37,8 +40,11 @@ class BiasMonitor:
         self._regression = kind == "regression"
         self._tests: dict[str, RateTest] = {}
         self._means: dict[str, DriftTest] = {}
+        self._noun = "right decisions" if kind == "multiclass" else "positives"
         self._usual = Usual(bucket_ms)
         self._outcomes = 0.0
+        self._yes = 0.0
+        self._turned: bool | None = None
 
     def update(
         self, start_ms: int, rows: dict[str, tuple[float, ...]], spreads: dict[str, float]
@@ -50,13 +56,20 @@ class BiasMonitor:
         rows = self._bounded(rows)
         if "" not in rows:
             return []
+        self._outcomes += rows[""][0]
         if self._regression:
-            self._outcomes += rows[""][0]
             return self._residuals(start_ms, rows, spreads)
         tallies = {
-            name: Tally(start_ms, n, left + expected, expected, variance, delay / n)
-            for name, (n, left, variance, expected, delay) in rows.items()
+            name: Tally(start_ms, n, left + predicted, predicted, delay / n)
+            for name, (n, left, _, predicted, delay) in rows.items()
         }
+        if self._turned is None and self._outcomes >= LEAST_OUTCOMES:
+            self._turned = self._yes > self._outcomes / 2
+        if self._turned is None:
+            self._yes += tallies[""].observed
+            return []
+        if self._turned:
+            tallies = {name: tally.turned() for name, tally in tallies.items()}
         findings = self._test(tallies)
         self._usual.learn(tallies, {name for name, test in self._tests.items() if test.open})
         return findings
@@ -95,91 +108,84 @@ class BiasMonitor:
 
     def _test(self, tallies: dict[str, Tally]) -> list[Finding]:
         findings: list[Finding] = []
-        spread = self._usual.spread
-        # The finest first, overall last: the cause is told rather than its sum.
+        # Overall last: the cause is told rather than its sum.
         for name in sorted(tallies, key=lambda name: (name == "", name)):
-            own, tally = self._usual.own(name), tallies[name]
-            if own is None:
+            usual, tally = self._usual.relative(name), tallies[name]
+            if usual is None:
                 continue
-            ratio, unsure = own
-            seen = self._seen(name, tallies, ratio)
-            others = self._usual.others(name)
-            test = self._tests.setdefault(name, self._new_test(name))
+            relative, unsure = usual
+            seen, spread = self._seen(name, tallies, relative), self._spread(name)
+            test = self._tests.get(name)
+            if test is None:
+                test = self._tests[name] = RateTest(TOLERANCE if name else TOLERANCE_OVERALL)
             if test.open:
-                over = test.follow(seen, others, spread)
+                over = test.follow(seen, spread)
                 findings.append(self._finding(name, test, ongoing=not over))
-                continue
-            margins = Margins(min(others, 1.0) / (1 + unsure), max(others, 1.0) * (1 + unsure))
-            if not test.test(seen, margins, spread, tally.start_ms - int(tally.delay_ms)):
-                continue
-            if self._explained(name, test.open):
-                test.open = 0
-                test.restart()
-            else:
-                self._usual.forget(name)
-                findings.append(self._finding(name, test, ongoing=True))
+            elif test.test(seen, unsure, spread, tally.start_ms - int(tally.delay_ms)):
+                if self._explained(name, test.open):
+                    test.restart()
+                else:
+                    self._usual.forget(name)
+                    findings.append(self._finding(name, test, ongoing=True))
         return findings
 
-    def _seen(self, name: str, tallies: dict[str, Tally], ratio: float) -> Totals:
-        """Return a bucket of a slice beside what is usual there."""
-        own, all_ = tallies[name], tallies[""]
-        left = self._usual.ratio * (all_.expected - own.expected) if name else 0.0
-        return Totals(
-            n=own.n,
-            observed=own.observed,
-            usual=ratio * own.expected,
-            variance=ratio * own.variance,
-            others_observed=all_.observed - own.observed if name else 0.0,
-            others_usual=max(left, 0.0),
-        )
+    def _spread(self, name: str) -> float:
+        return self._usual.spread if name else self._usual.spread_overall
 
-    def _new_test(self, name: str) -> RateTest:
-        return RateTest(TOLERANCE if name else TOLERANCE_OVERALL)
+    def _seen(self, name: str, tallies: dict[str, Tally], relative: float) -> Totals:
+        """Return a bucket of a slice beside what is usual there, by what all others are."""
+        own, all_ = tallies[name], tallies[""]
+        if not name:
+            return Totals(own.n, own.observed, relative * own.predicted, inf)
+        share = relative * own.predicted / all_.predicted if all_.predicted > 0 else 0.0
+        return Totals(own.n, own.observed, min(share, 1.0) * all_.observed, all_.observed)
 
     def _explained(self, name: str, sign: int) -> bool:
-        """Whether what is found here lies in a slice that is open, or on the way to it."""
+        """Whether what is found here comes from a slice that is open, or on the way to it.
+
+        Overall moves with a slice; the slices beside it seem to move the other way; those inside
+        it move along.
+        """
         inner = slice_of(name) or {}
         for other, test in self._tests.items():
             if other == name or not other:
                 continue
             evidence, direction = test.strongest()
-            if not name and (test.open == sign or (direction == sign and evidence > THRESHOLD / 2)):
-                return True
+            suspect = test.open or (direction if evidence > THRESHOLD / 2 else 0)
             outer = slice_of(other) or {}
-            if test.open == sign and outer.items() < inner.items():
+            inside = outer.items() < inner.items()
+            if suspect == (sign if not name or inside else -sign) and (test.open or not inside):
                 return True
         return False
 
     def _finding(self, name: str, test: RateTest, ongoing: bool) -> Finding:
-        n, observed, usual, *_ = test.found
+        n, observed, usual, _ = test.found
         size = max(test.found.size, 1 / test.found.size)
-        severity: Severity = "critical" if size >= CRITICAL else "warning"
-        since = when(test.first_seen_ms)
-        low, high = test.interval(self._usual.spread)
+        observed, usual = observed / n, usual / n
+        low, high = test.interval(self._spread(name))
+        if self._turned:
+            observed, usual, low, high = 1 - observed, 1 - usual, -high, -low
+        since, place = when(test.first_seen_ms), where(name, capital=True)
         if ongoing:
             side = "more" if observed > usual else "fewer"
             summary = (
-                f"{where(name, capital=True)} there are {side} positives than predicted since "
-                f"{since}: {observed / n:.2%} observed against {usual / n:.2%} expected over "
-                f"{n:,.0f} outcomes (observed minus expected between {low:+.2%} and {high:+.2%}); "
-                f"{_LOOK}."
+                f"{place} there are {side} {self._noun} than predicted since {since}: "
+                f"{observed:.2%} observed against {usual:.2%} expected over {n:,.0f} outcomes "
+                f"(the difference is between {low:+.2%} and {high:+.2%}); {_LOOK}."
             )
         else:
-            summary = (
-                f"{where(name, capital=True)} predictions fit what is observed again after a bias "
-                f"since {since}."
-            )
+            summary = f"{place} predictions fit what is observed again after a bias since {since}."
         return Finding(
             kind="prediction_bias",
             subject="predictions",
             slice=slice_of(name),
             ongoing=ongoing,
-            severity=severity,
+            severity="critical" if size >= CRITICAL else "warning",
             effect=size,
             statistic=round(size, 6),
             threshold=test.tolerance,
-            expected=usual / n,
-            observed=observed / n,
+            expected=usual,
+            observed=observed,
             samples=int(n),
             first_seen_ms=test.first_seen_ms,
             summary=summary,
