@@ -116,6 +116,7 @@ class RateTest:
         self.tolerance = tolerance
         self.open = 0
         self.found = _NOTHING
+        self.found_evidence = 0.0
         self.first_seen_ms = 0
         self._runs: dict[int, list[Run]] = {}
         self._back = 0.0
@@ -142,7 +143,8 @@ class RateTest:
         if best.evidence < THRESHOLD:
             return False
         self.open = 1 if best.tilt > 0 else -1
-        self.found, self.first_seen_ms = best.totals, best.start_ms
+        self.found, self.found_evidence = best.totals, best.evidence
+        self.first_seen_ms = best.start_ms
         self._back = 0.0
         return True
 

@@ -40,6 +40,7 @@ class BiasMonitor:
         self._regression = kind == "regression"
         self._tests: dict[str, RateTest] = {}
         self._means: dict[str, DriftTest] = {}
+        self._known = {""}
         self._noun = "right decisions" if kind == "multiclass" else "positives"
         self._usual = Usual(bucket_ms)
         self._outcomes = 0.0
@@ -60,7 +61,7 @@ class BiasMonitor:
         if self._regression:
             return self._residuals(start_ms, rows, spreads)
         tallies = {
-            name: Tally(start_ms, n, left + predicted, predicted, delay / n)
+            name: Tally(start_ms, n, float(round(left + predicted)), predicted, delay / n)
             for name, (n, left, _, predicted, delay) in rows.items()
         }
         if self._turned is None and self._outcomes >= LEAST_OUTCOMES:
@@ -75,12 +76,13 @@ class BiasMonitor:
         return findings
 
     def _bounded(self, rows: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
-        """Leave out slices beyond the bound: new ones, smaller ones first."""
-        known = self._means if self._regression else self._tests
-        new = sorted((name for name in rows if name not in known), key=lambda s: (-rows[s][0], s))
-        over = set(new[max(0, MAX_SLICES + 1 - len(known)) :]) - {""}
-        self.overflowed += len(over)
-        return {name: rows[name] for name in sorted(rows) if name not in over}
+        """Leave out slices beyond the bound: new ones, the smaller ones first."""
+        new = sorted(
+            (name for name in rows if name not in self._known), key=lambda s: (-rows[s][0], s)
+        )
+        self._known.update(new[: max(0, MAX_SLICES - len(self._known))])
+        self.overflowed += sum(name not in self._known for name in new)
+        return {name: rows[name] for name in sorted(rows) if name in self._known}
 
     def _residuals(
         self, start_ms: int, rows: dict[str, tuple[float, ...]], spreads: dict[str, float]
@@ -146,15 +148,19 @@ class BiasMonitor:
         Overall moves with a slice; the slices beside it seem to move the other way; those inside
         it move along.
         """
+        mine = self._tests[name].found_evidence
         inner = slice_of(name) or {}
         for other, test in self._tests.items():
             if other == name or not other:
                 continue
             evidence, direction = test.strongest()
-            suspect = test.open or (direction if evidence > THRESHOLD / 2 else 0)
-            outer = slice_of(other) or {}
-            inside = outer.items() < inner.items()
-            if suspect == (sign if not name or inside else -sign) and (test.open or not inside):
+            if (slice_of(other) or {}).items() < inner.items():
+                explains = test.open == sign
+            elif not name:
+                explains = sign in (test.open, direction if evidence > THRESHOLD / 2 else 0)
+            else:
+                explains = -sign in (test.open, direction if evidence > mine else 0)
+            if explains:
                 return True
         return False
 
