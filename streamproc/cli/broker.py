@@ -11,8 +11,9 @@ from streamproc.kafka.embedded import PARTITIONS, EmbeddedBroker
 _LOOK_EVERY_S = 0.5
 
 _ABOUT = f"""\
-An embedded broker, for trying things out: {PARTITIONS} partitions a topic, about the last 5 MB of
-each kept, at least once. Nothing survives its end. In another terminal:
+An embedded broker, for trying things out. Each topic has {PARTITIONS} partitions and keeps
+about the last 5 MB of each; workers process at least once, and nothing is
+there after its end. In another terminal:
 
     export STREAMPROC_BROKERS={{address}}
 
