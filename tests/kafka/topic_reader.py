@@ -1,0 +1,116 @@
+"""Reading topics from their start, without a consumer group: what tests see of a pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+T = TypeVar("T")
+_READ_RECORDS = 5_000
+_TIMEOUT_S = 20.0
+
+
+class TopicReader(Generic[T]):
+    """Reads all partitions of a topic from the start; keeps ``keep(message)`` of each record.
+
+    Used in a ``with`` block.
+    """
+
+    def __init__(self, address: str, topic: str, keep: Callable[[Message], T]) -> None:
+        self.records: list[T] = []
+        self._keep = keep
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": address,
+                "group.id": "tests-reader",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                "log_level": 0,
+            }
+        )
+        partitions = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+        self._ended = dict.fromkeys(partitions, False)
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+
+    def __enter__(self) -> TopicReader[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._consumer.close()
+
+    def until(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        timeout_s: float = 60.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read until a condition holds; fail where that takes longer, or ``check`` fails."""
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            check()
+            assert time.monotonic() < deadline_s, f"waited {timeout_s:.0f} s for {what}"
+            self._read(0.2)
+
+    def until_count(
+        self,
+        count: int,
+        timeout_s: float = 60.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read until there are so many records."""
+        what = f"{count} records"
+        try:
+            self.until(lambda: len(self.records) >= count, what, timeout_s, check)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {len(self.records)} came") from error
+
+    def until_end(self) -> list[T]:
+        """Read to the end of every partition; return all records."""
+        self._ended = dict.fromkeys(self._ended, False)
+        self.until(lambda: all(self._ended.values()), "the ends of the partitions", _TIMEOUT_S)
+        return self.records
+
+    def _read(self, timeout_s: float) -> None:
+        for message in self._consumer.consume(_READ_RECORDS, timeout_s):
+            error = message.error()
+            if error is None:
+                self.records.append(self._keep(message))
+                self._ended[message.partition() or 0] = False
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ended[message.partition() or 0] = True
+            elif error.code() not in _PASSING:
+                raise KafkaException(error)
+
+
+_PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """Return a record's value, read as JSON."""
+    value: dict[str, Any] = orjson.loads(message.value() or b"{}")
+    return value
+
+
+def id_of(message: Message) -> str:
+    """Return the id in a record's value."""
+    found: str = as_json(message)["id"]
+    return found
+
+
+def read_all(address: str, topic: str, keep: Callable[[Message], T]) -> list[T]:
+    """Read a topic to its end."""
+    with TopicReader(address, topic, keep) as reader:
+        return reader.until_end()
