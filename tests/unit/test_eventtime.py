@@ -1,0 +1,118 @@
+"""Times and durations, read as the design allows and not a form more; and the merged order."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.errors import BadRecord, DefinitionError
+from streamproc.eventtime import format_time, order_of, parse_duration_ms, parse_time_ms
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENTS = st.datetimes(
+    datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)  # noqa: DTZ001
+)
+OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
+
+
+def exact_ms(moment: datetime) -> int:
+    """Return milliseconds since the epoch by whole numbers alone."""
+    gone = moment - EPOCH
+    return (gone.days * 86_400 + gone.seconds) * 1000 + gone.microseconds // 1000
+
+
+@given(MOMENTS, OFFSETS)
+def test_rfc_3339_is_read_to_the_millisecond(moment: datetime, zone: timezone) -> None:
+    """Any moment, written in any zone, is the same milliseconds; finer parts are cut off."""
+    try:
+        written = moment.astimezone(zone).isoformat()
+    except OverflowError:  # a year beyond 9999, or before 1, over there
+        return
+    assert exact_ms(moment) == parse_time_ms(written)
+
+
+@given(MOMENTS)
+def test_naive_text_is_utc_and_a_space_will_do(moment: datetime) -> None:
+    """Text without a zone is UTC; a space or a small t may stand between date and time."""
+    text = moment.replace(tzinfo=None).isoformat()
+    expected = exact_ms(moment)
+    assert [expected] * 3 == [parse_time_ms(text.replace("T", t)) for t in "T t"]
+
+
+@given(MOMENTS)
+def test_what_is_written_is_read_again(moment: datetime) -> None:
+    """A time that is written for people reads back as itself."""
+    time_ms = exact_ms(moment)
+    assert time_ms == parse_time_ms(format_time(time_ms))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ms"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1969-12-31T23:59:59.999Z", -1),
+        ("1969-12-31T23:59:59.9999Z", -1),  # the last millisecond begun, as after the epoch
+        ("1970-01-01T00:00:00.0019Z", 1),
+        ("1970-01-01T00:00:00.123456789Z", 123),
+        ("1970-01-01t00:00:00z", 0),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("2000-02-29T00:00:00Z", 951_782_400_000),
+    ],
+)
+def test_edges_of_text(text: str, expected_ms: int) -> None:
+    """Around the epoch and on leap days the count is right, and cut off downward."""
+    assert expected_ms == parse_time_ms(text)
+
+
+def test_integers_are_milliseconds_between_the_years_1_and_9999() -> None:
+    """The first and the last millisecond are taken, those next to them are not."""
+    first, last = exact_ms(datetime(1, 1, 1, tzinfo=UTC)), 253_402_300_799_999
+    assert [first, 0, last] == [parse_time_ms(value) for value in (first, 0, last)]
+    for beyond in (first - 1, last + 1):
+        with pytest.raises(BadRecord, match="time_not_valid"):
+            parse_time_ms(beyond)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 1.5, float("nan"), [], {}, "", "now", "1530403231", "2018-07-01",
+        "2018-07-01T00:00", "2018-13-01T00:00:00Z", "2018-02-30T00:00:00Z", "2018-07-01T24:00:00Z",
+        "2018-07-01T00:00:60Z", "2018-07-01T00:00:00+2", "2018-07-01T00:00:00+0200",
+        "2018-07-01T00:00:00+25:00", "2018-07-01T00:00:00.Z", "20180701T000000Z",
+        " 2018-07-01T00:00:00Z", "2018-07-01T00:00:00Z\n", "2018-07-01T00:00:00Z".replace("0", "٠"),
+        "0000-01-01T00:00:00Z", "2018-07-01T00:00:00,5Z", "2018-W26-7T00:00:00Z", b"2018",
+    ],
+)  # fmt: skip
+def test_anything_else_is_no_time(value: object) -> None:
+    """Dates alone, seconds, floats, other forms and dates that don't exist are refused."""
+    with pytest.raises(BadRecord) as refused:
+        parse_time_ms(value)
+    assert "time_not_valid" == refused.value.reason
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_durations(count: int, unit: str) -> None:
+    """A whole number and a unit is that many milliseconds."""
+    unit_of = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    expected = timedelta(**{unit_of[unit]: count}) // timedelta(milliseconds=1)
+    assert expected == parse_duration_ms(f"{count}{unit}")
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "7 d", "-7d", "1.5h", "7D", "7w", "7d\n", 7, None])
+def test_a_bad_duration_names_its_field_and_the_remedy(text: object) -> None:
+    """The error says which field, what it held and what to write."""
+    with pytest.raises(DefinitionError, match=r"Labels, horizon: .* such as '30s'"):
+        parse_duration_ms(text, "Labels, horizon")  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 10**30))))
+def test_the_order_is_time_then_id_as_integers(places: list[tuple[int, int]]) -> None:
+    """Ids in decimal sort as the integers do, whatever their length."""
+    shuffled = random.Random(1).sample(places, len(places))
+    ordered = sorted(shuffled, key=lambda place: order_of(place[0], str(place[1])))
+    assert sorted(places) == ordered
