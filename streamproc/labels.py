@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappop, heappush
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from streamproc.errors import BadRecord
@@ -52,6 +53,7 @@ class PendingLabels(Generic[R]):
         self._seen: dict[str, Waiting | None] = {}
         self._by_age: deque[tuple[int, str]] = deque()
         self._early: dict[str, EarlyLabel[R]] = {}
+        self._early_by_age: list[tuple[int, str]] = []
         self.waiting = 0
 
     def __contains__(self, record_id: str) -> bool:
@@ -88,6 +90,7 @@ class PendingLabels(Generic[R]):
         if record_id in self._early:
             raise BadRecord("second_label", f"a label for {record_id!r} waits for its event already")
         self._early[record_id] = EarlyLabel(label, label_time_ms, record)
+        heappush(self._early_by_age, (label_time_ms, record_id))
         return None
 
     def early(self, record_id: str) -> EarlyLabel[R] | None:
@@ -108,10 +111,11 @@ class PendingLabels(Generic[R]):
                 self.unlabelled += 1
                 self.waiting -= 1
         given_up = []
-        while self._early:
-            record_id, label = next(iter(self._early.items()))
-            if label.label_time_ms >= floor and len(self._early) <= HELD_LABELS:
-                break
-            del self._early[record_id]
-            given_up.append(label)
+        while self._early_by_age and self._early_by_age[0][0] < floor:
+            time_ms, record_id = heappop(self._early_by_age)
+            label = self._early.get(record_id)
+            if label is not None and label.label_time_ms == time_ms:  # it was not joined since
+                given_up.append(self._early.pop(record_id))
+        while len(self._early) > HELD_LABELS:
+            given_up.append(self._early.pop(next(iter(self._early))))
         return given_up
