@@ -65,10 +65,6 @@ class App(faust.App):  # type: ignore[misc]  # faust ships no complete types
         """Return where to read assigned partitions from; called in the poller's thread."""
         return self.runner.start_offsets(committed)
 
-    def wants_more(self) -> bool:
-        """Say whether there is room for more records; called in the poller's thread."""
-        return self.runner.wants_more()
-
     def fail(self, error: Exception) -> None:
         """End the worker for a reason."""
         self.runner.fail(error)
@@ -168,8 +164,7 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
                     f"{_READY_TIMEOUT_S:.0f} s; see whether the broker is up"
                 )
             runner.models_known.set()
-            poller = app.consumer.poller
-            runner.commit, runner.on_room = poller.commit, poller.more
+            runner.commit = app.consumer.poller.commit
             await runner.run()
         except Exception as error:  # whatever ends the rounds ends the worker, and is told
             runner.fail(error)

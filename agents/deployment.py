@@ -45,8 +45,8 @@ class Deployment:
             "heartbeat.interval.ms": 1_000,
             "fetch.wait.max.ms": 100,
             "fetch.error.backoff.ms": 50,
-            "queued.min.messages": 20_000,
-            "queued.max.messages.kbytes": 65_536,
+            # Little is fetched ahead: no partition's records pile up before those of another.
+            "queued.min.messages": 1_000,
             "allow.auto.create.topics": True,
             "topic.metadata.refresh.interval.ms": 5_000,
             "enable.partition.eof": True,

@@ -50,6 +50,8 @@ class ModelFollower(threading.Thread):
         self._on_progress = on_progress
         self._stopping = threading.Event()
         self._taken_up = 0
+        self._newest: ModelVersion | None = None
+        self._read_all = False
 
     def stop(self) -> None:
         """End the thread."""
@@ -68,30 +70,34 @@ class ModelFollower(threading.Thread):
         consumer = confluent_kafka.Consumer(config)
         consumer.assign([TopicPartition(self._at.pipeline.topics.models, 0, 0)])
         try:
-            newest: ModelVersion | None = None
             while not self._stopping.is_set():
-                for message in self._messages(consumer):
-                    error = message.error()
-                    if error is None:
-                        newest = self._read(orjson.loads(message.value() or b"{}"), newest)
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        newest = self._take_up(newest)
-                        self.ready.set()
-                    elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                        self.ready.set()
+                self._follow(consumer)
         finally:
             consumer.close()
+
+    def _follow(self, consumer: Any) -> None:
+        """Read what is there; take up the newest version, and only then tell of the progress.
+
+        In this order, since score tasks that wait for the learner are to go on with what it learnt.
+        """
+        progress = None
+        for message in self._messages(consumer):
+            error = message.error()
+            if error is None:
+                record = orjson.loads(message.value() or b"{}")
+                progress = record.get("learnt", progress)
+                self._newest = record if "sha256" in record else self._newest
+            elif error.code() in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                self._read_all = True
+        if self._read_all:
+            self._take_up(self._newest)
+            if progress is not None:
+                self._on_progress(progress)
+            self.ready.set()
 
     def _messages(self, consumer: Any) -> list[Any]:
         first = consumer.poll(_POLL_S)
         return [] if first is None else [first, *consumer.consume(1000, 0)]
-
-    def _read(self, record: dict[str, Any], newest: ModelVersion | None) -> ModelVersion | None:
-        if "progress" in record:
-            self._on_progress(record["learnt"])
-        elif "sha256" in record:
-            return record  # type: ignore[return-value]  # what the learner wrote
-        return newest
 
     def _take_up(self, version: ModelVersion | None) -> None:
         """Load a version and hand it on; the last good one stays where that fails."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,8 +27,8 @@ from streamproc.tasks.records import Out, Output, Task
 
 log = structlog.get_logger("runner")
 
-QUEUED_RECORDS = 10_000
-"""How many records wait in a worker before it stops fetching."""
+TAKEN_RECORDS = 2_000
+"""From how many waiting records on a task takes no more in, so that they wait undecoded."""
 
 COMMIT_EVERY_S = 0.5
 _TICK_S = 0.05
@@ -60,54 +61,57 @@ class Runner:
     stages: list[Stage]
     metrics: Metrics
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    on_room: Callable[[], None] = lambda: None
     commit: Callable[[dict[TP, int]], None] = lambda offsets: None
     tasks: dict[tuple[str, int], Task] = field(default_factory=dict)
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
         self._stage_of = {topic: stage for stage in self.stages for topic in stage.topics}
-        self._waiting: dict[tuple[str, int], list[Batch]] = {}
+        self._fetched: dict[TP, deque[Batch]] = defaultdict(deque)
         self._starting: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
-        self._queued = 0
-        self._starved = False
+        self._offered: dict[TP, int] = defaultdict(int)
+        self.progress: dict[TP, int] = {}
         self._failed_delivery: str | None = None
         self._stopping = False
-        self._ends: dict[tuple[str, int], int] = {}
+        self._ends: dict[TP, int] = {}
         self.models_known = asyncio.Event()
 
     @property
     def queued(self) -> int:
         """The number of records taken in and not yet processed."""
-        return self._queued
+        return sum(self._offered.values()) - sum(self.progress.values())
 
     def end_of(self, topic: str, partition: int) -> int | None:
         """Return the offset after the last record of a partition, as of its newest fetch."""
-        return self._ends.get((topic, partition))
+        return self._ends.get(TP(topic, partition))
 
     # ---------------------------------------------------------------- what comes in
 
     def offer(self, batch: Batch) -> None:
         """Take a batch from an agent; the task of its partition gets it in the next round."""
-        place = (self._stage_of[batch.topic].name, batch.partition)
-        task = self.tasks.get(place)
-        if task is None:
-            self._waiting.setdefault(place, []).append(batch)
-            self._queued += len(batch.records)
-            return
-        task.take(batch.topic, batch.records, batch.caught_up, self.clock_ms())
-        self._ends[batch.topic, batch.partition] = batch.end
-        if batch.records:
-            self.metrics.taken(batch.topic, len(batch.records))
-        self._queued += len(batch.records)
+        tp = TP(batch.topic, batch.partition)
+        self._fetched[tp].append(batch)
+        self._offered[tp] += len(batch.records)
+        self._ends[tp] = batch.end
         self._wake.set()
 
-    def wants_more(self) -> bool:
-        """Say whether there is room; asked from the poller's thread."""
-        return self._queued < QUEUED_RECORDS or self._starved
+    def _feed(self, place: tuple[str, int], task: Task) -> None:
+        """Let a task take in some of what was fetched for it, and tell the poller what waits."""
+        partition = place[1]
+        for topic, waiting in task.waiting().items():
+            tp = TP(topic, partition)
+            fetched = self._fetched[tp]
+            while fetched and waiting < TAKEN_RECORDS:
+                batch = fetched.popleft()
+                task.take(topic, batch.records, batch.caught_up, self.clock_ms())
+                waiting += len(batch.records)
+                if batch.records:
+                    self.metrics.taken(topic, len(batch.records))
+            waiting += sum(len(batch.records) for batch in fetched)
+            self.progress[tp] = self._offered[tp] - waiting
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where each assigned partition is to be read from."""
@@ -144,9 +148,6 @@ class Runner:
         finally:
             self._starting.pop(place, None)
         self.tasks[place] = task
-        for batch in self._waiting.pop(place, []):
-            self._queued -= len(batch.records)
-            self.offer(batch)
         self._wake.set()
 
     async def revoked(self, tps: Iterable[TP]) -> None:
@@ -158,9 +159,11 @@ class Runner:
                 if place in self._starting:
                     self._starting.pop(place).cancel()
                 self.tasks.pop(place, None)
-                self._waiting.pop(place, None)
             self._committed = {}
-            self._count()
+            self.progress.clear()
+            self._offered.clear()
+            for tp in tps:
+                self._fetched.pop(tp, None)
 
     # ---------------------------------------------------------------- the rounds
 
@@ -176,6 +179,7 @@ class Runner:
             async with self._busy:
                 more = False
                 for place, task in list(self.tasks.items()):
+                    self._feed(place, task)
                     output = task.process(self.clock_ms())
                     if output.records:
                         more = True
@@ -188,17 +192,9 @@ class Runner:
                 if more:
                     self._wake.set()
                 self.producer.poll(0)
-                self._count()
                 if time.monotonic() - committed_s >= COMMIT_EVERY_S:
                     await self._commit()
                     committed_s = time.monotonic()
-
-    def _count(self) -> None:
-        tasks = self.tasks.values()
-        waiting = sum(len(b.records) for batches in self._waiting.values() for b in batches)
-        self._queued = waiting + sum(task.queued for task in tasks)
-        self._starved = any(task.starved for task in tasks)
-        self.on_room()
 
     async def _write(self, place: tuple[str, int], output: Output) -> None:
         if output.blobs:

@@ -25,10 +25,14 @@ from faust.types import TP, ConsumerMessage
 log = structlog.get_logger("transport")
 
 BATCH_RECORDS = 2_000
+QUEUED_RECORDS = 200_000
+"""How many records wait in a worker at most, over all its partitions; give or take a fetch each."""
+
+_LEAST_RECORDS = 2_000
 _POLL_S = 0.1
+_PAUSED_POLL_S = 0.002
 _COMMITTED_TIMEOUT_S = 30.0
 _HANDLER_TIMEOUT_S = 20.0
-_CLOSED_GATE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,10 @@ class Batch:
 class Poller(threading.Thread):
     """Owns the librdkafka consumer: polls it, and answers its rebalances.
 
-    ``wants_more`` says whether there is room for more records; while there is none nothing is
-    fetched (pausing partitions would throw away what librdkafka has prefetched).
+    ``progress`` tells, by partition, how many of the records delivered are dealt with. A partition of
+    which more than its share of :data:`QUEUED_RECORDS` waits is paused until a third is left, so
+    that the others, the learner's above all, are not held up behind it. (Pausing throws away what
+    librdkafka has prefetched, so it is done seldom.)
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class Poller(threading.Thread):
         on_batches: Callable[[int, list[Batch]], None],
         on_rebalance: Callable[[str, set[TP], int], Any],
         start_offsets: Callable[[dict[TP, int]], dict[TP, int]],
-        wants_more: Callable[[], bool],
+        progress: Mapping[TP, int],
         on_failure: Callable[[Exception], None],
     ) -> None:
         super().__init__(name="poller", daemon=True)
@@ -73,10 +79,11 @@ class Poller(threading.Thread):
         self._on_batches = on_batches
         self._on_rebalance = on_rebalance
         self._start_offsets = start_offsets
-        self._wants_more = wants_more
+        self._progress = progress
+        self._delivered: dict[TP, int] = defaultdict(int)
+        self._paused: set[TP] = set()
         self._on_failure = on_failure
         self._stopping = threading.Event()
-        self._room = threading.Event()
 
     def subscribe(self, topics: list[str]) -> None:
         """Subscribe; partitions come by way of the rebalance callbacks."""
@@ -95,19 +102,14 @@ class Poller(threading.Thread):
     def stop(self) -> None:
         """Leave the group and end the thread."""
         self._stopping.set()
-        self._room.set()
-
-    def more(self) -> None:
-        """Wake the thread where it waits for room."""
-        self._room.set()
 
     def run(self) -> None:
         """Poll until stopped."""
         try:
             while not self._stopping.is_set():
-                self._wait_for_room()
                 self._commit(asynchronous=True)
-                message = self.consumer.poll(_POLL_S)
+                self._pause_and_resume()
+                message = self.consumer.poll(_PAUSED_POLL_S if self._paused else _POLL_S)
                 if message is not None:
                     self._deliver([message, *self.consumer.consume(BATCH_RECORDS, 0)])
         except Exception as error:  # the thread's end must end the worker, whatever it was
@@ -127,19 +129,16 @@ class Poller(threading.Thread):
         except KafkaException as error:
             _committed(error.args[0], wanted)
 
-    def _wait_for_room(self) -> None:
-        """Wait while there is no room; where that lasts, pause, and keep the group's membership."""
-        while not self._wants_more() and not self._stopping.is_set():
-            self._room.clear()
-            if self._wants_more() or self._room.wait(_CLOSED_GATE_S):
-                continue
-            tps = [confluent_kafka.TopicPartition(*tp) for tp in self.assigned]
-            self.consumer.pause(tps)
-            message = self.consumer.poll(0)
-            if message is not None:
-                self._deliver([message])
-            still = [confluent_kafka.TopicPartition(*tp) for tp in self.assigned]
-            self.consumer.resume(still)
+    def _pause_and_resume(self) -> None:
+        most = max(_LEAST_RECORDS, QUEUED_RECORDS // max(1, len(self.assigned)))
+        waiting = {tp: sent - self._progress.get(tp, 0) for tp, sent in self._delivered.items()}
+        full = {tp for tp, records in waiting.items() if records > most} - self._paused
+        free = {tp for tp in self._paused if waiting[tp] < most // 3}
+        if full:
+            self.consumer.pause([confluent_kafka.TopicPartition(*tp) for tp in full])
+        if free:
+            self.consumer.resume([confluent_kafka.TopicPartition(*tp) for tp in free])
+        self._paused = (self._paused | full) - free
 
     def _deliver(self, messages: list[Message]) -> None:
         found: dict[tuple[str, int], list[Message]] = defaultdict(list)
@@ -158,6 +157,8 @@ class Poller(threading.Thread):
                 raise KafkaException(error)
             else:
                 log.warning("consumer_error", error=error.str(), topic=message.topic())
+        for place, records in found.items():
+            self._delivered[TP(*place)] += len(records)
         batches = [
             Batch(*place, records, place in ended, self._end_of(place))
             for place, records in found.items()
@@ -182,6 +183,8 @@ class Poller(threading.Thread):
             ]
         )
         self.assigned = set(starts)
+        self._delivered.clear()
+        self._paused.clear()
         self.offsets = {tp: max(at, 0) for tp, at in starts.items()}
         self._generation += 1
         self._on_rebalance("assigned", set(starts), self._generation)
@@ -196,6 +199,8 @@ class Poller(threading.Thread):
             log.error("revoke_handlers_slow", waited_s=_HANDLER_TIMEOUT_S)
         self._commit(asynchronous=False)
         self.assigned -= revoked
+        self._delivered.clear()
+        self._paused.clear()
 
 
 def _committed(error: KafkaError | None, partitions: list[Any]) -> None:
@@ -230,7 +235,7 @@ class Consumer(FaustConsumer):
             self._on_batches,
             self._on_rebalance,
             self.app.start_offsets,
-            self.app.wants_more,
+            self.app.runner.progress,
             self.app.fail,
         )
 
@@ -253,13 +258,19 @@ class Consumer(FaustConsumer):
             self._news.set()
 
     def _on_rebalance(self, what: str, tps: set[TP], generation: int) -> Any:
-        """Run Faust's handlers in its loop; called from the poller's thread."""
+        """Run Faust's handlers in its loop; called from the poller's thread.
+
+        The generation changes first: a batch may arrive before the handlers' first step.
+        """
+        self._loop.call_soon_threadsafe(self._begin, generation)
         return asyncio.run_coroutine_threadsafe(self._rebalance(what, tps, generation), self._loop)
+
+    def _begin(self, generation: int) -> None:
+        self.app.consumer_generation_id = generation
+        self._arrived.clear()
 
     async def _rebalance(self, what: str, tps: set[TP], generation: int) -> None:
         log.info("partitions", status=what, partitions=[f"{t}/{p}" for t, p in sorted(tps)])
-        self.app.consumer_generation_id = generation
-        self._arrived.clear()
         if what == "revoked":
             self.app.on_rebalance_start()
             await self.on_partitions_revoked(tps)

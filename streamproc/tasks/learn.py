@@ -99,10 +99,9 @@ class LearnTask:
         """The number of outcomes that wait for their turn."""
         return len(self._held)
 
-    @property
-    def starved(self) -> bool:
-        """Whether outcomes wait for news from a partition."""
-        return bool(self._held)
+    def waiting(self) -> dict[str, int]:
+        """Return that no record waits: what they bring is held, as much as score tasks may send."""
+        return {self.pipeline.topics.learn: 0}
 
     def positions(self) -> dict[str, int]:
         """Return the offset to go on from after a restart: the newest version knows those before."""

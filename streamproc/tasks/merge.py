@@ -89,8 +89,3 @@ class Merge:
         self.expired_waits += 1
         behind.caught_up = True  # until there is news from it
         return here
-
-    @property
-    def starved(self) -> bool:
-        """Whether an input is waited for while the other has items."""
-        return self._waiting_since_ms is not None

@@ -49,13 +49,8 @@ class Output:
 class Task(Protocol):
     """What runs for one stage and one partition."""
 
-    @property
-    def queued(self) -> int:
-        """The number of records taken in and not yet processed."""
-
-    @property
-    def starved(self) -> bool:
-        """Whether it waits for records that are yet to be taken in."""
+    def waiting(self) -> dict[str, int]:
+        """Return, by topic, the number of records taken in and not yet processed."""
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Take records in, in the log's order; ``caught_up`` where they end the log."""

@@ -20,8 +20,11 @@ from streamproc.tasks.records import Out, Output, Record, dead_letter
 MEMORY_MS = 86_400_000
 """How long ids are remembered where no label is waited for."""
 
-LEARNER_SILENT_MS = 1_000
-"""How long a learner that says nothing is waited for."""
+BACKLOG = 100
+"""From how many waiting events on a task that has read its log to the end is behind all the same."""
+
+LEARNER_SILENT_MS = 30_000
+"""How long a learner that says nothing is waited for; it may itself wait for a partition."""
 
 TRACEPARENT_BYTES = 55
 _ANY_TIME_MS = 1 << 62
@@ -72,15 +75,9 @@ class ScoreTask:
         source = f"{pipeline.events.topic}/{partition}"
         self._trace_id = hashlib.sha256(source.encode()).hexdigest()[:16]
 
-    @property
-    def queued(self) -> int:
-        """The number of records taken in and not yet processed."""
-        return len(self.merge)
-
-    @property
-    def starved(self) -> bool:
-        """Whether one input is waited for while there are records of the other."""
-        return self.merge.starved
+    def waiting(self) -> dict[str, int]:
+        """Return, by topic, the number of records taken in and not yet processed."""
+        return {topic: len(source.items) for topic, (source, _) in self._inputs.items()}
 
     def positions(self) -> dict[str, int]:
         """Return, by topic, the offset of the first record not yet processed."""
@@ -108,6 +105,7 @@ class ScoreTask:
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Process what is due, at most ``most`` records; return what is to be written."""
         output, outcomes = Output(), list[bytes]()
+        backlog = not self.events.caught_up or len(self.events.items) > BACKLOG
         self.oldest_ms = None  # the timestamp of the first event that this call scores
         news, due_now = self.news, self.merge.due
         done = 0
@@ -117,7 +115,7 @@ class ScoreTask:
                 break
             time_ms = due[0][0]
             if time_ms > news.merged_ms:
-                if not self.events.caught_up and news.too_far_ahead(len(outcomes), now_ms):
+                if backlog and news.too_far_ahead(len(outcomes), now_ms):
                     break
                 news.merged_ms = time_ms
             item = due.popleft()[2]

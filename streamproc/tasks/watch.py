@@ -44,8 +44,6 @@ class FoldTask:
     ) -> None:
         self.stage = stage
         self.partition = partition
-        self.queued = 0
-        self.starved = False
         self._fold = fold
         self._topic = topic
         self._kind = kind
@@ -54,6 +52,10 @@ class FoldTask:
         self._next_offset: int | None = None
         self._sent: tuple[int | None, int, bool, int] = (None, AT_ONCE, False, AT_ONCE)
         self._dead: list[Out] = []
+
+    def waiting(self) -> dict[str, int]:
+        """Return that no record waits: each is dealt with as it is taken in."""
+        return {self._topic: 0}
 
     def positions(self) -> dict[str, int]:
         """Return the offset up to which the sums were sent."""
@@ -109,7 +111,6 @@ class JudgeTask:
 
     def __init__(self, judge: Judge, topic: str, codec: Codec, silent_until: int = 0) -> None:
         self.judge = judge
-        self.queued = 0
         self._topic = topic
         self._codec = codec
         self._silent_until = silent_until
@@ -117,10 +118,9 @@ class JudgeTask:
         self._taken: list[dict[str, Any]] = []
         self._silent: list[dict[str, Any]] = []
 
-    @property
-    def starved(self) -> bool:
-        """Whether a bucket may be sealed by the mere passing of time."""
-        return True
+    def waiting(self) -> dict[str, int]:
+        """Return that no record waits: each is dealt with as it is taken in."""
+        return {self._topic: 0}
 
     def positions(self) -> dict[str, int]:
         """Return the offset of the first sums not yet judged."""
