@@ -18,6 +18,7 @@ from itertools import islice
 from streamproc.features.spec import Window
 
 _TRIM_AT = 64
+_TINY = 2.0**-960
 _Number = float | int | None
 
 
@@ -188,8 +189,10 @@ class KeyedWindow:
             place -= 1
         own = [] if scaled is None else [scaled]
         out: list[_Number] = []
+        # What may have been let go is left out where it was not, so that it makes no difference.
+        kept = bisect_right(times, self.newest_ms - self._keep_ms)
         for span_ms in self._spans:
-            left = min(bisect_right(times, time_ms - span_ms), place)
+            left = min(max(bisect_right(times, time_ms - span_ms), kept), place)
             held = [*islice(values, left, place), *own]
             squares = sum(value * value for value in held) if self._squares else 0
             low, high = (min(held), max(held)) if held else (0, 0)
@@ -248,7 +251,12 @@ def _keep_extreme(kept: deque[tuple[int, int]], time_ms: int, value: int, sign: 
 def _std(count: int, total: int, squares: int, low: int, high: int, scale: int) -> float | None:
     if count < 2:
         return 0.0 if count else None
-    return math.sqrt((count * squares - total * total) / (count * (count - 1) * scale * scale))
+    above, below = count * squares - total * total, count * (count - 1) * scale * scale
+    variance = above / below
+    if variance < _TINY and above:  # too small to be a float, or a float with all its digits
+        shift = below.bit_length()
+        return math.isqrt((above << 2 * shift) // below) / (1 << shift)
+    return math.sqrt(variance)
 
 
 _RESULTS: dict[str, Callable[[int, int, int, int, int, int], _Number]] = {
