@@ -24,13 +24,15 @@ from tests.kafka.bad_inputs import (
     label,
 )
 from tests.kafka.processes import Worker
-from tests.kafka.topic_reader import TopicReader, as_json, read_all
+from tests.kafka.topic_reader import TopicReader, as_json
 from tests.kafka_server import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 CARDS = 10
 GOOD = 400
+LABELLED = {f"good-{i}" for i in range(GOOD) if i % 10 == 3}
+STOP_WITHIN_S = 5.0
 _HEADERS = [("source", b"till-7"), ("source", b"\xff\x00")]
 _PIPELINE = """
 from river import linear_model, preprocessing
@@ -117,10 +119,10 @@ class _Sender:
             on_delivery=delivered,
         )
 
-    def send_all(self) -> None:
-        """Send a run of good records with all bad ones after three quarters of it."""
+    def send_the_run(self) -> None:
+        """Send a run of good records, with the bad events after three quarters of it."""
         for i, (event_id, at_ms, card) in enumerate(_good_events()):
-            if i == 300:
+            if i == GOOD * 3 // 4:
                 for case in EVENTS:
                     self.send_bad(case)
             self.send("events", b"%d" % card, event(event_id, at_ms, card, 10.0 + i), at_ms)
@@ -128,11 +130,19 @@ class _Sender:
                 self.send("labels", b"%d" % card, label(event_id, i % 20 == 3), at_ms + 1)
         for case in LABELS:
             self.send_bad(case)
-        early_ms = START_MS + GOOD * MINUTE_MS
-        self.send("events", BAD_KEY, event("early", early_ms, int(BAD_KEY), 10.0), early_ms)
-        for card in range(CARDS):  # the horizon passes
-            later_ms = START_MS + 4 * DAY_MS
-            self.send("events", b"%d" % card, event(f"later-{card}", later_ms, card, 1.0), later_ms)
+        self.flush()
+
+    def send_the_awaited(self) -> None:
+        """Send the event whose label came before it."""
+        at_ms = START_MS + GOOD * MINUTE_MS
+        self.send("events", BAD_KEY, event("early", at_ms, int(BAD_KEY), 10.0), at_ms)
+        self.flush()
+
+    def send_later(self) -> None:
+        """Send an event of each card after the horizon of all labels."""
+        at_ms = START_MS + 4 * DAY_MS
+        for card in range(CARDS):
+            self.send("events", b"%d" % card, event(f"later-{card}", at_ms, card, 1.0), at_ms)
         self.flush()
 
     def flush(self) -> None:
@@ -166,26 +176,39 @@ def found(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Outco
     sender = _Sender(kafka.address, found)
     with Worker(pipeline, kafka.address, folder) as worker:
         worker.wait_until_scoring(partitions=2)
-        sender.send_all()
-        scored = GOOD + CARDS + 1 + sum(case.reason is None for case in EVENTS)
-        with TopicReader(kafka.address, "bad.predictions", _with_headers) as predictions:
-            predictions.until_count(scored, 30, worker.check)
-            sender.send("events", b"3", event("last", START_MS + 5 * DAY_MS, 3, 1.0), START_MS)
-            sender.flush()
-            with TopicReader(kafka.address, "bad.dead-letters", _letter) as letters:
-                letters.until_count(sum(c.reason is not None for c in CASES), 30, worker.check)
-                predictions.until_count(scored + 1, 30, worker.check)
-                found.alive = worker.alive
-                worker.stop()
-                for place, letter in letters.until_end():
-                    found.letters.setdefault(place, []).append(letter)
-            for prediction, headers in predictions.until_end():
-                found.predictions.setdefault(prediction["id"], []).append((prediction, headers))
-    for outcome in read_all(kafka.address, "bad.outcomes", as_json):
-        found.outcomes.setdefault(outcome["id"], []).append(outcome)
+        _run(sender, worker, kafka.address, found)
     sender.close()
     _print_table(found)
     return found
+
+
+def _run(sender: _Sender, worker: Worker, address: str, found: Outcome) -> None:
+    """Send everything, each part when the one before is done with, and collect what was written.
+
+    The horizon must not pass before the labels are in: an input that is caught up holds nobody.
+    """
+    with (
+        TopicReader(address, "bad.predictions", _with_headers) as predictions,
+        TopicReader(address, "bad.outcomes", as_json) as outcomes,
+        TopicReader(address, "bad.dead-letters", _letter) as letters,
+    ):
+        sender.send_the_run()
+        letters.until_count(sum(case.reason is not None for case in CASES) - 1, 30, worker.check)
+        outcomes.until_count(len(LABELLED), 30, worker.check)
+        sender.send_the_awaited()
+        outcomes.until_count(len(LABELLED) + 1, 30, worker.check)
+        sender.send_later()
+        letters.until_count(sum(case.reason is not None for case in CASES), 30, worker.check)
+        used = sum(case.reason is None for case in EVENTS)
+        predictions.until_count(GOOD + CARDS + 1 + used, 30, worker.check)
+        found.alive = worker.alive
+        assert worker.stop() < STOP_WITHIN_S, worker.tail()
+        for place, letter in letters.until_end():
+            found.letters.setdefault(place, []).append(letter)
+        for prediction, headers in predictions.until_end():
+            found.predictions.setdefault(prediction["id"], []).append((prediction, headers))
+        for outcome in outcomes.until_end():
+            found.outcomes.setdefault(outcome["id"], []).append(outcome)
 
 
 def _make_inputs(address: str) -> None:
@@ -225,7 +248,9 @@ def test_what_cannot_be_used_is_a_dead_letter(case: Case, found: Outcome) -> Non
 def test_a_number_that_is_not_there_is_null(name: str, found: Outcome) -> None:
     """The event is scored with a null feature, and its windows count the others only."""
     ((prediction, headers),) = found.predictions[name]
-    before = [i for i, (_, _, card) in enumerate(_good_events()[:300]) if card == int(BAD_KEY)]
+    before = [
+        i for i, (_, _, card) in enumerate(_good_events()[: GOOD * 3 // 4]) if card == int(BAD_KEY)
+    ]
     assert prediction["features"]["amount"] is None
     assert prediction["features"][COUNT] == len(before)
     assert prediction["features"][SUM] == sum(10.0 + i for i in before)
@@ -271,13 +296,13 @@ def test_every_good_record_has_its_prediction(found: Outcome) -> None:
 
 def test_every_good_label_is_joined(found: Outcome) -> None:
     """All good labels have their outcome, and no other event has one."""
-    labelled = {f"good-{i}" for i in range(GOOD) if i % 10 == 3}
-    assert found.outcomes.keys() == labelled | {"early"}
+    assert found.outcomes.keys() == LABELLED | {"early"}
+    assert {len(each) for each in found.outcomes.values()} == {1}
 
 
 def test_the_worker_is_alive_and_goes_on(found: Outcome) -> None:
-    """After all this the same process scores the next event; nothing else was dead-lettered."""
+    """After all this the same process scores the next events; nothing else was dead-lettered."""
     assert found.alive
-    assert "last" in found.predictions
+    assert {f"later-{card}" for card in range(CARDS)} < found.predictions.keys()
     places = {found.offsets[case.name] for case in CASES if case.reason}
     assert found.letters.keys() == places

@@ -36,7 +36,8 @@ class TopicReader(Generic[T]):
             }
         )
         partitions = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-        self._ended = dict.fromkeys(partitions, False)
+        self._partitions = [TopicPartition(topic, number) for number in partitions]
+        self._ends = dict.fromkeys(partitions, 0)
         self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
 
     def __enter__(self) -> TopicReader[T]:
@@ -78,9 +79,16 @@ class TopicReader(Generic[T]):
             raise AssertionError(f"{error}; {len(self.records)} came") from error
 
     def until_end(self) -> list[T]:
-        """Read to the end of every partition; return all records."""
-        self._ended = dict.fromkeys(self._ended, False)
-        self.until(lambda: all(self._ended.values()), "the ends of the partitions", _TIMEOUT_S)
+        """Read to what is now the end of every partition; return all records."""
+        ends = {
+            each.partition: self._consumer.get_watermark_offsets(each, timeout=_TIMEOUT_S)[1]
+            for each in self._partitions
+        }
+        self.until(
+            lambda: all(self._ends[partition] >= end for partition, end in ends.items()),
+            "the ends of the partitions",
+            _TIMEOUT_S,
+        )
         return self.records
 
     def _read(self, timeout_s: float) -> None:
@@ -88,9 +96,8 @@ class TopicReader(Generic[T]):
             error = message.error()
             if error is None:
                 self.records.append(self._keep(message))
-                self._ended[message.partition() or 0] = False
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._ended[message.partition() or 0] = True
+                self._ends[message.partition() or 0] = message.offset() or 0
             elif error.code() not in _PASSING:
                 raise KafkaException(error)
 
