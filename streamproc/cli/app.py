@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -24,7 +25,6 @@ def call(arguments: Sequence[str]) -> int:
     try:
         app = _app(chosen(arguments))
         code = app(args=list(arguments), prog_name="streamproc", standalone_mode=False)
-        sys.stdout.flush()
         return int(code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -32,9 +32,6 @@ def call(arguments: Sequence[str]) -> int:
         return _told(f"{_in_one_line(error.format_message())} (see --help)", USAGE)
     except StreamprocError as error:
         return _told(str(error), USAGE if isinstance(error, DefinitionError) else FAILED)
-    except BrokenPipeError:  # whoever read the output has seen enough: `streamproc watch | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # a fault of our own
         return _told(_unexpected(error), FAILED)
 
@@ -58,7 +55,26 @@ def _app(name: str | None) -> typer.Typer:
 def _load(command: str) -> Callable[..., Any]:
     module = f"streamproc.cli.{command}"
     function: Callable[..., Any] = getattr(importlib.import_module(module), command)
-    return function
+    return _until_unread(function)
+
+
+def _until_unread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that ends well when nobody reads on: `streamproc watch ... | head`.
+
+    Typer would make a failure of it.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **options: Any) -> Any:
+        try:
+            result = function(*args, **options)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+    return guarded
 
 
 def _elsewhere() -> None:
