@@ -141,16 +141,25 @@ class _Run:
             pace.wait(entry)
             if number % _READ_EVERY == 0:
                 self._read(0)
-            while self._observer.behind > MOST_BEHIND or self._unwatched > MOST_UNWATCHED:
-                self._read(_READ_S)
-                if time.monotonic() - self._news_s > _STUCK_S:
-                    raise StreamprocError(
-                        f"the worker has sent nothing for {_STUCK_S:.0f} s and is "
-                        f"{self._observer.behind:,} records behind; run the demo again, and "
-                        "report it if that happens twice"
-                    )
+            if self._share_of_room() > 1:
+                self._wait_for_room()
             self._observer.sent(entry, time.monotonic())
             yield entry
+
+    def _share_of_room(self) -> float:
+        """Return how much of what the broker can safely hold is on its way; 1 is all."""
+        return max(self._observer.behind / MOST_BEHIND, self._unwatched / MOST_UNWATCHED)
+
+    def _wait_for_room(self) -> None:
+        """Wait until half of the room is free: a trickle would crawl, as one-record batches do."""
+        while self._share_of_room() > 0.5:
+            self._read(_READ_S)
+            if time.monotonic() - self._news_s > _STUCK_S:
+                raise StreamprocError(
+                    f"the worker has sent nothing for {_STUCK_S:.0f} s and is "
+                    f"{self._observer.behind:,} records behind; run the demo again, and "
+                    "report it if that happens twice"
+                )
 
     def _settle(self) -> None:
         """Read until all has come back and stays so; give up where nothing comes any more."""

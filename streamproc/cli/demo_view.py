@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streamproc.cli.common import printable
 from streamproc.demo.observer import NO_SKILL, Observer, SeenAlert
 from streamproc.demo.scenario import PIPELINE_FILE, START_MS, in_force, said
 from streamproc.simulator import DAY_MS
@@ -108,7 +110,15 @@ class _Plain(_Shown):
         status = "resolved" if seen.resolved else "opened"
         self.console.print(f"{_moment(self.observer.now_ms)}  {status}: {_about(seen)}")
         if not seen.resolved:
-            self.console.print(Padding(seen.alert["summary"], (0, 0, 0, 4)))
+            indent = " " * 4
+            self.console.print(
+                textwrap.fill(
+                    printable(seen.alert["summary"]),
+                    self.console.width,
+                    initial_indent=indent,
+                    subsequent_indent=indent,
+                )
+            )
 
 
 class _Live(_Shown):

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("alerts",),
     ("pipeline",),
     ("tasks", "state"),
-    ("replay",),
+    ("replay", "demo"),
     ("kafka", "settings", "dashboard"),
     ("agents",),
     ("cli",),
