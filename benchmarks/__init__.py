@@ -1,0 +1,1 @@
+"""What is claimed of speed, latency and memory, measured: ``make bench``."""

@@ -1,0 +1,102 @@
+"""What a worker does of its own accord: events/s, CPU and memory on a backlog of payments."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.payments import PARTITIONS
+from benchmarks.processes import Process
+from streamproc.kafka.topics import create
+from streamproc.pipeline import Pipeline
+
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a worker, from its first to its last prediction."""
+
+    events: int
+    seconds: float
+    cpu_s: float
+    rss_mb: float
+    outcomes: int
+
+    @property
+    def events_per_s(self) -> float:
+        """Events a second of time."""
+        return self.events / self.seconds
+
+    @property
+    def cpu_us_per_event(self) -> float:
+        """CPU, user and system, of all threads of the process."""
+        return self.cpu_s / self.events * 1e6
+
+
+class Counter:
+    """Counts the records of a topic by its offsets."""
+
+    def __init__(self, brokers: str, topic: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": brokers, "group.id": "benchmarks"})
+        self._partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+
+    def count(self) -> int:
+        """Return how many records there are."""
+        ask = self._consumer.get_watermark_offsets
+        return sum(ask(each, timeout=10.0)[1] for each in self._partitions)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._consumer.close()
+
+
+def worker_env(brokers: str, folder: Path) -> dict[str, str]:
+    """Return the settings of a worker under measurement."""
+    return {
+        "STREAMPROC_BROKERS": brokers,
+        "STREAMPROC_STORE": str(folder / "store"),
+        "STREAMPROC_GUARANTEE": "at_least_once",
+    }
+
+
+def start_worker(path: Path, brokers: str) -> Process:
+    """Start ``streamproc worker`` on a pipeline file."""
+    env = worker_env(brokers, path.parent)
+    command = ["-m", "streamproc.cli", "worker", str(path)]
+    return Process(command, path.with_suffix(".log"), env)
+
+
+def run_worker(path: Path, brokers: str, events: int, timeout_s: float) -> Run:
+    """Let a worker score ``events`` that were produced before; it is ended when it has."""
+    pipeline = Pipeline.load(path)
+    create({"bootstrap.servers": brokers}, pipeline, partitions=PARTITIONS)
+    topics = pipeline.topics
+    outcomes = Counter(brokers, topics.outcomes)
+    predictions = Counter(brokers, topics.predictions)
+    with start_worker(path, brokers) as worker:
+        deadline_s = time.monotonic() + timeout_s
+        first: tuple[int, float, float] | None = None
+        while True:
+            worker.check()
+            done, cpu_s, now_s = predictions.count(), worker.cpu_s(), time.monotonic()
+            if done and first is None:
+                first = (done, cpu_s, now_s)
+            if first is not None and done >= events:
+                break
+            if now_s > deadline_s:
+                raise RuntimeError(f"{done} of {events} predictions came within {timeout_s} s")
+            time.sleep(_LOOK_EVERY_S)
+        run = Run(
+            events=done - first[0],
+            seconds=now_s - first[2],
+            cpu_s=cpu_s - first[1],
+            rss_mb=worker.rss_mb(),
+            outcomes=outcomes.count(),
+        )
+    outcomes.close()
+    predictions.close()
+    return run
