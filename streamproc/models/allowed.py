@@ -135,6 +135,8 @@ def _river(module: str, name: str) -> Any:
         return None
     if not isinstance(found, type) or found.__module__ != module:
         return None
+    if issubclass(found, type):  # a metaclass makes new classes
+        return None
     if "." not in name:
         return found
     method = name.partition(".")[2]
