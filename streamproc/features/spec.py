@@ -13,6 +13,14 @@ CALENDAR_PARTS = ("is_weekend", "is_night", "hour", "weekday")
 FieldType = Literal["number", "text", "bool"]
 
 
+def _texts(value: object, remedy: str) -> tuple[str, ...]:
+    """Return texts as a tuple, a lone one too; raise :class:`DefinitionError` for what is none."""
+    found = (value,) if isinstance(value, str) else value
+    if not isinstance(found, tuple | list) or not all(isinstance(each, str) for each in found):
+        raise DefinitionError(remedy)
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of the event, as it stands.
@@ -57,8 +65,12 @@ class Calendar:
     parts: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        parts = (self.parts,) if isinstance(self.parts, str) else tuple(self.parts)
+        if not isinstance(self.time, str) or not self.time:
+            raise DefinitionError("Calendar: time must name a field, such as 'event_time'")
+        parts = _texts(self.parts, "Calendar: parts must be names, such as ('hour',)")
         object.__setattr__(self, "parts", parts)
+        if not parts:
+            raise DefinitionError("Calendar: name at least one part, such as 'hour'")
         for part in parts:
             if part not in CALENDAR_PARTS:
                 raise DefinitionError(
@@ -89,15 +101,14 @@ class Window:
     aggregates: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        over = (self.over,) if isinstance(self.over, str) else tuple(self.over)
-        kinds = (
-            (self.aggregates,) if isinstance(self.aggregates, str) else tuple(self.aggregates)
-        )
+        where = f"Window({self.value!r}, by={self.by!r})"
+        names = (self.value, self.by)
+        if not all(isinstance(name, str) and name for name in names):
+            raise DefinitionError(f"{where}: value and by are names of fields of the event")
+        over = _texts(self.over, f"{where}: over must be durations, such as ('1d', '7d')")
+        kinds = _texts(self.aggregates, f"{where}: aggregates must be names, such as ('mean',)")
         object.__setattr__(self, "over", over)
         object.__setattr__(self, "aggregates", kinds)
-        where = f"Window({self.value!r}, by={self.by!r})"
-        if not isinstance(self.value, str) or not isinstance(self.by, str):
-            raise DefinitionError(f"{where}: value and by are names of fields of the event")
         if not over or not kinds:
             raise DefinitionError(f"{where}: name at least one span and one aggregate")
         for span in over:

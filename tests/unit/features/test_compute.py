@@ -1,0 +1,144 @@
+"""From an event to its features: fields, calendar parts against datetime, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.errors import BadRecord, DefinitionError
+from streamproc.features import AGGREGATES, Calendar, FeatureSet, Field, Window
+from streamproc.features.spec import CALENDAR_PARTS
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SPEC = (
+    Field("amount"),
+    Field("country", type="text"),
+    Calendar("at", ("hour",)),
+    Window("amount", by="card", over=("1h", "1d"), aggregates=("count", "mean")),
+    Field("online", type="bool"),
+)
+GOOD = {"amount": 5.0, "country": "NL", "online": True}
+
+
+def features_of(fields: dict[str, Any], *spec: Any, time_ms: int = 0) -> dict[str, Any]:
+    """Return the features of one event."""
+    return FeatureSet(spec or SPEC, "at", 0).compute(fields, "1", "k", time_ms)
+
+
+@given(st.integers(-10**13, 10**14))
+def test_calendar_parts_are_those_of_datetime(time_ms: int) -> None:
+    """Every part, at any time before or after the epoch, is what datetime says in UTC."""
+    moment = EPOCH + timedelta(milliseconds=time_ms)
+    expected = {
+        "is_weekend": int(moment.isoweekday() in (6, 7)),
+        "is_night": int(moment.hour <= 6),
+        "hour": moment.hour,
+        "weekday": moment.weekday(),
+    }
+    assert expected == features_of({}, Calendar("at", CALENDAR_PARTS), time_ms=time_ms)
+
+
+def test_a_calendar_of_another_field_reads_that_field() -> None:
+    """Parts of a time that is not the event's own; null without it, refused where it is none."""
+    spec = Calendar("booked_at", ("hour",))
+    assert {"hour": 13} == features_of({"booked_at": "2018-07-01T15:00:00+02:00"}, spec)
+    assert {"hour": None} == features_of({}, spec) == features_of({"booked_at": None}, spec)
+    with pytest.raises(BadRecord, match="time_not_valid"):
+        features_of({"booked_at": "at noon"}, spec)
+
+
+def test_features_come_in_the_order_declared() -> None:
+    """Names and order are the declaration's, span by span and aggregate by aggregate."""
+    expected = {
+        "amount": 5.0,
+        "country": "NL",
+        "hour": 0,
+        "amount_count_1h_by_card": 1,
+        "amount_mean_1h_by_card": 5.0,
+        "amount_count_1d_by_card": 1,
+        "amount_mean_1d_by_card": 5.0,
+        "online": True,
+    }
+    assert list(expected.items()) == list(features_of(GOOD).items())
+
+
+def test_null_and_absent_are_null() -> None:
+    """A field that is null, and one that isn't there, are the same null feature."""
+    absent = features_of({})
+    assert absent == features_of(dict.fromkeys(GOOD))
+    assert [None, None, None] == [absent[name] for name in GOOD]
+    assert 0 == absent["amount_count_1d_by_card"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("amount", "5.0", "field_not_number"),
+        ("amount", True, "field_not_number"),
+        ("amount", [5.0], "field_not_number"),
+        ("amount", {}, "field_not_number"),
+        ("amount", float("nan"), "number_out_of_range"),
+        ("amount", float("inf"), "number_out_of_range"),
+        ("amount", float("-inf"), "number_out_of_range"),
+        ("amount", 1.1e150, "number_out_of_range"),
+        ("amount", -(10**200), "number_out_of_range"),
+        ("country", 5, "field_not_text"),
+        ("country", False, "field_not_text"),
+        ("online", 1, "field_not_bool"),
+        ("online", "true", "field_not_bool"),
+    ],
+)
+def test_a_field_of_another_type_is_refused_before_anything_changes(
+    field: str, value: object, reason: str
+) -> None:
+    """The reason names what it is not, the detail the field; the windows stay as they were."""
+    features = FeatureSet(SPEC, "at", 0)
+    with pytest.raises(BadRecord) as refused:
+        features.compute({**GOOD, field: value}, "1", "k", 0)
+    assert (reason, True) == (refused.value.reason, repr(field) in refused.value.detail)
+    assert 0 == features.window_entries
+    assert 1 == features.compute(GOOD, "1", "k", 0)["amount_count_1d_by_card"]
+
+
+@pytest.mark.parametrize("value", [1e150, -1e150, 10**18, 0, -0.0, 5e-324])
+def test_the_largest_and_the_least_numbers_give_finite_aggregates(value: float) -> None:
+    """Up to the bound every aggregate of two such numbers is a finite number."""
+    features = FeatureSet([Window("x", "k", ("1h",), AGGREGATES)], "at", 0)
+    features.compute({"x": value}, "1", "k", 0)
+    found = features.compute({"x": -value}, "2", "k", 1)
+    assert all(abs(float(each)) < float("inf") for each in found.values())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Field(""), "Field: '' is no field name; write Field"),
+        (lambda: Field("a", type="int"), r"Field\('a'\): type 'int' is not known; choose"),  # type: ignore[arg-type]
+        (lambda: Calendar("at", ("month",)), "Calendar: part 'month' is not known; choose from"),
+        (lambda: Calendar("at", ()), "Calendar: name at least one part, such as 'hour'"),
+        (lambda: Calendar("", ("hour",)), "Calendar: time must name a field"),
+        (lambda: Window("x", "k", (), ("sum",)), "name at least one span and one aggregate"),
+        (lambda: Window("x", "k", ("1d",), ()), "name at least one span and one aggregate"),
+        (lambda: Window("x", "k", ("1",), ("sum",)), "over: '1' is not a duration; write"),
+        (lambda: Window("x", "k", ("0s",), ("sum",)), "a span of 0 holds nothing; write"),
+        (lambda: Window("x", "k", ("1d",), ("median",)), "'median' is not known; choose from"),
+        (lambda: Window(5, "k", ("1d",), ("sum",)), "value and by are names of fields"),  # type: ignore[arg-type]
+        (lambda: Window("", "k", ("1d",), ("sum",)), "value and by are names of fields"),
+        (lambda: Window("x", "k", 5, ("sum",)), "over must be durations, such as"),  # type: ignore[arg-type]
+        (lambda: Window("x", "k", ("1d",), 5), "aggregates must be names, such as"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_a_declaration_that_cannot_be_names_the_remedy(make: Any, message: str) -> None:
+    """What is wrong is told where it is written, with what to write."""
+    with pytest.raises(DefinitionError, match=message):
+        make()
+
+
+def test_one_span_or_part_may_be_written_without_a_tuple() -> None:
+    """A lone text is one, not its letters."""
+    assert ("hour",) == Calendar("at", "hour").names  # type: ignore[arg-type]
+    assert ("x_sum_1d_by_k",) == Window("x", "k", "1d", "sum").names  # type: ignore[arg-type]
