@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-import typer
 from confluent_kafka import Consumer, Message, TopicPartition
-from typer.testing import CliRunner, Result
 
-from streamproc.cli.produce import produce
+from streamproc import cli
 from streamproc.kafka.embedded import PARTITIONS, EmbeddedBroker
 from tests.servers import free_port
 
@@ -29,8 +30,14 @@ pipeline = Pipeline(
 )
 """
 ROWS = "id,card,at,amount,fraud\n1,7,2018-04-01T00:00:00Z,1.5,0\n2,8,2018-04-02T00:00:00Z,2.5,1\n"
-APP = typer.Typer()
-APP.command()(produce)
+
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
@@ -45,7 +52,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: EmbeddedBr
 
 def run(*arguments: str) -> Result:
     """Run the command with the pipeline of the folder."""
-    return CliRunner().invoke(APP, [*arguments, "-p", "cards.py"])
+    return produce(*arguments, "-p", "cards.py")
+
+
+def produce(*arguments: str) -> Result:
+    """Run the command."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = cli.run(["produce", *arguments])
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 def consume(broker: EmbeddedBroker, topic: str, count: int) -> list[Message]:
@@ -66,7 +81,7 @@ def consume(broker: EmbeddedBroker, topic: str, count: int) -> list[Message]:
 def test_events_and_late_labels_arrive(folder: Path, embedded: EmbeddedBroker) -> None:
     """Both topics have their records; a label's timestamp is when it was due."""
     result = run("cards.csv", "--label-delay", "7d", "--json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
     assert summary.pop("seconds") >= 0
     assert summary == {"events": 2, "labels": 2, "unsent": 0, "interrupted": False}
@@ -92,7 +107,7 @@ def test_a_file_without_id_and_time_is_given_both(folder: Path, embedded: Embedd
     (folder / "bare.csv").write_text("card,amount,noise\n7,1,x\n7,2,y\n7,3,z\n")
     stamps = ["--start", "1996-05-07", "--every", "30m", "--number-rows"]
     result = run("bare.csv", *stamps, "--limit", "2", "--leave-out", "noise")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.stderr
     assert re.fullmatch(r"2 events and 0 labels in \d+\.\d s \([\d,]+ events/s\)\n", result.stdout)
     assert "no row has 'fraud'" in result.stderr
     assert [json.loads(r.value() or b"") for r in consume(embedded, "cards.events", 2)] == [
@@ -130,9 +145,9 @@ def test_bad_input_is_one_line_and_an_exit_code(
 
 def test_no_pipeline_is_told(folder: Path) -> None:
     """Without an option or a variable the message names both."""
-    result = CliRunner().invoke(APP, ["cards.csv"])
+    result = produce("cards.csv")
     assert result.exit_code == 2
-    assert "--pipeline, or STREAMPROC_PIPELINE" in result.stderr
+    assert "name its file, or set STREAMPROC_PIPELINE" in result.stderr
 
 
 def test_no_broker_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
