@@ -11,6 +11,7 @@ import runpy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,12 @@ class Labels:
     def __post_init__(self) -> None:
         _check_topic("Labels", self.topic)
         _check_fields("Labels", id=self.id, value=self.value)
+        if self.time is not None:
+            _check_fields("Labels", time=self.time)
         if self.classes is not None:
-            object.__setattr__(self, "classes", tuple(self.classes))
+            object.__setattr__(self, "classes", _listed(self.classes))
+            if not all(isinstance(each, str | bool | int | float) for each in self.classes):
+                raise DefinitionError("Labels: classes must be texts or numbers, such as (0, 1)")
             if len(set(self.classes)) < 2:
                 raise DefinitionError("Labels: classes needs at least two, such as (0, 1)")
         if self.horizon_ms == 0:
@@ -131,15 +136,17 @@ class Pipeline:
         for field, wanted in (("events", Events), ("labels", Labels | None)):
             if not isinstance(getattr(self, field), wanted):
                 raise DefinitionError(f"Pipeline: {field} must be made by {field.capitalize()}(...)")
-        object.__setattr__(self, "features", tuple(self.features))
-        object.__setattr__(self, "monitors", tuple(self.monitors))
+        object.__setattr__(self, "features", _listed(self.features))
+        object.__setattr__(self, "monitors", _listed(self.monitors))
         _check_features(self)
         _check_monitors(self)
         if type(self.publish_every) is not int or self.publish_every < 1:
             raise DefinitionError("Pipeline: publish_every must be a whole number of outcomes, >= 1")
-        if not isinstance(self.threshold, int | float):
+        if type(self.threshold) not in (int, float) or not isfinite(self.threshold):
             raise DefinitionError("Pipeline: threshold must be a number, such as 0.5")
         parse_duration_ms(self.lateness, "Pipeline, lateness")
+        if type(self.seed) is not int or not 0 <= self.seed < 1 << 31:
+            raise DefinitionError("Pipeline: seed must be a whole number, such as 7")
         self.kind  # noqa: B018  a model that is none is told here
         if self.labels is not None and self.labels.topic == self.events.topic:
             raise DefinitionError("Labels: topic must be another one than that of the events")
@@ -156,7 +163,7 @@ class Pipeline:
             found = runpy.run_path(str(path)).get("pipeline")
         except DefinitionError as error:
             raise DefinitionError(f"{path}: {error}") from error
-        except Exception as error:  # the user's own code: whatever it raises, say where
+        except (Exception, SystemExit) as error:  # the user's own code: whatever it does, say where
             raise DefinitionError(f"{path}{_line_of(error, path)}: {_brief(error)}") from error
         if not isinstance(found, cls):
             raise DefinitionError(f"{path}: defines no `pipeline = Pipeline(...)`; add it")
@@ -240,6 +247,11 @@ class Pipeline:
         return hashlib.sha256(repr((*parts, *rest)).encode()).hexdigest()[:12]
 
 
+def _listed(value: object) -> tuple[Any, ...]:
+    """Return a list as a tuple; what is none as the one thing in it, for the checks to name."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
 def _check_topic(what: str, topic: object) -> None:
     if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
         raise DefinitionError(
@@ -270,7 +282,8 @@ def _check_features(pipeline: Pipeline) -> None:
         for name in feature.names:
             if name in seen:
                 raise DefinitionError(f"Pipeline: feature {name!r} is declared twice; remove one")
-            if pipeline.labels and name == pipeline.labels.value:
+            own = feature.value if isinstance(feature, Window) else name
+            if pipeline.labels and own == pipeline.labels.value:
                 raise DefinitionError(
                     f"Pipeline: feature {name!r} is the label itself, which is not known when an "
                     "event is scored; remove it"
@@ -296,7 +309,7 @@ def _check_monitors(pipeline: Pipeline) -> None:
             )
 
 
-def _line_of(error: Exception, path: str | Path) -> str:
+def _line_of(error: BaseException, path: str | Path) -> str:
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
     lines, trace = "", error.__traceback__
@@ -307,7 +320,7 @@ def _line_of(error: Exception, path: str | Path) -> str:
     return lines
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"not valid Python: {error.msg}"
     return f"{type(error).__name__}: {error}"
