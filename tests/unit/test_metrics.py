@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import metrics as rivers
 
@@ -52,12 +52,14 @@ def _same(expected: float | None, actual: float | None) -> bool:
     return math.isclose(expected, actual, rel_tol=1e-12, abs_tol=1e-12)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(labels_and_scores)
 def test_auc_counts_every_pair(rows: list[tuple[int, float]]) -> None:
     """The AUC equals brute force over all pairs, ties and missing classes included."""
     assert _same(_auc_by_pairs(rows), metrics.roc_auc(*_columns(rows)))
 
 
+@settings(deadline=None)
 @given(labels_and_scores)
 def test_average_precision_walks_every_threshold(rows: list[tuple[int, float]]) -> None:
     """The average precision equals its definition, taken threshold by threshold."""
@@ -65,6 +67,7 @@ def test_average_precision_walks_every_threshold(rows: list[tuple[int, float]]) 
     assert _same(expected, metrics.average_precision(*_columns(rows)))
 
 
+@settings(deadline=None)
 @given(labels_and_scores, st.sampled_from([0.0, 0.3, 0.5, 0.75, 2.0]))
 def test_decisions_are_counted_as_the_table_says(
     rows: list[tuple[int, float]], threshold: float
@@ -91,6 +94,7 @@ def test_decisions_are_counted_as_the_table_says(
     assert all(_same(expected[name], actual[name]) for name in expected)
 
 
+@settings(deadline=None)
 @given(numbers)
 def test_errors_of_a_regression_are_their_definitions(rows: list[tuple[int, int]]) -> None:
     """MAE, RMSE and R² equal the textbook, row by row."""
@@ -227,6 +231,7 @@ def test_columns_that_differ_in_length_are_refused() -> None:
         metrics.roc_auc([0, 1], [0.5])
 
 
+@settings(deadline=None)
 @given(labels_and_scores)
 def test_the_running_auc_is_as_near_as_it_says(rows: list[tuple[int, float]]) -> None:
     """With few bins, and whatever the order and the batches, the error it states holds."""

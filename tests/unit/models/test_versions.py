@@ -80,6 +80,7 @@ def _text(value: str) -> bytes:
         ("river.naive_bayes.gaussian", "proba"),
         ("river.cluster.dbstream", "ABCMeta"),
         ("river.base.estimator", "EstimatorMeta"),
+        ("river.base.ensemble", "UserList"),
         ("river.datasets.base", "RemoteDataset"),
         ("river.datasets", "Bikes"),
         ("river.stream", "iter_csv"),
