@@ -219,7 +219,7 @@ def _next() -> RenderableType:
         ("A pipeline of yours", "README.md, Your first pipeline in ten minutes"),
         ("On files, no broker", "streamproc backtest PIPELINE FILE"),
         ("On a Kafka of yours", "STREAMPROC_BROKERS=host:9092 streamproc worker PIPELINE"),
-        ("What others consume", "README.md, The topics as an API"),
+        ("What others consume", "README.md, The topics are the interface"),
     )
     table = Table.grid(padding=(0, 2))
     for what, how in steps:

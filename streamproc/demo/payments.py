@@ -1,6 +1,6 @@
 """The demo's pipeline: payments, of which some turn out to be fraud a day later."""
 
-from river import linear_model, optim, preprocessing
+from river import linear_model, preprocessing
 
 from streamproc import Calendar, Drift, Events, Field, Labels, Pipeline, PredictionBias, Window
 
@@ -13,9 +13,7 @@ pipeline = Pipeline(
         Calendar("event_time", ("is_weekend", "is_night")),
         Window("amount", by="customer_id", over=("1d", "7d"), aggregates=("count", "mean")),
     ],
-    # Faster than River's default of 0.01: there are only some 60,000 payments to learn from.
-    model=preprocessing.StandardScaler()
-    | linear_model.LogisticRegression(optimizer=optim.SGD(0.05)),
+    model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
     # Some 300 payments a bucket for a mean, 600 for a rate: long enough to tell, short enough to
     # have learnt what is usual when the first fault comes.
     monitors=[Drift(bucket="6h"), PredictionBias(slices=("country",), bucket="12h")],
