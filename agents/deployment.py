@@ -86,8 +86,8 @@ class Deployment:
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while end is None or start < end:
-                messages = consumer.consume(_READ_RECORDS, 0.05) or [consumer.poll(_READ_TIMEOUT_S)]
-                for message in messages:
+                first = consumer.poll(_READ_TIMEOUT_S)
+                for message in (first, *consumer.consume(_READ_RECORDS, 0)):
                     if message is None:
                         raise StreamprocError(
                             f"the broker sent nothing of {topic}/{partition} for "

@@ -32,7 +32,7 @@ TAKEN_RECORDS = 2_000
 
 COMMIT_EVERY_S = 0.5
 _TICK_S = 0.05
-_FLUSH_S = 10.0
+_FLUSH_S = 1.0
 
 
 class Stage(Protocol):
@@ -247,8 +247,11 @@ class Runner:
 
     async def _room_in_producer(self) -> None:
         await asyncio.to_thread(self.producer.poll, 0.05)
-        if self.failure:
-            raise self.failure
+        if self._stopping:
+            raise StreamprocError(
+                "stopped while the brokers took nothing; what came since the last commit is "
+                "processed when the worker starts again"
+            )
 
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None and self._failed_delivery is None:

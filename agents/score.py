@@ -25,18 +25,27 @@ class ScoreStage:
         self.scorer: Scorer | None = None
 
     def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
-        """Return the task of a partition with its windows and pending labels as they were."""
+        """Return the task of a partition with its windows and pending labels as they were.
+
+        A task whose partition comes back in a rebalance goes on, if nobody else moved its offsets.
+        """
         at = self.deployment
-        share = at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions
-        task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=max(1, int(share)))
-        restore_score(task, at, offsets)
+        task = self.tasks.get(partition)
+        if task is None or task.positions() != offsets:
+            share = at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions
+            task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=max(1, int(share)))
+            restore_score(task, at, offsets)
+        else:
+            task.forget_waiting()
         if self.scorer is not None:
             task.take_up(self.scorer)
         self.tasks[partition] = task
         return task
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
-        """Go on where committed."""
+        """Go on where committed; let go of the tasks of partitions that went elsewhere."""
+        ours = {tp.partition for tp in committed}
+        self.tasks = {partition: task for partition, task in self.tasks.items() if partition in ours}
         return {}
 
     def take_up(self, scorer: Scorer) -> None:

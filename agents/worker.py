@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 
 import structlog
@@ -11,6 +12,8 @@ import structlog
 from agents.app import App, build
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+
+_STOP_S = 1.7
 
 log = structlog.get_logger("worker")
 
@@ -39,7 +42,12 @@ async def _run(pipeline: Pipeline, settings: Settings) -> None:
     log.info("started", pipeline=pipeline.name, brokers=settings.brokers)
     await ended.wait()
     log.info("stopping")
-    await app.stop()
+    try:
+        await asyncio.wait_for(app.stop(), _STOP_S)
+    except TimeoutError:
+        # Threads wait for brokers that don't answer; what was not committed is processed again.
+        log.warning("stopped_uncommitted", waited_s=_STOP_S)
+        os._exit(1)
     if app.runner.failure is not None:
         raise app.runner.failure
     log.info("stopped")

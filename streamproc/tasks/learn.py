@@ -14,7 +14,7 @@ from streamproc.eventtime import Order, order_of
 from streamproc.messages import ModelVersion
 from streamproc.metrics import prequential_report
 from streamproc.models.scoring import Learner
-from streamproc.models.versions import build_version, dumps
+from streamproc.models.versions import build_version
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE, WAIT_MS
 from streamproc.tasks.records import Out, Output, Record
@@ -37,6 +37,7 @@ class Source:
     watermark_ms: int = AT_ONCE
     caught_up: bool = False
     news_ms: int = 0
+    given_up: bool = False
     learnt: int = 0
     epoch: int = 0
 
@@ -71,6 +72,8 @@ class LearnTask:
         self.resume_offset = 0
         self._until: Order = (AT_ONCE, 0, "")
         self._restored: tuple[int, Order] = (0, self._until)
+        self._owed: set[tuple[int, int]] = set()
+        self._complete = True
         self._held: list[_Held] = []
         self._since_version: list[dict[str, Any]] = []
         self._started_ms: int | None = None
@@ -84,7 +87,7 @@ class LearnTask:
         """Go on from a published version; what was sent since is to be taken in again.
 
         That is ``.learn`` from :attr:`resume_offset` on; what the version knows already is not
-        learnt twice.
+        learnt twice, and nothing is learnt before all that it had taken in is there again.
         """
         self.learner = Learner(model, self.pipeline.kind, self.pipeline.classes)
         self.learner.outcomes = published["outcomes"]
@@ -93,6 +96,8 @@ class LearnTask:
         self.next_offset = self.resume_offset = sources["resume_offset"]
         self._until = tuple(sources["until"])
         self._restored = (sources["next_offset"], self._until)
+        self._owed = {(offset, number) for offset, number in sources["owed"]}
+        self._complete = self.next_offset >= sources["next_offset"]
 
     @property
     def queued(self) -> int:
@@ -111,21 +116,30 @@ class LearnTask:
         """Take in what the score tasks sent."""
         for record in records:
             news = orjson.loads(record.value() or b"{}")
-            source = self.sources[news["partition"]]
-            source.watermark_ms = news["watermark_ms"]
-            source.caught_up = news["caught_up"]
-            source.news_ms = now_ms
-            if news["epoch"] != source.epoch:
-                source.epoch, source.learnt = news["epoch"], 0
-            offset, outcomes = record.offset(), news["outcomes"]
-            number = news["outcomes_sent"] - len(outcomes)
-            for outcome in outcomes:
-                number += 1
-                time_ms = max(outcome["label_time_ms"], outcome["event_time_ms"])
-                order = order_of(time_ms, outcome["id"])
-                held = _Held(order, outcome, news["partition"], offset, source.epoch, number)
-                self._held.append(held)
-            self.next_offset = offset + 1
+            source = self.sources.get(news.get("partition"))
+            if source is not None:  # else it is of a definition that was different
+                self._hold(news, source, record.offset(), now_ms)
+            self.next_offset = record.offset() + 1
+        self._complete = self._complete or caught_up or self.next_offset >= self._restored[0]
+
+    def _hold(self, news: dict[str, Any], source: Source, offset: int, now_ms: int) -> None:
+        """Hold the outcomes of one record, but for those that a restored version knows."""
+        source.watermark_ms = news["watermark_ms"]
+        source.caught_up = news["caught_up"]
+        source.news_ms, source.given_up = now_ms, False
+        if news["epoch"] != source.epoch:
+            source.epoch, source.learnt = news["epoch"], 0
+        outcomes = news["outcomes"]
+        number = news["outcomes_sent"] - len(outcomes)
+        before_offset, until = self._restored
+        for outcome in outcomes:
+            number += 1
+            order = order_of(max(outcome["label_time_ms"], outcome["event_time_ms"]), outcome["id"])
+            if offset < before_offset and order <= until and (offset, number) not in self._owed:
+                source.learnt = max(source.learnt, number)
+                continue
+            held = _Held(order, outcome, news["partition"], offset, source.epoch, number)
+            self._held.append(held)
 
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Learn from the outcomes that are due, at most ``most``; publish versions as they come."""
@@ -146,7 +160,7 @@ class LearnTask:
 
     def _due(self, now_ms: int) -> list[_Held]:
         """Take the outcomes that every partition has passed, in order."""
-        if not self._held:
+        if not self._held or not self._complete:
             return []
         until_ms = min(self._watermark(source, now_ms) for source in self.sources.values())
         due = [held for held in self._held if held.order[0] < until_ms]
@@ -160,7 +174,8 @@ class LearnTask:
         if source.caught_up and silent_ms >= IDLE_MS:
             return _COMPLETE
         if silent_ms >= WAIT_MS:
-            self.expired_waits += 1
+            self.expired_waits += not source.given_up
+            source.given_up = True
             return _COMPLETE
         return source.watermark_ms
 
@@ -168,9 +183,6 @@ class LearnTask:
         source = self.sources[held.partition]
         if held.epoch == source.epoch and held.number > source.learnt:
             source.learnt = held.number
-        next_offset, until = self._restored
-        if held.offset < next_offset and held.order <= until:
-            return  # the version this learner went on from knows it
         if held.order > self._until:
             self._until = held.order
         try:
@@ -183,7 +195,7 @@ class LearnTask:
 
     def _publish(self, rest: list[_Held], now_ms: int, output: Output) -> None:
         """Publish what the model is now; ``rest`` are the outcomes taken in but not yet learnt."""
-        blob = dumps(self.learner.model)
+        blob = self.learner.snapshot()
         self.version += 1
         self.resume_offset = min((held.offset for held in rest), default=self.next_offset)
         record = build_version(
@@ -199,6 +211,8 @@ class LearnTask:
                 "resume_offset": self.resume_offset,
                 "next_offset": self.next_offset,
                 "until": list(self._until),
+                # Late ones: behind what was learnt, and yet to be learnt.
+                "owed": [[held.offset, held.number] for held in rest if held.order <= self._until],
             },
         )
         self._since_version = []
@@ -210,12 +224,14 @@ class LearnTask:
 
     def _metrics(self) -> dict[str, float | None]:
         """How well the versions before did on the outcomes that this one learnt from."""
-        outcomes = [o for o in self._since_version if not isinstance(o["score"], dict)]
-        if self.pipeline.kind == "multiclass" or self.pipeline.labels is None or not outcomes:
+        if self.pipeline.labels is None:
             return {}
-        labels = [outcome["label"] for outcome in outcomes]
-        scores = [outcome["score"] for outcome in outcomes]
-        return prequential_report(self.pipeline.kind, labels, scores, self.pipeline.threshold)
+        labels = [outcome["label"] for outcome in self._since_version]
+        scores = [outcome["score"] for outcome in self._since_version]
+        pipeline = self.pipeline
+        return prequential_report(
+            pipeline.kind, labels, scores, pipeline.threshold, pipeline.classes
+        )
 
     def _progress(self) -> Out:
         """Tell the score tasks how far the learner has come; see ``agents.runner``."""

@@ -84,6 +84,13 @@ class ScoreTask:
         found = {topic: source.position for topic, (source, _) in self._inputs.items()}
         return {topic: at for topic, at in found.items() if at is not None}
 
+    def forget_waiting(self) -> None:
+        """Forget the records taken in and not yet processed: they will be taken in again."""
+        for source, _ in self._inputs.values():
+            source.next_offset = source.position
+            source.items.clear()
+            source.caught_up = False
+
     def take_up(self, scorer: Scorer) -> None:
         """Score with this model version from the next event on."""
         self.scorer = scorer
