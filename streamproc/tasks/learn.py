@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import Order, order_of
 from streamproc.messages import ModelVersion
@@ -61,8 +62,11 @@ class LearnTask:
     and is silent for :data:`IDLE_MS` counts as complete, another is waited for for ``WAIT_MS``.
     """
 
-    def __init__(self, pipeline: Pipeline, partitions: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, partitions: int, codec: Codec | None = None
+    ) -> None:
         self.pipeline = pipeline
+        self._codec = codec or JsonCodec()
         self.learner = Learner(pipeline.new_model(), pipeline.kind, pipeline.classes)
         self.sources = {p: Source() for p in range(partitions)}
         self.version = 0
@@ -217,7 +221,7 @@ class LearnTask:
         )
         self._since_version = []
         output.blobs[record["sha256"]] = blob
-        value = orjson.dumps(record)
+        value = self._codec.encode("model", record)
         output.to("models").append(Out(key=record["model"].encode(), value=value))
         promoted = orjson.dumps({"promoted": record["model"]})
         output.to("models").append(Out(key=f"promoted/{VARIANT}".encode(), value=promoted))
