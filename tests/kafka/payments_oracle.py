@@ -101,6 +101,29 @@ def as_row(features: dict[str, Any]) -> list[float]:
     return [np.nan if features[name] is None else float(features[name]) for name in NAMES]
 
 
+def regression_scores(
+    known: NDArray[np.float64], frauds: NDArray[np.int64], asked: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the log odds of fraud by a logistic regression fitted to ``known`` in one batch.
+
+    By Newton's method on standardised features; a hint of a ridge keeps the steps finite.
+    """
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+
+    def with_intercept(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(((rows - mean) / deviation, np.ones(len(rows))))
+
+    rows = with_intercept(known)
+    weights = np.zeros(rows.shape[1])
+    for _ in range(15):
+        chances = 1 / (1 + np.exp(-rows @ weights))
+        slope = rows.T @ (chances - frauds) + 1e-3 * weights
+        bend = (rows.T * (chances * (1 - chances))) @ rows + 1e-3 * np.eye(len(weights))
+        weights -= np.linalg.solve(bend, slope)
+    found: NDArray[np.float64] = with_intercept(asked) @ weights
+    return found
+
+
 def area_under_curve(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
     """Return the chance that a fraud scores above a payment that is none; ties count half."""
     frauds, others = scores[labels == 1], np.sort(scores[labels == 0])

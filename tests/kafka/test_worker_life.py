@@ -131,7 +131,7 @@ def test_it_tells_how_it_is(kafka: KafkaServer, data: Path, tmp_path: Path) -> N
         eventually(lambda: told("streamproc_outcomes_total") == events, "all outcomes in /metrics")
         assert told("streamproc_predictions_total") == events
         assert told("streamproc_dead_letters_total") == 0
-        assert told("streamproc_model_version") >= 1
+        eventually(lambda: told("streamproc_model_version") >= 1, "the first model version")
         assert told("streamproc_pending_labels") == 0
         assert told("streamproc_window_entries") > 0
         eventually(lambda: told("streamproc_lag_records") == 0, "no lag")
