@@ -15,7 +15,7 @@ class AlertStage:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.topics = (deployment.pipeline.topics.buckets,)
+        self.topics: tuple[str, ...] = (deployment.pipeline.topics.buckets,)
         self.task: JudgeTask | None = None
 
     def start(self, partition: int, offsets: dict[str, int]) -> JudgeTask:

@@ -41,7 +41,7 @@ log = structlog.get_logger("worker")
 _READY_TIMEOUT_S = 30.0
 
 
-class App(faust.App):  # type: ignore[misc]  # faust ships no complete types
+class App(faust.App):
     """A Faust app whose agents hand batches to a runner."""
 
     runner: Runner
@@ -153,7 +153,7 @@ def _declare(app: App, runner: Runner, stages: list[Stage]) -> None:
 def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Observer) -> None:
     """Connect the runner with Faust's life: the rounds, and the coming and going of partitions."""
 
-    @app.task  # type: ignore[untyped-decorator]
+    @app.task  # type: ignore[untyped-decorator]  # Faust's decorator has no types
     async def rounds() -> None:
         follower = _follower(app.deployment, runner, score, observer)
         server = _server(app.deployment.settings, runner, observer)
@@ -164,7 +164,8 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
                     f"{_READY_TIMEOUT_S:.0f} s; see whether the broker is up"
                 )
             runner.models_known.set()
-            runner.commit = app.consumer.poller.commit
+            consumer: Any = app.consumer
+            runner.commit = consumer.poller.commit
             await runner.run()
         except Exception as error:  # whatever ends the rounds ends the worker, and is told
             runner.fail(error)
@@ -173,13 +174,14 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
             server.stop()
             app.on_ended()
 
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
-    async def on_assigned(app: App, assigned: set[TP], **kwargs: Any) -> None:
-        runner.assigned(assigned)
+    async def on_assigned(*args: Any, **kwargs: Any) -> None:
+        runner.assigned(args[1])
 
-    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
-    async def on_revoked(app: App, revoked: set[TP], **kwargs: Any) -> None:
-        await runner.revoked(revoked)
+    async def on_revoked(*args: Any, **kwargs: Any) -> None:
+        await runner.revoked(args[1])
+
+    app.on_partitions_assigned.connect(on_assigned, weak=False)
+    app.on_partitions_revoked.connect(on_revoked, weak=False)
 
 
 def _follower(

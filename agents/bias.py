@@ -15,7 +15,7 @@ class BiasStage:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.topics = (deployment.pipeline.topics.outcomes,)
+        self.topics: tuple[str, ...] = (deployment.pipeline.topics.outcomes,)
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""

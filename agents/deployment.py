@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from streamproc.codec import Codec
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.tasks.records import Record
 
 _READ_RECORDS = 5_000
 _READ_TIMEOUT_S = 30.0
@@ -68,7 +69,7 @@ class Deployment:
             "retry.backoff.ms": 20,
         }
 
-    def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Message]:
+    def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Record]:
         """Yield a partition's records from ``start`` to before ``end``, or what is there now.
 
         Raises :class:`StreamprocError` where the broker falls silent.
@@ -86,8 +87,8 @@ class Deployment:
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while end is None or start < end:
-                first = consumer.poll(_READ_TIMEOUT_S)
-                for message in (first, *consumer.consume(_READ_RECORDS, 0)):
+                messages: list[Any] = [consumer.poll(_READ_TIMEOUT_S)]
+                for message in (*messages, *consumer.consume(_READ_RECORDS, 0)):
                     if message is None:
                         raise StreamprocError(
                             f"the broker sent nothing of {topic}/{partition} for "

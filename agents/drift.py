@@ -15,7 +15,7 @@ class DriftStage:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.topics = (deployment.pipeline.topics.predictions,)
+        self.topics: tuple[str, ...] = (deployment.pipeline.topics.predictions,)
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""

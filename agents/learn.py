@@ -15,15 +15,16 @@ class LearnStage:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.topics = (deployment.pipeline.topics.learn,)
+        self.topics: tuple[str, ...] = (deployment.pipeline.topics.learn,)
         self.task: LearnTask | None = None
 
     def start(self, partition: int, offsets: dict[str, int]) -> LearnTask:
         """Return the learn task, as it was when it last published."""
-        task = LearnTask(self.deployment.pipeline, self.deployment.partitions)
-        version = newest_version(self.deployment)
+        at = self.deployment
+        task = LearnTask(at.pipeline, at.partitions, at.codec)
+        version = newest_version(at)
         if version is not None:
-            task.restore(version, self.deployment.store.load(version))
+            task.restore(version, at.store.load(version))
         self.task = task
         return task
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka
-import orjson
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
 
@@ -24,7 +23,7 @@ def newest_version(at: Deployment) -> ModelVersion | None:
     """Return the newest version on the topic of models, or None where none was published."""
     newest: ModelVersion | None = None
     for record in at.read(at.pipeline.topics.models, 0, 0, None):
-        version = orjson.loads(record.value() or b"{}")
+        version: Any = at.codec.decode("model", record.value())
         if "sha256" in version and (newest is None or version["version"] > newest["version"]):
             newest = version
     return newest
@@ -84,7 +83,7 @@ class ModelFollower(threading.Thread):
         for message in self._messages(consumer):
             error = message.error()
             if error is None:
-                record = orjson.loads(message.value() or b"{}")
+                record: Any = self._at.codec.decode("model", message.value())
                 progress = record.get("learnt", progress)
                 self._newest = record if "sha256" in record else self._newest
             elif error.code() in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART):

@@ -20,7 +20,7 @@ class ScoreStage:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         topics = deployment.pipeline.topics
-        self.topics = (topics.events, *([topics.labels] if topics.labels else []))
+        self.topics: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
 

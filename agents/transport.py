@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, MutableSequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import confluent_kafka
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers.aiokafka import Transport as AiokafkaTransport
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage
+
+from streamproc.tasks.records import Record
 
 log = structlog.get_logger("transport")
 
@@ -44,7 +46,7 @@ class Batch:
 
     topic: str
     partition: int
-    records: MutableSequence[Message]
+    records: Sequence[Record]
     caught_up: bool
     end: int
 
@@ -125,7 +127,10 @@ class Poller(threading.Thread):
             return
         wanted = [confluent_kafka.TopicPartition(*tp, at) for tp, at in offsets.items()]
         try:
-            self.consumer.commit(offsets=wanted, asynchronous=asynchronous)
+            if asynchronous:
+                self.consumer.commit(offsets=wanted)
+            else:
+                self.consumer.commit(offsets=wanted, asynchronous=False)
         except KafkaException as error:
             _committed(error.args[0], wanted)
 
@@ -140,8 +145,8 @@ class Poller(threading.Thread):
             self.consumer.resume([confluent_kafka.TopicPartition(*tp) for tp in free])
         self._paused = (self._paused | full) - free
 
-    def _deliver(self, messages: list[Message]) -> None:
-        found: dict[tuple[str, int], list[Message]] = defaultdict(list)
+    def _deliver(self, messages: list[Any]) -> None:
+        found: dict[tuple[str, int], list[Record]] = defaultdict(list)
         ended: set[tuple[str, int]] = set()
         for message in messages:
             error = message.error()
@@ -221,17 +226,17 @@ _FATAL = (
 class Consumer(FaustConsumer):
     """What Faust drives: takes batches from the poller and tells Faust of rebalances."""
 
-    logger = AiokafkaTransport.Consumer.logger
+    app: Any
     poller: Poller | None = None
 
     async def on_start(self) -> None:
         """Make the consumer; it polls from ``subscribe`` on."""
         self._arrived: list[Batch] = []
         self._news = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self._main = asyncio.get_running_loop()
         self.poller = Poller(
             self.app.consumer_config(),
-            self._loop,
+            self._main,
             self._on_batches,
             self._on_rebalance,
             self.app.start_offsets,
@@ -243,7 +248,7 @@ class Consumer(FaustConsumer):
         """Leave the group."""
         if self.poller is not None and self.poller.is_alive():
             self.poller.stop()
-            await self._loop.run_in_executor(None, self.poller.join)
+            await self._main.run_in_executor(None, self.poller.join)
         await super().on_stop()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
@@ -262,8 +267,8 @@ class Consumer(FaustConsumer):
 
         The generation changes first: a batch may arrive before the handlers' first step.
         """
-        self._loop.call_soon_threadsafe(self._begin, generation)
-        return asyncio.run_coroutine_threadsafe(self._rebalance(what, tps, generation), self._loop)
+        self._main.call_soon_threadsafe(self._begin, generation)
+        return asyncio.run_coroutine_threadsafe(self._rebalance(what, tps, generation), self._main)
 
     def _begin(self, generation: int) -> None:
         self.app.consumer_generation_id = generation
@@ -281,7 +286,7 @@ class Consumer(FaustConsumer):
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.can_resume_flow.wait()
         self.not_waiting_next_records.set()
         active = self._get_active_partitions()
         return await self._getmany(active, timeout), active
@@ -299,8 +304,8 @@ class Consumer(FaustConsumer):
             by_partition[TP(batch.topic, batch.partition)].append(batch)
         return by_partition
 
-    def _to_message(self, tp: TP, record: Batch) -> ConsumerMessage:
-        at = record.records[-1].offset() if record.records else self._read_offset[tp] or 0
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        at = record.records[-1].offset() if record.records else (self._read_offset[tp] or 0)
         return ConsumerMessage(
             tp.topic, tp.partition, at, 0.0, 0, [], None, record, None, 0, 0, tp,
             generation_id=self.app.consumer_generation_id,
@@ -343,7 +348,9 @@ class Consumer(FaustConsumer):
     async def create_topic(self, *args: Any, **kwargs: Any) -> None:
         """Topics are made by ``streamproc.kafka.topics`` before the worker starts."""
 
-    def key_partition(self, topic: str, key: bytes, partition: int | None = None) -> None:
+    def key_partition(
+        self, topic: str, key: bytes | None, partition: int | None = None
+    ) -> int | None:
         return None
 
     def verify_event_path(self, now: float, tp: TP) -> None:

@@ -29,8 +29,19 @@ class _Log:
     ``[lefts[i]:]``.
     """
 
-    __slots__ = ("ids", "lefts", "maxima", "minima", "now_ms", "scale", "shift", "squares", "sums")
-    __slots__ += ("times", "values")
+    __slots__ = (
+        "ids",
+        "lefts",
+        "maxima",
+        "minima",
+        "now_ms",
+        "scale",
+        "shift",
+        "squares",
+        "sums",
+        "times",
+        "values",
+    )
 
     def __init__(self, spans: int) -> None:
         self.times: list[int] = []

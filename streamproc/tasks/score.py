@@ -139,8 +139,8 @@ class ScoreTask:
         if done:
             self.features.sweep(done)
             for early in self.pending.expire(self.watermark_ms):
-                bad = BadRecord("unknown_id", "no event with this id came within the horizon")
-                output.to("dead_letters").append(dead_letter(early.record, bad, "score"))
+                never = BadRecord("unknown_id", "no event with this id came within the horizon")
+                output.to("dead_letters").append(dead_letter(early.record, never, "score"))
         if self.pipeline.learns:
             for told in news.tell(outcomes, self.merge.caught_up, now_ms):
                 output.to("learn").append(told)
