@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.processes import ROOT
@@ -11,7 +12,7 @@ from streamproc.files import rows
 from streamproc.kafka import topics
 from streamproc.kafka.producing import Produced, produce
 from streamproc.pipeline import Pipeline
-from streamproc.timeline import Entry, LabelColumns, timeline
+from streamproc.timeline import Entry, Kind, LabelColumns, timeline
 
 FOLDER = ROOT.parent / "shared" / "data" / "payments"
 LABEL_DELAY_MS = 7 * 86_400_000
@@ -39,20 +40,22 @@ def named(folder: Path, name: str, inputs: str) -> Path:
     return path
 
 
-def send(files: Sequence[Path], pipeline: Pipeline, brokers: str) -> Produced:
-    """Produce the files' events, and the labels that are due before the last event."""
+def send(
+    files: Sequence[Path], pipeline: Pipeline, brokers: str, most: int | None = None
+) -> Produced:
+    """Produce the files' events, at most so many, and the labels due before the last of them."""
     config = {"bootstrap.servers": brokers}
     topics.create(config, pipeline, partitions=PARTITIONS)
     assert pipeline.topics.labels is not None
-    names = {"event": pipeline.topics.events, "label": pipeline.topics.labels}
-    return produce(_entries(files, pipeline), config, names)  # type: ignore[arg-type]
+    names: dict[Kind, str] = {"event": pipeline.topics.events, "label": pipeline.topics.labels}
+    return produce(_entries(files, pipeline, most), config, names)
 
 
-def _entries(files: Sequence[Path], pipeline: Pipeline) -> Iterator[Entry]:
+def _entries(files: Sequence[Path], pipeline: Pipeline, most: int | None = None) -> Iterator[Entry]:
     events, labels = pipeline.events, pipeline.labels
     assert labels is not None
     merged = timeline(
-        (row for path in files for row in rows(path)),
+        islice((row for path in files for row in rows(path)), most),
         id=events.id,
         key=events.key,
         time=events.time,
@@ -68,5 +71,3 @@ def _entries(files: Sequence[Path], pipeline: Pipeline) -> Iterator[Entry]:
             yield entry
         else:
             tail.append(entry)  # those after the last event are not due while it is scored
-
-

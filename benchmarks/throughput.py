@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from benchmarks.payments import PARTITIONS
 from benchmarks.processes import Process
@@ -14,6 +14,7 @@ from streamproc.kafka.topics import create
 from streamproc.pipeline import Pipeline
 
 _LOOK_EVERY_S = 0.05
+_PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,17 @@ class Counter:
 
     def count(self) -> int:
         """Return how many records there are."""
-        ask = self._consumer.get_watermark_offsets
-        return sum(ask(each, timeout=10.0)[1] for each in self._partitions)
+        return sum(self._end(each) for each in self._partitions)
+
+    def _end(self, partition: TopicPartition) -> int:
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return int(self._consumer.get_watermark_offsets(partition, timeout=10.0)[1])
+            except KafkaException:  # a topic just made may not have its leader yet
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_LOOK_EVERY_S)
 
     def close(self) -> None:
         """Close the connections."""

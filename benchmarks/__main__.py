@@ -1,0 +1,159 @@
+"""``make bench``: measure what is claimed, print it, and write ``benchmarks/latest.json``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import latency, payments
+from benchmarks.processes import Process
+from benchmarks.throughput import Run, run_worker
+from streamproc.pipeline import Pipeline
+from tests.kafka_server import KafkaServer
+from tests.servers import java_missing
+
+LATEST = Path(__file__).with_name("latest.json")
+RATIO, P99_MS, MEMORY_EVENTS = 2.0, 25.0, 1_000_000
+_TIMEOUT_S = 600.0
+_ORDER = ("bare", "worker", "bare", "worker", "bare")
+
+
+def main() -> None:
+    """Run what was asked for on a Kafka of its own."""
+    asked = _arguments()
+    if missing := java_missing():
+        sys.exit(f"no Apache Kafka to measure on: {missing}")
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as folder:
+        kafka = KafkaServer(Path(folder))
+        try:
+            for name in asked.only:
+                figures |= _PARTS[name](Path(folder), kafka.address)
+        finally:
+            kafka.stop()
+    LATEST.write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"\nwritten to {LATEST.parent.name}/{LATEST.name}")
+
+
+def throughput(folder: Path, brokers: str) -> dict[str, float]:
+    """Compare the worker with the bare loop, by turns."""
+    files = payments.months("07")
+    if not files:
+        return _left_out("throughput", "the payments of July are not there")
+    sent = payments.send(files, _pipeline(folder, "produced", "july"), brokers).sent
+    events, labels = sent["event"], sent["label"]
+    _title(f"Throughput: July, {events:,} payments and {labels:,} labels, 4 partitions")
+    runs, bare = list[Run](), list[dict[str, float]]()
+    for turn, what in enumerate(_ORDER):
+        if what == "bare":
+            log = folder / f"bare-{turn}.log"
+            with Process(["-m", "benchmarks.bare", str(files[0])], log, {}) as process:
+                bare.append(json.loads(process.wait(_TIMEOUT_S)))
+            _row(f"bare loop, run {turn + 1}", bare[-1]["events_per_s"], _cpu(bare[-1]))
+            continue
+        path = payments.named(folder, f"worker-{turn}", "july")
+        runs.append(run_worker(path, brokers, events, _TIMEOUT_S))
+        _row(f"worker, run {turn + 1}", runs[-1].events_per_s, runs[-1].cpu_us_per_event)
+    cpu_us = median(run.cpu_us_per_event for run in runs)
+    bare_cpu_us, rate = median(map(_cpu, bare)), median(run.events_per_s for run in runs)
+    ratio = cpu_us / bare_cpu_us
+    _row("worker, median", rate, cpu_us)
+    _row("bare loop, median", median(run["events_per_s"] for run in bare), bare_cpu_us)
+    _verdict(f"CPU an event, worker / bare loop: {ratio:.2f}", ratio <= RATIO, f"at most {RATIO}")
+    print(
+        "In it, on both sides: six windows, the calendar, the score, learning from labels\n"
+        "7 days late. On the worker's alone: Kafka in and out, JSON, labels joined, model\n"
+        "versions published and taken up, drift and bias."
+    )
+    return {
+        "events_per_s": round(rate, 1),
+        "cpu_us_per_event": round(cpu_us, 2),
+        "bare_loop_cpu_us_per_event": round(bare_cpu_us, 2),
+        "ratio": round(ratio, 3),
+    }
+
+
+def end_to_end(folder: Path, brokers: str) -> dict[str, float]:
+    """Measure the latency at a steady rate."""
+    found = latency.measure(payments.named(folder, "latency", "live"), brokers)
+    _title(f"End to end: {latency.RATE:,} events/s, at least once, produce() to prediction held")
+    print(f"  {'window':<12}{'events':>8}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}", end="")
+    print(f"{'p99.9 ms':>10}{'most ms':>9}")
+    for each in (*found.windows, found.overall):
+        name = f"{latency.WINDOW_S:.0f} s, no {each['window']}"
+        shown = "all of them" if each["window"] == "all" else name
+        print(
+            f"  {shown:<12}{each['events']:>8,}{each['p50_ms']:>9.1f}{each['p90_ms']:>9.1f}", end=""
+        )
+        print(f"{each['p99_ms']:>9.1f}{each['p99.9_ms']:>10.1f}{each['most_ms']:>9.1f}")
+    load = found.load
+    print(
+        f"  the load: {load['cpu_share']:.0%} of a core, at most {load['most_late_ms']:.0f} ms late; "
+        f"the worker: {found.worker_cpu_us_per_event:.0f} µs an event;\n"
+        f"  {found.outcomes:,} labels joined, {latency.LABEL_DELAY_S:.0f} s after their events"
+    )
+    p99_ms = found.overall["p99_ms"]
+    _verdict(f"p99 {p99_ms:.1f} ms", p99_ms <= P99_MS, f"at most {P99_MS:.0f} ms")
+    return {"p50_ms": round(found.overall["p50_ms"], 2), "p99_ms": round(p99_ms, 2)}
+
+
+def memory(folder: Path, brokers: str) -> dict[str, float]:
+    """Measure the worker's memory after a million events."""
+    files = payments.months("05", "06", "07", "08")
+    if len(files) < 4:
+        return _left_out("memory", "the payments of May to August are not all there")
+    pipeline = _pipeline(folder, "memory", "months")
+    sent = payments.send(files, pipeline, brokers, MEMORY_EVENTS).sent
+    path = folder / "memory.py"
+    run = run_worker(path, brokers, sent["event"], _TIMEOUT_S)
+    _title(f"Memory: May to August, {sent['event']:,} payments, {run.outcomes:,} labels joined")
+    print(f"  the worker's resident memory: {run.rss_mb:,.0f} MiB", end="")
+    print(f" ({run.events_per_s:,.0f} events/s, {run.cpu_us_per_event:.1f} µs of CPU an event)")
+    return {"rss_mb": round(run.rss_mb, 1)}
+
+
+_PARTS = {"throughput": throughput, "latency": end_to_end, "memory": memory}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("only", nargs="*", help="what to measure; else all")
+    asked = parser.parse_args()
+    if unknown := set(asked.only) - set(_PARTS):
+        parser.error(f"{unknown} are none of {list(_PARTS)}")
+    asked.only = asked.only or list(_PARTS)
+    return asked
+
+
+def _pipeline(folder: Path, name: str, inputs: str) -> Pipeline:
+    return Pipeline.load(payments.named(folder, name, inputs))
+
+
+def _cpu(run: dict[str, Any]) -> float:
+    return float(run["cpu_us_per_event"])
+
+
+def _title(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def _row(name: str, events_per_s: float, cpu_us: float) -> None:
+    print(f"  {name:<20}{events_per_s:>10,.0f} events/s{cpu_us:>10.1f} µs CPU an event", flush=True)
+
+
+def _verdict(figure: str, holds: bool, claim: str) -> None:
+    print(f"  {figure}: {'HOLDS' if holds else 'DOES NOT HOLD'} (claimed: {claim})", flush=True)
+
+
+def _left_out(name: str, why: str) -> dict[str, float]:
+    print(f"\n{name} is left out: {why}")
+    return {}
+
+
+if __name__ == "__main__":
+    main()
