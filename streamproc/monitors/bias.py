@@ -30,8 +30,11 @@ from math import exp, inf, log, log1p
 from typing import NamedTuple
 
 TILTS = (0.2, 0.4, 0.7, 1.0, 1.4)
-ALARM_ODDS = 1e4
-"""Buckets between two false alarms of one slice in one direction, at least (see above)."""
+ALARM_ODDS = 1e3
+"""Buckets between two false alarms of one slice in one direction, at least (see above).
+
+In truth far more: evidence only counts beyond what is tolerated.
+"""
 
 THRESHOLD = log(ALARM_ODDS * 2 * len(TILTS))
 
@@ -53,9 +56,17 @@ class Totals(NamedTuple):
         return Totals(*(a + b for a, b in zip(self, more, strict=True)))
 
     @property
+    def expected(self) -> float:
+        """How many yes there would be here, going by those that are not here."""
+        if self.of == inf:
+            return self.usual
+        share = self._share(1.0)
+        return share / (1 - share) * (self.of - self.observed)
+
+    @property
     def size(self) -> float:
-        """How many times the usual was observed, steadied where both are few."""
-        return (self.observed + 1) / (self.usual + 1)
+        """How many times the expected was observed, steadied where both are few."""
+        return (self.observed + 1) / (self.expected + 1)
 
     def evidence(self, tilt: float, factor: float) -> float:
         """Return the logarithm of the module's product, the usual odds being times ``factor``."""
@@ -166,7 +177,7 @@ class RateTest:
         return False
 
     def interval(self, spread: float) -> tuple[float, float]:
-        """Return an interval for observed minus usual, per outcome, since it began.
+        """Return an interval for observed minus expected, per outcome, since it began.
 
         It holds those ratios that the test does not reject, whenever one looks; so it is further
         from 0 than what is tolerated.
@@ -174,7 +185,7 @@ class RateTest:
         found = self.found
         low = max(0.0, *(found.factor(tilt, spread * THRESHOLD) for tilt in TILTS))
         high = min(found.factor(-tilt, spread * THRESHOLD) for tilt in TILTS)
-        each = found.usual / found.n
+        each = found.expected / found.n
         return (low - 1) * each, min((high - 1) * each, 1.0)
 
 

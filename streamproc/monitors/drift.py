@@ -20,7 +20,7 @@ from river import drift
 
 from streamproc.messages import AlertKind, Severity
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.reference import Bucket, Reference
+from streamproc.monitors.reference import LEAST_DAYS, Bucket, Reference
 
 TOLERANCE = 0.15
 """A change of the mean below this many standard deviations of single values is no drift."""
@@ -65,6 +65,7 @@ class DriftTest:
         noun: str | None = None,
         look_at: str = "look at where it comes from",
         tolerance: float = TOLERANCE,
+        least_days: int = LEAST_DAYS,
     ) -> None:
         self.kind = kind
         self.subject = subject
@@ -72,7 +73,7 @@ class DriftTest:
         self.after_ms = after_ms
         self.noun = noun or subject
         self.look_at = look_at
-        self.reference = Reference(bucket_ms, tolerance)
+        self.reference = Reference(bucket_ms, tolerance, least_days)
         self.open = False
         self._detector = detector
         self._detectors = self._fresh()

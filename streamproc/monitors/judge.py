@@ -26,6 +26,10 @@ SCORE_TOLERANCE = 0.25
 """A model that learns moves its scores; less than so many standard deviations is no drift."""
 
 
+SCORE_DAYS = 7
+"""And its reference spans a week: a model that has yet to see a weekend is not settled."""
+
+
 class Book(Protocol):
     """What keeps the alerts; `streamproc.alerts.AlertBook` is it."""
 
@@ -198,6 +202,7 @@ class _DriftMonitor:
                 noun=f"the score of class {name}" if name else "the score",
                 look_at="look at the features that moved and at the model's last versions",
                 tolerance=SCORE_TOLERANCE,
+                least_days=SCORE_DAYS,
             )
         after_ms = (self._first_ms or 0) + self._warmup_ms[series]
         return DriftTest("covariate_drift", series, bucket_ms, detector, after_ms=after_ms)

@@ -12,7 +12,7 @@ import numpy as np
 DAY_MS = 86_400_000
 LEAST_BUCKETS = 12
 LEAST_DAYS = 3
-"""A reference has at least so many buckets and covers at least so many days."""
+"""A reference has at least so many buckets and spans at least so many days."""
 
 GROWS = 8
 """It grows to so many times its least size; after that the oldest buckets are forgotten."""
@@ -38,7 +38,8 @@ class Reference:
     Without the second part any real series alarms. While the first buckets still trend (a window
     that fills, a model that settles) the oldest is given up for a newer one.
 
-    ``tolerance`` is in standard deviations of the single values.
+    ``tolerance`` is in standard deviations of the single values; the first reference has
+    `LEAST_BUCKETS` and spans ``least_days`` at least.
 
     >>> reference = Reference(bucket_ms=DAY_MS, tolerance=0.1)
     >>> for day in range(12):
@@ -47,14 +48,14 @@ class Reference:
     (True, 5.0)
     """
 
-    def __init__(self, bucket_ms: int, tolerance: float) -> None:
+    def __init__(self, bucket_ms: int, tolerance: float, least_days: int = LEAST_DAYS) -> None:
         divides = bucket_ms < DAY_MS and DAY_MS % bucket_ms == 0
         self.phases = min(DAY_MS // bucket_ms, 24) if divides else 1
         self.ready = False
         self.sd = 0.0
         self.tolerance = tolerance
         self._phase_ms = DAY_MS // self.phases
-        self._least = max(LEAST_BUCKETS, -(-LEAST_DAYS * DAY_MS // bucket_ms))
+        self._least = max(LEAST_BUCKETS, -(-least_days * DAY_MS // bucket_ms))
         self._buckets: deque[Bucket] = deque(maxlen=self._least)
         self._quarantine: deque[Bucket] = deque()
         self._level = 0.0

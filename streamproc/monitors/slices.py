@@ -17,9 +17,12 @@ from streamproc.monitors.usual import Tally, Usual
 LEAST_OUTCOMES = 1_000
 """Outcomes of a model's learnt versions before its predictions are held against it."""
 
-TOLERANCE = 1.25
-TOLERANCE_OVERALL = 1.5
-"""Overall more is tolerated: a model that learns, or whose labels are late, is off as a whole."""
+TOLERANCE = 1.1
+TOLERANCE_OVERALL = 2.0
+"""Ratios of observed to usual. Overall more is tolerated: a model that learns is off as a whole."""
+
+LEAST_SIZE = 1.3
+"""What is found is told once it is so many times, or one such part of, the usual."""
 
 CRITICAL = 2.0
 RESIDUAL_TOLERANCE = 0.2
@@ -30,8 +33,8 @@ _LOOK = "look at what changed there and whether labels are right; the model does
 class BiasMonitor:
     """Tests all slices of a monitor, bucket after bucket; overall is the slice ``""``.
 
-    One fault is told once: overall is not told while a slice explains it, nor a pair's slice while
-    the slice it lies in is open.
+    One fault is told once: while a slice is open those beside it are tested without it, and all
+    else (overall, the pairs it is part of) rests.
     """
 
     def __init__(self, bucket_ms: int, kind: str) -> None:
@@ -72,7 +75,8 @@ class BiasMonitor:
         if self._turned:
             tallies = {name: tally.turned() for name, tally in tallies.items()}
         findings = self._test(tallies)
-        self._usual.learn(tallies, {name for name, test in self._tests.items() if test.open})
+        if not any(test.open for test in self._tests.values()):
+            self._usual.learn(tallies)
         return findings
 
     def _bounded(self, rows: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
@@ -110,62 +114,71 @@ class BiasMonitor:
 
     def _test(self, tallies: dict[str, Tally]) -> list[Finding]:
         findings: list[Finding] = []
-        # Overall last: the cause is told rather than its sum.
-        for name in sorted(tallies, key=lambda name: (name == "", name)):
+        aside = [name for name, test in self._tests.items() if test.open]
+        # The finest first, overall last: the cause is told rather than its sum.
+        for name in sorted(tallies, key=lambda name: (-len(_fields(name)), name)):
             usual, tally = self._usual.relative(name), tallies[name]
             if usual is None:
                 continue
-            relative, unsure = usual
-            seen, spread = self._seen(name, tallies, relative), self._spread(name)
             test = self._tests.get(name)
             if test is None:
                 test = self._tests[name] = RateTest(TOLERANCE if name else TOLERANCE_OVERALL)
+            relative, unsure = usual
+            seen, spread = self._seen(name, tallies, relative, aside), self._spread(name)
             if test.open:
                 over = test.follow(seen, spread)
                 findings.append(self._finding(name, test, ongoing=not over))
+            elif any(_fields(other) != _fields(name) for other in aside):
+                test.restart()  # moved by what is open; whether more is wrong shows later
             elif test.test(seen, unsure, spread, tally.start_ms - int(tally.delay_ms)):
-                if self._explained(name, test.open):
+                small = 1 / LEAST_SIZE < test.found.size < LEAST_SIZE
+                if small or self._explained(name, test.open):
                     test.restart()
                 else:
-                    self._usual.forget(name)
+                    aside.append(name)
+                    self._usual.forget(test.first_seen_ms)
                     findings.append(self._finding(name, test, ongoing=True))
         return findings
 
     def _spread(self, name: str) -> float:
         return self._usual.spread if name else self._usual.spread_overall
 
-    def _seen(self, name: str, tallies: dict[str, Tally], relative: float) -> Totals:
-        """Return a bucket of a slice beside what is usual there, by what all others are."""
+    def _seen(
+        self, name: str, tallies: dict[str, Tally], relative: float, aside: list[str]
+    ) -> Totals:
+        """Return a bucket of a slice beside what is usual there, by what all others are.
+
+        Slices beside it that are open are left ``aside``.
+        """
         own, all_ = tallies[name], tallies[""]
         if not name:
             return Totals(own.n, own.observed, relative * own.predicted, inf)
-        share = relative * own.predicted / all_.predicted if all_.predicted > 0 else 0.0
-        return Totals(own.n, own.observed, min(share, 1.0) * all_.observed, all_.observed)
+        observed, predicted = all_.observed, all_.predicted
+        for other in aside:
+            usual = self._usual.relative(other)
+            if other != name and _fields(other) == _fields(name) and other in tallies and usual:
+                observed -= tallies[other].observed
+                predicted -= tallies[other].predicted * usual[0]
+        share = relative * own.predicted / predicted if predicted > 0 else 0.0
+        return Totals(own.n, own.observed, min(max(share, 0.0), 1.0) * observed, observed)
 
     def _explained(self, name: str, sign: int) -> bool:
-        """Whether what is found here comes from a slice that is open, or on the way to it.
+        """Whether what is found here comes from a slice that is on the way to be found.
 
-        Overall moves with a slice; the slices beside it seem to move the other way; those inside
-        it move along.
+        Overall moves with it; the slices beside it seem to move the other way.
         """
         mine = self._tests[name].found_evidence
-        inner = slice_of(name) or {}
         for other, test in self._tests.items():
-            if other == name or not other:
-                continue
-            evidence, direction = test.strongest()
-            if (slice_of(other) or {}).items() < inner.items():
-                explains = test.open == sign
-            elif not name:
-                explains = sign in (test.open, direction if evidence > THRESHOLD / 2 else 0)
-            else:
-                explains = -sign in (test.open, direction if evidence > mine else 0)
-            if explains:
-                return True
+            if other and other != name:
+                evidence, direction = test.strongest()
+                if not name and direction == sign and evidence > THRESHOLD / 2:
+                    return True
+                if name and direction == -sign and evidence > mine:
+                    return True
         return False
 
     def _finding(self, name: str, test: RateTest, ongoing: bool) -> Finding:
-        n, observed, usual, _ = test.found
+        n, observed, usual = test.found.n, test.found.observed, test.found.expected
         size = max(test.found.size, 1 / test.found.size)
         observed, usual = observed / n, usual / n
         low, high = test.interval(self._spread(name))
@@ -196,6 +209,10 @@ class BiasMonitor:
             first_seen_ms=test.first_seen_ms,
             summary=summary,
         )
+
+
+def _fields(name: str) -> tuple[str, ...]:
+    return tuple(slice_of(name) or ())
 
 
 def slice_of(name: str) -> dict[str, str] | None:

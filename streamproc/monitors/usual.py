@@ -21,7 +21,10 @@ LEAST_EXPECTED = 8.0
 """A slice is watched once so many yes were expected in its reference."""
 
 STEADY = 1.25
-"""Overall is watched once observed to predicted was equal in both halves, up to this or chance."""
+"""Overall is watched once both halves predicted alike, and were right alike, up to this ratio.
+
+Of what was right a little more is left to chance.
+"""
 
 _STEADY_AT_BEST = 1.5
 _WILD = 2.5
@@ -64,27 +67,20 @@ class Usual:
         self._steady_from_ms: int | None = None
         self._sums: dict[str, tuple[float, float]] = {}
 
-    def learn(self, tallies: dict[str, Tally], found: set[str]) -> None:
-        """Take in a bucket; of the slices in which something was ``found`` nothing is learnt."""
-        self._quarantine.append(
-            {name: tally for name, tally in tallies.items() if name not in found or not name}
-        )
-        if "" in found:
-            self._quarantine.pop()
+    def learn(self, tallies: dict[str, Tally]) -> None:
+        """Take in a bucket in which nothing is open: one slice's excess moves all shares."""
+        self._quarantine.append(tallies)
         if self._started and len(self._quarantine) <= self._least:
             return
-        if self._quarantine:
-            self._buckets.append(self._quarantine.popleft())
+        self._buckets.append(self._quarantine.popleft())
         if len(self._buckets) >= self._least:
             self._started = True
             self._fit()
 
-    def forget(self, name: str) -> None:
-        """Leave a slice out of what is not yet learnt: it was not usual after all."""
-        if not name:
-            self._quarantine.clear()
-        for bucket in self._quarantine:
-            bucket.pop(name, None)
+    def forget(self, since_ms: int) -> None:
+        """Leave out what is not yet learnt of the time since: it was not usual after all."""
+        quiet = [b for b in self._quarantine if b[""].start_ms - b[""].delay_ms < since_ms]
+        self._quarantine = deque(quiet)
 
     def relative(self, name: str) -> tuple[float, float] | None:
         """Return a slice's observed to predicted, by that of all, and its error as a share.
@@ -185,14 +181,16 @@ def _tame(tallies: list[Tally]) -> list[Tally]:
 
 
 def _steady(tallies: list[Tally]) -> bool:
-    """Whether observed to predicted was the same in both halves."""
+    """Whether predictions, and observed to predicted, were the same in both halves."""
     kept = _tame(tallies)
     half = len(kept) // 2
-    (y1, p1), (y2, p2) = (
-        (sum(t.observed for t in part), sum(t.predicted for t in part))
+    (n1, y1, p1), (n2, y2, p2) = (
+        tuple(sum(getattr(t, what) for t in part) for what in ("n", "observed", "predicted"))
         for part in (kept[:half], kept[half:])
     )
     if len(kept) < len(tallies) / 2 or min(y1, y2) < LEAST_EXPECTED / 2 or min(p1, p2) <= 0:
+        return False
+    if abs(log(p2 / n2) - log(p1 / n1)) > log(STEADY):
         return False
     moved = abs(log(y2 / p2) - log(y1 / p1))
     return moved <= max(log(STEADY), min(2 * sqrt(1 / y1 + 1 / y2), log(_STEADY_AT_BEST)))

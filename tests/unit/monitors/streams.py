@@ -1,0 +1,114 @@
+"""Streams for the tests of monitors, and the way from partitions through folds to the judge."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamproc.alerts import new_judge
+from streamproc.messages import Alert
+from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass
+class Facts:
+    """What monitors need of a pipeline."""
+
+    monitors: Sequence[Drift | PredictionBias] = ()
+    kind: str = "binary"
+    classes: tuple[Any, ...] | None = (0, 1)
+    learns: bool = True
+    lateness_ms: int = HOUR_MS
+    numeric_features: tuple[str, ...] = ("amount",)
+    warmup: int = 0
+
+    def warmup_ms(self, feature: str) -> int:
+        """How long a feature's windows take to fill."""
+        return self.warmup
+
+
+def payments(
+    seed: int,
+    days: int,
+    per_day: int = 200,
+    amount: Callable[[int, random.Random], float] = lambda day, rng: rng.gauss(50, 25),
+    rate: Callable[[int, str], float] = lambda day, country: 0.05,
+    score: Callable[[int], float] = lambda day: 0.05,
+    delay_ms: int = 2 * DAY_MS,
+) -> list[dict[str, Any]]:
+    """Return outcomes in order of event time: ``rate`` is true, ``score`` is predicted."""
+    rng = random.Random(seed)
+    made: list[dict[str, Any]] = []
+    for day in range(days):
+        for time_ms in sorted(rng.randrange(DAY_MS) for _ in range(per_day)):
+            country = rng.choices(("NL", "DE", "FR", "BE"), (4, 3, 2, 1))[0]
+            event_ms = day * DAY_MS + time_ms
+            made.append(
+                {
+                    "id": str(len(made)),
+                    "event_time_ms": event_ms,
+                    "features": {"amount": amount(day, rng)},
+                    "score": score(day),
+                    "decision": False,
+                    "model": "main@1",
+                    "label": int(rng.random() < rate(day, country)),
+                    "label_time_ms": event_ms + delay_ms,
+                    "slices": {"country": country},
+                }
+            )
+    return made
+
+
+def judged(
+    facts: Facts,
+    stage: str,
+    messages: Iterable[dict[str, Any]],
+    partitions: int = 1,
+    batch: int = 500,
+    shuffle: random.Random | None = None,
+) -> list[Alert]:
+    """Return the alerts of a stream spread over partitions, each with a fold of its own.
+
+    With ``shuffle``, records arrive within a batch in any order, partitions send when they like,
+    and some lag far behind.
+    """
+    folds = [(drift_fold if stage == "drift" else bias_fold)(facts) for _ in range(partitions)]
+    judge = new_judge(facts, partitions)
+    alerts: list[Alert] = []
+    queues: list[list[dict[str, Any]]] = [[] for _ in range(partitions)]
+    told = list(messages)
+    for message in told:
+        queues[int(message["id"]) % partitions].append(message)
+    now_ms = 0
+    while any(queues):
+        now_ms += 1
+        for partition, fold in enumerate(folds):
+            most = batch if shuffle is None else shuffle.randrange(batch)
+            part, queues[partition] = queues[partition][:most], queues[partition][most:]
+            if shuffle is not None:
+                shuffle.shuffle(part)
+            fold.update(part)
+            sums = sent(stage, partition, fold, not queues[partition])
+            alerts += judge.update([sums], now_ms)
+    return alerts + judge.update([], now_ms + 1_000)
+
+
+def sent(stage: str, partition: int, fold: Any, caught_up: bool = False) -> dict[str, Any]:
+    """Return what a fold's task sends to the judge."""
+    return {
+        "stage": stage,
+        "partition": partition,
+        "watermark_ms": fold.watermark_ms,
+        "caught_up": caught_up,
+        "buckets": fold.take(),
+    }
+
+
+def steps(alerts: Sequence[Alert]) -> list[tuple[str, str]]:
+    """Return status and key of alerts, updates left out."""
+    return [(a["status"], a["key"]) for a in alerts if a["status"] != "update"]

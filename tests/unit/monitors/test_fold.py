@@ -1,0 +1,220 @@
+"""Folds: sums by series and bucket."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors.fold import NEVER
+from streamproc.monitors.spec import MAX_SLICES
+from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, payments
+
+
+def prediction(
+    time_ms: int, amount: Any, score: Any = 0.5, model: str = "main@1"
+) -> dict[str, Any]:
+    """Return a prediction with one feature."""
+    return {
+        "event_time_ms": time_ms,
+        "features": {"amount": amount},
+        "score": score,
+        "model": model,
+    }
+
+
+def folded(facts: Facts, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sums of predictions folded at once."""
+    fold = drift_fold(facts)
+    fold.update(predictions)
+    return fold.take()
+
+
+def test_sums_are_by_bucket_of_event_time() -> None:
+    """A bucket is half-open; each has n, sum and sum of squares; what was taken is gone.
+
+    hour      0                 1
+    events    2 . . . . . . . 3 4
+    """
+    fold = drift_fold(Facts(monitors=[Drift()]))
+    fold.update([prediction(0, 2), prediction(HOUR_MS - 1, 3), prediction(HOUR_MS, 4.0)])
+
+    taken = {bucket["bucket_ms"]: bucket["series"]["amount"] for bucket in fold.take()}
+
+    assert taken == {0: [2, 5.0, 0.0, 13.0, 0.0], HOUR_MS: [1, 4.0, 0.0, 16.0, 0.0]}
+    assert fold.take() == []
+    assert fold.watermark_ms == HOUR_MS
+
+
+def test_sums_equal_numpy_however_they_were_batched() -> None:
+    """Thousands of random predictions in batches of any size give what numpy gives."""
+    rng = random.Random(3)
+    facts = Facts(monitors=[Drift()], numeric_features=("amount", "count"))
+    fold = drift_fold(facts)
+    made: list[dict[str, Any]] = []
+    while len(made) < 7_000:
+        batch = [
+            {
+                "event_time_ms": rng.randrange(-3 * HOUR_MS, 3 * HOUR_MS),
+                "features": {"amount": rng.gauss(50, 20), "count": rng.randrange(9)},
+                "score": rng.random(),
+                "model": "main@1",
+            }
+            for _ in range(rng.randrange(1, 3_000))
+        ]
+        made += batch
+        fold.update(batch)
+    for bucket in fold.take():
+        there = [p for p in made if p["event_time_ms"] // HOUR_MS * HOUR_MS == bucket["bucket_ms"]]
+        for series, (n, total, _, squares, _) in bucket["series"].items():
+            values = np.array([p["features"].get(series, p["score"]) for p in there])
+            assert n == len(values)
+            expected = (values.sum(), (values**2).sum())
+            assert (total, squares) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("odd", [None, "7", float("nan"), float("inf"), 1e308, 10**400, [1], {}])
+def test_what_is_no_usable_number_is_left_out(odd: Any) -> None:
+    """Missing, text, not finite and absurd values count for nothing and break nothing."""
+    for features in (("amount",), ("amount", "other")):
+        facts = Facts(monitors=[Drift()], numeric_features=features)
+        values = [prediction(0, value) for value in (1.0, odd, True)]
+        series = folded(facts, values)[0]["series"]
+
+        assert series["amount"] == [2, 2.0, 0.0, 2.0, 0.0]
+        assert "other" not in series
+        assert series["=score"][0] == 3
+
+
+def test_a_model_that_has_learnt_nothing_has_no_score() -> None:
+    """The scores of version 0 are left out, unless the model never learns."""
+    predictions = [prediction(0, 1, 0.5, "main@0"), prediction(0, 1, 0.25, "main@10")]
+    learns = folded(Facts(monitors=[Drift()]), predictions)[0]["series"]
+    given = folded(Facts(monitors=[Drift()], learns=False), predictions)[0]["series"]
+
+    assert learns["=score"] == [1, 0.25, 0.0, 0.0625, 0.0]
+    assert given["=score"][0] == 2
+
+
+def test_each_class_has_a_series() -> None:
+    """A multiclass score gives a series a class; the first series counts the predictions."""
+    facts = Facts(monitors=[Drift(features=())], kind="multiclass")
+    scores = [{"a": 0.25, "b": 0.75}, {"a": 1.0}]
+    series = folded(facts, [prediction(0, 1, score) for score in scores])[0]["series"]
+
+    assert series["=score"][0] == 2
+    assert series["=score/a"][1] == 1.25
+    assert series["=score/b"][1] == 0.75
+
+
+def bias_series(facts: Facts, outcomes: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Return the only bucket's rows of outcomes folded at once."""
+    fold = bias_fold(facts)
+    fold.update(outcomes)
+    (bucket,) = fold.take()
+    found: dict[str, list[float]] = bucket["series"]
+    return found
+
+
+def outcome(label: Any, score: Any, **more: Any) -> dict[str, Any]:
+    """Return an outcome known one second after its event."""
+    return {
+        "event_time_ms": 0,
+        "label_time_ms": 1_000,
+        "model": "main@1",
+        "label": label,
+        "score": score,
+        "decision": None,
+        **more,
+    }
+
+
+def test_bias_is_summed_overall_and_by_slice() -> None:
+    """Rows hold n, y - p, p(1 - p), p and the label's delay; who has no slice is overall only."""
+    facts = Facts(monitors=[PredictionBias(slices=("country", ("country", "channel")))])
+    rows = bias_series(
+        facts,
+        [
+            outcome(1, 0.25, slices={"country": "NL", "channel": "web"}),
+            outcome(0, 0.5, slices={"country": "NL"}),
+            outcome(True, 0.5),
+            outcome(None, 0.5),
+            outcome(1, None),
+            outcome(1, 0.5, model="main@0"),
+        ],
+    )
+
+    sums = {name: [row[0], *row[1::2]] for name, row in rows.items()}
+    assert sums == {
+        "": [3, 0.75, 0.6875, 1.25, 3_000.0],
+        '{"country":"NL"}': [2, 0.25, 0.4375, 0.75, 2_000.0],
+        '{"country":"NL","channel":"web"}': [1, 0.75, 0.1875, 0.25, 1_000.0],
+    }
+
+
+def test_the_positive_class_is_the_last_declared() -> None:
+    """With classes of text, yes is the last of them."""
+    facts = Facts(monitors=[PredictionBias()], classes=("good", "fraud"))
+    rows = bias_series(facts, [outcome("fraud", 0.5), outcome("good", 0.25)])
+
+    assert rows[""][1] == 0.25
+
+
+def test_a_multiclass_prediction_is_that_of_the_class_decided_for() -> None:
+    """Observed is whether the decision was right, predicted its probability."""
+    facts = Facts(monitors=[PredictionBias()], kind="multiclass", classes=None)
+    scores = {"1": 0.75, "2": 0.25}
+    rows = bias_series(facts, [outcome(1, scores, decision=1), outcome(2, scores, decision=1)])
+
+    assert rows[""][:2] == [2, 1 - 1.5]
+
+
+def test_a_regression_sums_its_residuals() -> None:
+    """Residuals and their squares; values that are no numbers are left out."""
+    facts = Facts(monitors=[PredictionBias()], kind="regression", classes=None)
+    rows = bias_series(facts, [outcome(3, 1.0), outcome(1.0, 2), outcome(1e308, 1.0)])
+
+    assert rows[""][:4] == [2, 1.0, 0.0, 5.0]
+
+
+def test_a_bucket_is_of_the_time_the_label_was_known() -> None:
+    """Outcomes go by their label's time, but not before their event's."""
+    fold = bias_fold(Facts(monitors=[PredictionBias()]))
+    fold.update([outcome(1, 0.5, label_time_ms=DAY_MS + 5), outcome(1, 0.5, label_time_ms=-5)])
+
+    assert [bucket["bucket_ms"] for bucket in fold.take()] == [0, DAY_MS]
+    assert fold.watermark_ms == DAY_MS + 5
+
+
+def test_slices_are_bounded_and_counted() -> None:
+    """A field with a value an event does not fill the memory, nor does a long value."""
+    fold = bias_fold(Facts(monitors=[PredictionBias(slices=("country",))]))
+    many = 12 * MAX_SLICES
+    fold.update([outcome(1, 0.5, slices={"country": f"{i}" + "x" * 500}) for i in range(many)])
+    (bucket,) = fold.take()
+
+    assert len(bucket["series"]) == 10 * MAX_SLICES
+    assert many + 1 - 10 * MAX_SLICES == fold.overflowed
+    assert max(map(len, bucket["series"])) < 130
+
+
+def test_nothing_in_nothing_out() -> None:
+    """Empty updates change nothing; a fold that saw nothing has no watermark."""
+    facts = Facts(monitors=[Drift(), PredictionBias()])
+    for fold in (drift_fold(facts), bias_fold(facts)):
+        fold.update([])
+        assert (fold.watermark_ms, fold.take()) == (NEVER, [])
+
+
+def test_folding_leaves_the_messages_alone() -> None:
+    """What is folded is not changed: others use it too."""
+    facts, made = Facts(monitors=[Drift(), PredictionBias(slices=("country",))]), payments(1, 1, 20)
+    copies = [dict(o, features=dict(o["features"]), slices=dict(o["slices"])) for o in made]
+    for fold in (drift_fold(facts), bias_fold(facts)):
+        fold.update(made)
+        fold.take()
+
+    assert copies == made
