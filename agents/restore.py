@@ -7,6 +7,8 @@ present model would say; which labels have come is told by those before their co
 
 from __future__ import annotations
 
+import time
+
 import orjson
 
 from agents.deployment import Deployment
@@ -17,6 +19,7 @@ from streamproc.tasks.score import ScoreTask
 def restore_score(task: ScoreTask, at: Deployment, offsets: dict[str, int]) -> None:
     """Bring ``task`` to the state it had when ``offsets`` (by topic) were committed."""
     topics, partition = at.pipeline.topics, task.partition
+    now_ms = time.time_ns() // 1_000_000
     events_end = offsets[topics.events]
     labels: dict[str, Record] = {}
     predictions: dict[str, bytes] = {}
@@ -28,6 +31,6 @@ def restore_score(task: ScoreTask, at: Deployment, offsets: dict[str, int]) -> N
             if prediction["id"] not in labels:
                 predictions[prediction["id"]] = orjson.dumps(prediction)
     for record in at.read(topics.events, partition, 0, events_end):
-        task.replay_event(record, predictions, labels)
+        task.replay_event(record, predictions, labels, now_ms)
     for record in labels.values():
         task.hold_label(record)

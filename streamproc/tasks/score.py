@@ -10,7 +10,7 @@ import orjson
 
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
-from streamproc.labels import PendingLabels, Waiting
+from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
@@ -61,6 +61,7 @@ class ScoreTask:
             pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
         )
         self.watermark_ms = AT_ONCE
+        self._expired_ms = AT_ONCE
         self.late = 0
         self.oldest_ms: int | None = None
         self.news = News(partition, epoch, ahead if pipeline.learns else None)
@@ -122,9 +123,11 @@ class ScoreTask:
                 break
             time_ms = due[0][0]
             if time_ms > news.merged_ms:
+                news.merged_ms = time_ms  # what is before is merged, though this may yet wait
+            if time_ms > news.passed_ms:
                 if backlog and news.too_far_ahead(len(outcomes), now_ms):
                     break
-                news.merged_ms = time_ms
+                news.passed_ms = time_ms
             item = due.popleft()[2]
             done += 1
             try:
@@ -136,18 +139,23 @@ class ScoreTask:
                     raise item.error
             except BadRecord as bad:
                 output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
+            if self.watermark_ms > self._expired_ms:  # at once, whatever else is in this batch
+                self._expire(output)
         if done:
             self.features.sweep(done)
-            for early in self.pending.expire(self.watermark_ms):
-                never = BadRecord("unknown_id", "no event with this id came within the horizon")
-                output.to("dead_letters").append(dead_letter(early.record, never, "score"))
+            if self.pending.held > HELD_LABELS:
+                self._expire(output)
         if self.pipeline.learns:
             for told in news.tell(outcomes, self.merge.caught_up, now_ms):
                 output.to("learn").append(told)
         return output
 
     def replay_event(
-        self, record: Record, predictions: Mapping[str, bytes], labels: dict[str, Record]
+        self,
+        record: Record,
+        predictions: Mapping[str, bytes],
+        labels: dict[str, Record],
+        now_ms: int,
     ) -> None:
         """Bring an event back into windows and memory, emitting nothing.
 
@@ -155,7 +163,7 @@ class ScoreTask:
         event's own is taken out.
         """
         try:
-            event = self._intake.event(record, now_ms=_ANY_TIME_MS)
+            event = self._intake.event(record, now_ms)  # far ahead now, it was so then
             self.pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
             self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
@@ -194,7 +202,11 @@ class ScoreTask:
         features = self.features.compute(fields, record_id, key, time_ms, late)
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
-        score, decision = self.scorer.score(features)
+        try:
+            score, decision = self.scorer.score(features)
+        except BadRecord:
+            pending.remember(record_id, time_ms)  # the windows hold it: it shall not enter them twice
+            raise
         prediction = orjson.dumps(
             {
                 "id": record_id,
@@ -227,6 +239,13 @@ class ScoreTask:
             return
         pending.remember(record_id, time_ms)
         self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
+
+    def _expire(self, output: Output) -> None:
+        """Forget what is beyond the horizon; give up the labels whose event never came."""
+        self._expired_ms = self.watermark_ms
+        for early in self.pending.expire(self.watermark_ms):
+            never = BadRecord("unknown_id", "no event with this id came within the horizon")
+            output.to("dead_letters").append(dead_letter(early.record, never, "score"))
 
     def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
         waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
@@ -269,6 +288,7 @@ class News:
         self.epoch = epoch
         self.outcomes_sent = 0
         self.merged_ms = AT_ONCE
+        self.passed_ms = AT_ONCE
         self._ahead = ahead
         self._learnt = 0
         self._heard_ms = 0

@@ -13,8 +13,8 @@ from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import format_time, order_of, parse_duration_ms, parse_time_ms
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MOMENTS = st.datetimes(
-    datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)  # noqa: DTZ001
+MOMENTS = st.integers(-62_135_000_000_000_000, 253_402_000_000_000_000).map(
+    lambda microseconds: EPOCH + timedelta(microseconds=microseconds)
 )
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
 
@@ -84,7 +84,7 @@ def test_integers_are_milliseconds_between_the_years_1_and_9999() -> None:
         "2018-07-01T00:00", "2018-13-01T00:00:00Z", "2018-02-30T00:00:00Z", "2018-07-01T24:00:00Z",
         "2018-07-01T00:00:60Z", "2018-07-01T00:00:00+2", "2018-07-01T00:00:00+0200",
         "2018-07-01T00:00:00+25:00", "2018-07-01T00:00:00.Z", "20180701T000000Z",
-        " 2018-07-01T00:00:00Z", "2018-07-01T00:00:00Z\n", "2018-07-01T00:00:00Z".replace("0", "٠"),
+        " 2018-07-01T00:00:00Z", "2018-07-01T00:00:00Z\n", "2018-07-01T00:00:00Z".replace("0", "\N{ARABIC-INDIC DIGIT ZERO}"),
         "0000-01-01T00:00:00Z", "2018-07-01T00:00:00,5Z", "2018-W26-7T00:00:00Z", b"2018",
     ],
 )  # fmt: skip
@@ -92,7 +92,7 @@ def test_anything_else_is_no_time(value: object) -> None:
     """Dates alone, seconds, floats, other forms and dates that don't exist are refused."""
     with pytest.raises(BadRecord) as refused:
         parse_time_ms(value)
-    assert "time_not_valid" == refused.value.reason
+    assert refused.value.reason == "time_not_valid"
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))

@@ -113,7 +113,7 @@ def test_held_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abcde":
         assert pending.join(name, 1, 5, f"record {name}") is None
     assert [EarlyLabel(1, 5, "record a"), EarlyLabel(1, 5, "record b")] == pending.expire(5)
-    assert 3 == pending.held
+    assert pending.held == 3
 
 
 def test_a_label_that_is_ahead_of_time_keeps_no_other_from_being_given_up() -> None:
@@ -121,5 +121,5 @@ def test_a_label_that_is_ahead_of_time_keeps_no_other_from_being_given_up() -> N
     pending: PendingLabels[str] = PendingLabels(HORIZON_MS)
     pending.join("ahead", 1, 1_000, "record")
     pending.join("old", 1, 5, "record")
-    assert [5] == [each.label_time_ms for each in pending.expire(100)]
-    assert 1 == pending.held
+    assert [each.label_time_ms for each in pending.expire(100)] == [5]
+    assert pending.held == 1

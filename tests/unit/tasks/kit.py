@@ -43,7 +43,9 @@ def pipeline(**changed: Any) -> Pipeline:
         "features": [
             Field("amount"),
             Calendar("at", ("hour",)),
-            Window("amount", by="card", over=("50ms", "200ms"), aggregates=("count", "sum", "mean")),
+            Window(
+                "amount", by="card", over=("50ms", "200ms"), aggregates=("count", "sum", "mean")
+            ),
         ],
         "model": preprocessing.StandardScaler() | linear_model.LogisticRegression(),
         "publish_every": 10,
@@ -98,6 +100,8 @@ class Scoring:
         self.task = ScoreTask(self.pipeline, 0, JsonCodec(), **options)
         self.offsets = {EVENTS: 0, LABELS: 0}
         self.out: dict[str, list[Out]] = {}
+        for topic in self.task.waiting():
+            self.task.take(topic, [], True, NOW_MS)
 
     def put(
         self, topic: str, *values: Any, caught_up: bool = True, now_ms: int = NOW_MS, **more: Any
@@ -158,9 +162,7 @@ class Learning:
         self.log += records
         self.task.take(LEARN, records, True, now_ms)
 
-    def run(
-        self, now_ms: int = NOW_MS, most: int = 500, rounds: int = 1_000_000
-    ) -> list[Scorer]:
+    def run(self, now_ms: int = NOW_MS, most: int = 500, rounds: int = 1_000_000) -> list[Scorer]:
         """Process until nothing more is due; return the models of the new versions."""
         scorers = []
         for _ in range(rounds):
@@ -178,7 +180,7 @@ class Learning:
         return scorers
 
     def crash(self, pieces: int = 2) -> None:
-        """Start anew from the newest version, and take in again, by pieces, what it doesn't know."""
+        """Start anew from the newest version; take in again, by pieces, what it doesn't know."""
         self.task = LearnTask(self.pipeline, self.partitions)
         if self.versions:
             newest: Any = self.versions[-1]

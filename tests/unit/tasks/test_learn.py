@@ -101,7 +101,9 @@ def test_versions_have_the_same_bytes_on_any_number_of_partitions(model: Any) ->
 
 
 @settings(max_examples=80, deadline=None)
-@given(TIMES, st.sampled_from([1, 3]), st.randoms(use_true_random=False), st.sets(st.integers(0, 60)))
+@given(
+    TIMES, st.sampled_from([1, 3]), st.randoms(use_true_random=False), st.sets(st.integers(0, 60))
+)
 def test_a_crash_at_any_point_changes_no_byte(
     times: list[int], partitions: int, rng: random.Random, crashes: set[int]
 ) -> None:
@@ -199,9 +201,10 @@ def test_a_version_is_written_with_its_lineage_and_promoted() -> None:
     learning.send([news(0, END_MS, [outcome(n, n + 5, fraud=n % 2) for n in range(4)], 4)])
     learning.run()
     first, second = learning.versions
-    assert [
-        (v["parent"], v["outcomes"], v["label_time_ms"]) for v in (first, second)
-    ] == [(None, 2, 6), ("main@1", 4, 8)]
+    assert [(v["parent"], v["outcomes"], v["label_time_ms"]) for v in (first, second)] == [
+        (None, 2, 6),
+        ("main@1", 4, 8),
+    ]
     assert learning.pipeline.fingerprint == second["fingerprint"]
     keys = [out["key"] for out in learning.out["models"]]
     promoted = b"promoted/main"
