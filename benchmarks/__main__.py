@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import latency, payments
+from benchmarks.load import LABEL_DELAY_S
 from benchmarks.processes import Process
 from benchmarks.throughput import Run, run_worker
 from streamproc.pipeline import Pipeline
@@ -28,6 +30,7 @@ def main() -> None:
     asked = _arguments()
     if missing := java_missing():
         sys.exit(f"no Apache Kafka to measure on: {missing}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as folder:
         kafka = KafkaServer(Path(folder))
@@ -93,9 +96,9 @@ def end_to_end(folder: Path, brokers: str) -> dict[str, float]:
         print(f"{each['p99_ms']:>9.1f}{each['p99.9_ms']:>10.1f}{each['most_ms']:>9.1f}")
     load = found.load
     print(
-        f"  the load: {load['cpu_share']:.0%} of a core, at most {load['most_late_ms']:.0f} ms late; "
-        f"the worker: {found.worker_cpu_us_per_event:.0f} µs an event;\n"
-        f"  {found.outcomes:,} labels joined, {latency.LABEL_DELAY_S:.0f} s after their events"
+        f"  the load: {load['cpu_share']:.0%} of a core, {load['most_late_ms']:.0f} ms late; "
+        f"worker: {found.worker_cpu_us_per_event:.0f} µs an event;\n"
+        f"  {found.outcomes:,} labels joined, {LABEL_DELAY_S:.0f} s after their events"
     )
     p99_ms = found.overall["p99_ms"]
     _verdict(f"p99 {p99_ms:.1f} ms", p99_ms <= P99_MS, f"at most {P99_MS:.0f} ms")

@@ -48,8 +48,9 @@ def receive(consumer: Consumer, seconds: float) -> tuple[list[int], list[int]]:
         message = consumer.poll(0.1)
         if message is None:
             continue
-        if message.error() is not None:
-            raise RuntimeError(message.error().str())
+        error = message.error()
+        if error is not None:
+            raise RuntimeError(error.str())
         now_ns = time.monotonic_ns()
         if not sent:
             until_ns = now_ns + int(seconds * 1e9)
