@@ -153,7 +153,7 @@ def _figures(at: Observer, rate: float) -> RenderableType:
     table.add_column(justify="right", width=8)
     table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
     days = at.scenario.days
-    table.add_row("Stream", _moment(at.now_ms)[:5], _progress(at, days))
+    table.add_row("Stream", _moment(at.now_ms)[:6], _progress(at, days))
     table.add_row("Events", f"{at.events:,}", f"{rate:,.0f} a second")
     recent = f"{_ms(at, 50, recent=True)} p50, {_ms(at, 99, recent=True)} p99, to its prediction"
     table.add_row("Predictions", f"{at.predictions:,}", recent)
@@ -180,7 +180,9 @@ def _alerts(at: Observer) -> RenderableType:
     table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    for seen in at.alerts[-_SHOWN_ALERTS:]:
+    # Open ones first, the newest on top: what does not fit on the screen is cut off below.
+    shown = sorted(at.alerts, key=lambda seen: (seen.resolved, -seen.opened_ms))
+    for seen in shown[:_SHOWN_ALERTS]:
         style, word = ("green", "resolved") if seen.resolved else ("bold red", "open")
         table.add_row(Text(word, style), Text(_about(seen), "bold"))
         table.add_row("", Text(_life(seen) if seen.resolved else seen.alert["summary"]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,9 @@ from streamproc.errors import StreamprocError
 _READY_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.05
 _STOP_TIMEOUT_S = 1.2
+_PR_SET_PDEATHSIG = 1
+# Looked up here: between fork and exec as little as possible should happen.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class WorkerProcess:
@@ -49,6 +54,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_end_with_parent if _LIBC else None,
             )
 
     def wait_until_ready(self) -> None:
@@ -94,6 +100,12 @@ class WorkerProcess:
         lines = self._log.read_text(errors="replace").split("\n")
         told = [" ".join(line.split()) for line in lines if line.strip()]
         return told[-1][:300] if told else "nothing"
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when its parent is killed and can no longer do so itself."""
+    assert _LIBC is not None
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _answers(address: str, path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,21 @@ def processes_below(root: int) -> set[int]:
             except OSError:  # it ended meanwhile
                 continue
             parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-    below, found = set(), {root}
+    below: set[int] = set()
+    found = {root}
     while found:
         found = {pid for pid, parent in parents.items() if parent in found} - below
         below |= found
     return below
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be reaped does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.timeout(300)
@@ -66,13 +77,26 @@ def test_the_summary_shows_what_is_promised(tmp_path: Path) -> None:
 def test_ctrl_c_ends_it_with_all_it_started(tmp_path: Path) -> None:
     """Within 2 s, with exit code 130, and neither the broker nor the worker survives."""
     with Running(tmp_path, "demo", tty=True) as running:
-        running.until(lambda: re.search(r"Events +[\d,]*\d{3}\b", running.out()) is not None)
+        running.until(lambda: re.search(r"Events[^\n]* \d,\d{3} ", running.out()) is not None)
         below = processes_below(running.process.pid)
         done = running.interrupt()
     assert done.code == 130, done.out
     assert len(below) == 2
-    assert [pid for pid in below if Path(f"/proc/{pid}").exists()] == []
+    assert not any(map(alive, below))
     assert widest(done.out) <= 80
+
+
+def test_nothing_is_left_over_when_the_demo_is_killed(tmp_path: Path) -> None:
+    """Broker and worker end by themselves when who started them no longer can end them."""
+    with Running(tmp_path, "demo") as running:
+        running.until(lambda: "day " in running.out())
+        below = processes_below(running.process.pid)
+        assert len(below) == 2
+        running.process.kill()
+        deadline_s = time.monotonic() + _SLOW_S
+        while any(map(alive, below)):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
 
 
 def test_a_worker_that_dies_ends_the_demo_with_a_sentence(tmp_path: Path) -> None:
