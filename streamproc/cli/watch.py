@@ -124,7 +124,7 @@ def _printer(
             found = read(record)
         except BadRecord as bad:
             place = f"{record.topic()}/{record.partition()} at {record.offset()}"
-            typer.echo(f"streamproc: {place} is left out: {bad.detail}", err=True)
+            typer.echo(f"streamproc: {place} is left out: {bad.reason}", err=True)
             return
         if as_json:
             print_json(found)
