@@ -114,7 +114,7 @@ class JudgeTask:
         self._topic = topic
         self._codec = codec
         self._silent_until = silent_until
-        self._next_offset: int | None = None
+        self._next_offset = self._judged_until = silent_until
         self._taken: list[dict[str, Any]] = []
         self._silent: list[dict[str, Any]] = []
 
@@ -124,14 +124,14 @@ class JudgeTask:
 
     def positions(self) -> dict[str, int]:
         """Return the offset of the first sums not yet judged."""
-        return {} if self._next_offset is None else {self._topic: self._next_offset}
+        return {self._topic: self._judged_until} if self._judged_until else {}
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Take sums in."""
         for record in records:
             into = self._silent if record.offset() < self._silent_until else self._taken
             into.append(orjson.loads(record.value() or b"{}"))
-            self._next_offset = record.offset() + 1
+            self._next_offset = max(self._next_offset, record.offset() + 1)
 
     def process(self, now_ms: int) -> Output:
         """Judge the buckets that are sealed; return the alerts."""
@@ -140,6 +140,7 @@ class JudgeTask:
             self.judge.update(self._silent, now_ms)
             self._silent = []
         taken, self._taken = self._taken, []
+        self._judged_until = self._next_offset
         for alert in self.judge.update(taken, now_ms):
             value = self._codec.encode("alert", alert)
             output.to("alerts").append(Out(key=alert["key"].encode(), value=value))

@@ -1,0 +1,161 @@
+"""Folding and judging: what is sent and when, and going on from a position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamproc.codec import JsonCodec
+from streamproc.monitors import Drift, drift_fold
+from streamproc.replay import FileRecord
+from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, JudgeTask
+from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
+
+HOUR_MS = 3_600_000
+PREDICTIONS, BUCKETS = "shop.predictions", "shop.buckets"
+
+
+def predictions(times: list[int]) -> list[FileRecord]:
+    """Return a prediction a time."""
+    records = []
+    for offset, time_ms in enumerate(times):
+        said = {**outcome(offset, time_ms, float(offset)), "event_time_ms": time_ms}
+        records.append(FileRecord(PREDICTIONS, offset, 0, b"k", orjson.dumps(said)))
+    return records
+
+
+def fold_task() -> FoldTask:
+    """Return a fold of the hours of ``amount`` and the score."""
+    fold = drift_fold(pipeline(monitors=[Drift(features=("amount",))]))
+    return FoldTask("drift", 0, fold, PREDICTIONS, "prediction", JsonCodec())
+
+
+def sums_of(sent: list[dict[str, Any]]) -> dict[tuple[int, str], int]:
+    """Return how many values were folded, by bucket and series, over all that was sent."""
+    counts: dict[tuple[int, str], int] = {}
+    for record in sent:
+        for bucket in record["buckets"]:
+            for series, row in bucket["series"].items():
+                at = (bucket["bucket_ms"], series)
+                counts[at] = counts.get(at, 0) + int(row[0])
+    return counts
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 5 * HOUR_MS), min_size=1, max_size=60),
+    st.lists(st.integers(1, 20), min_size=1),
+    st.sets(st.integers(0, 20)),
+)
+def test_a_restart_from_the_position_folds_each_record_once(
+    times: list[int], sizes: list[int], crashes: set[int]
+) -> None:
+    """Cut wherever: what was sent before, and what is folded anew, is every record once."""
+    records, task, sent = predictions(times), fold_task(), list[dict[str, Any]]()
+    at, committed, round_ = 0, 0, 0
+    while at < len(records) or committed < len(records):
+        size = sizes[round_ % len(sizes)]
+        task.take(PREDICTIONS, records[at : at + size], at + size >= len(records), NOW_MS)
+        at = min(at + size, len(records))
+        output = task.process(NOW_MS + round_ * 100)
+        sent += [orjson.loads(out["value"] or b"") for out in output.records.get("buckets", ())]
+        committed = task.positions().get(PREDICTIONS, committed)
+        if round_ in crashes:
+            task, at = fold_task(), committed
+        round_ += 1
+        assert round_ < 1000
+    whole = fold_task()
+    whole.take(PREDICTIONS, records, True, NOW_MS)
+    output = whole.process(NOW_MS)
+    expected = [orjson.loads(out["value"] or b"") for out in output.records["buckets"]]
+    assert sums_of(sent) == sums_of(expected)
+    assert sum(n for (_, series), n in sums_of(sent).items() if series == "amount") == len(times)
+
+
+def test_sums_are_sent_at_the_end_of_a_bucket_of_the_log_and_now_and_then() -> None:
+    """Within a bucket sums wait half a second; an ended one's go at once; nothing new, nothing."""
+    task, records = fold_task(), predictions([1, 2, 3, HOUR_MS, HOUR_MS + 1])
+
+    def sends(upto: slice, caught_up: bool, now_ms: int) -> int:
+        task.take(PREDICTIONS, records[upto], caught_up, now_ms)
+        return len(task.process(now_ms).records.get("buckets", ()))
+
+    assert sends(slice(0, 1), False, NOW_MS) == 1
+    assert sends(slice(1, 2), False, NOW_MS + 1) == 0
+    assert task.positions() == {PREDICTIONS: 1}
+    assert sends(slice(0, 0), False, NOW_MS + SEND_EVERY_MS) == 1
+    assert sends(slice(2, 3), False, NOW_MS + SEND_EVERY_MS + 1) == 0
+    assert sends(slice(3, 4), False, NOW_MS + SEND_EVERY_MS + 2) == 1
+    assert sends(slice(4, 5), True, NOW_MS + SEND_EVERY_MS + 3) == 0
+    assert sends(slice(0, 0), True, NOW_MS + 2 * SEND_EVERY_MS + 3) == 1
+    assert sends(slice(0, 0), True, NOW_MS + 9 * SEND_EVERY_MS) == 0
+    assert task.positions() == {PREDICTIONS: 5}
+
+
+def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
+    """It is told of with its bytes, and the fold goes on."""
+    task = fold_task()
+    good = predictions([1, 2])
+    task.take(PREDICTIONS, [FileRecord(PREDICTIONS, 0, 0, b"k", b"{"), good[1]], True, NOW_MS)
+    output = task.process(NOW_MS)
+    (letter,) = output.records["dead_letters"]
+    assert (letter["value"], headers_of(letter)["stage"]) == (b"{", "drift")
+    assert headers_of(letter)["reason"] == "not_json"
+    assert len(output.records["buckets"]) == 1
+
+
+class Echo:
+    """A judge that opens an alert for each record it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def update(self, records: list[dict[str, Any]], now_ms: int) -> list[dict[str, Any]]:
+        """Return an alert a record."""
+        self.seen += [record["n"] for record in records]
+        return [{"key": str(record["n"])} for record in records]
+
+
+def judge_task(silent_until: int = 0) -> tuple[JudgeTask, Echo]:
+    """Return a judge's task, and its judge."""
+    judge: Any = Echo()
+    return JudgeTask(judge, BUCKETS, JsonCodec(), silent_until), judge
+
+
+SUMS = [FileRecord(BUCKETS, n, 0, None, orjson.dumps({"n": n})) for n in range(10)]
+
+
+def alerts_of(task: JudgeTask) -> list[str]:
+    """Process, and return the keys of the alerts."""
+    return [(o["key"] or b"").decode() for o in task.process(NOW_MS).records.get("alerts", ())]
+
+
+def test_what_is_taken_in_is_not_judged_before_it_is_processed() -> None:
+    """The position is that of what was judged: sums that wait are taken in again after a crash."""
+    task, _ = judge_task()
+    task.take(BUCKETS, SUMS[:4], False, NOW_MS)
+    assert task.positions() == {}
+    assert alerts_of(task) == ["0", "1", "2", "3"]
+    task.take(BUCKETS, SUMS[4:6], False, NOW_MS)
+    assert task.positions() == {BUCKETS: 4}
+
+
+@pytest.mark.parametrize("cut", range(11))
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_a_restart_repeats_no_alert_and_loses_none(cut: int, size: int) -> None:
+    """All sums are read again, and only those beyond the position give alerts."""
+    task, _ = judge_task()
+    task.take(BUCKETS, SUMS[:cut], False, NOW_MS)
+    told = alerts_of(task)
+    task.take(BUCKETS, SUMS[cut : cut + 2], False, NOW_MS)  # in memory, and lost
+    again, judge = judge_task(task.positions().get(BUCKETS, 0))
+    for at in range(0, 10, size):
+        again.take(BUCKETS, SUMS[at : at + size], False, NOW_MS)
+        told += alerts_of(again)
+        assert again.positions() == {BUCKETS: max(cut, min(at + size, 10))}
+    assert told == [str(n) for n in range(10)]
+    assert judge.seen == list(range(10))
