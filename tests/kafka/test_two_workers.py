@@ -20,7 +20,7 @@ from tests.kafka.processes import Worker, command, environment, payments_as
 from tests.kafka.topic_reader import TopicReader, as_json, read_all
 from tests.kafka_server import KafkaServer
 
-pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(360)]
 
 NAME = "turns"
 TURNS = (
@@ -29,9 +29,9 @@ TURNS = (
     ("w1", signal.SIGKILL),
     ("w2", signal.SIGTERM),
 )
-_RATE = 1_500
-_NEW_A_TURN = 3_000
-_TIMEOUT_S = 90.0
+_RATE = 1_000
+_NEW_A_TURN = 2_000
+_SILENT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Run:
         for instance, number in TURNS:
             took_s = self.workers.pop(instance).stop(number)
             count = len(predictions.records)
-            predictions.until_count(count + _NEW_A_TURN, _TIMEOUT_S, self.check)
+            predictions.until_count(count + _NEW_A_TURN, _SILENT_S, self.check)
             print(f"{instance} ended by {number.name} in {took_s:.2f} s; the other went on")
             self.start(instance)
             self.workers[instance].wait_until_scoring()
@@ -104,7 +104,7 @@ def turns(
             kafka.address, f"{NAME}.predictions", as_json
         )
         predictions = stack.enter_context(reader)
-        predictions.until_count(_NEW_A_TURN, _TIMEOUT_S, run.check)
+        predictions.until_count(_NEW_A_TURN, _SILENT_S, run.check)
         run.take_turns(predictions)
         assert producing.poll() is None, "the flow ended before the turns did"
         producing.send_signal(signal.SIGINT)
@@ -127,12 +127,12 @@ def _settle(
         return len(reader.records) >= len(ids) and ids <= {each["id"] for each in reader.records}
 
     predictions.until(
-        lambda: all_there(predictions, events), "a prediction of each event", _TIMEOUT_S, run.check
+        lambda: all_there(predictions, events), "a prediction of each event", _SILENT_S, run.check
     )
     reader: TopicReader[dict[str, Any]] = TopicReader(run.address, f"{NAME}.outcomes", as_json)
     with reader as outcomes:
         outcomes.until(
-            lambda: all_there(outcomes, labels), "an outcome of each label", _TIMEOUT_S, run.check
+            lambda: all_there(outcomes, labels), "an outcome of each label", _SILENT_S, run.check
         )
 
 

@@ -25,7 +25,7 @@ from tests.kafka.topic_reader import TopicReader, id_of
 from tests.kafka_server import KafkaServer
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 _FILE = "payments/transactions-2018-07.csv.gz"
 
@@ -48,11 +48,11 @@ def test_a_signal_ends_it_with_its_work_committed(
     number: signal.Signals, kafka: KafkaServer, data: Path, tmp_path: Path
 ) -> None:
     """Amid a backlog it ends within 2 s, and the next worker repeats nothing and omits nothing."""
-    name, events = f"ends-{number.name.lower()}", 60_000
+    name, events = f"ends-{number.name.lower()}", 30_000
     pipeline = _send(name, data, kafka.address, tmp_path, events)
     with TopicReader(kafka.address, f"{name}.predictions", id_of) as predictions:
         with Worker(pipeline, kafka.address, tmp_path) as first:
-            predictions.until_count(5_000, check=first.check)
+            predictions.until_count(3_000, check=first.check)
             took_s = first.stop(number)
             assert first.process.returncode == 0, first.tail()
             assert took_s < 2
@@ -152,14 +152,14 @@ def test_it_sits_out_a_broker_that_goes_away(
     own_kafka: KafkaServer, data: Path, tmp_path: Path
 ) -> None:
     """When the broker is stopped amid a backlog and started again, nothing is missing."""
-    events = 60_000
+    events = 30_000
     pipeline = _send("away", data, own_kafka.address, tmp_path, events)
     address = own_kafka.address
     with (
         Worker(pipeline, address, tmp_path) as worker,
         TopicReader(address, "away.predictions", id_of) as predictions,
     ):
-        predictions.until_count(5_000, check=worker.check)
+        predictions.until_count(3_000, check=worker.check)
         own_kafka.stop()
         worker.check()
         own_kafka.start()

@@ -55,28 +55,28 @@ class TopicReader(Generic[T]):
         self,
         condition: Callable[[], bool],
         what: str,
-        timeout_s: float = 60.0,
+        silent_s: float = 60.0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read until a condition holds; fail where that takes longer, or ``check`` fails."""
-        deadline_s = time.monotonic() + timeout_s
+        """Read until a condition holds; fail where nothing comes for so long, or by ``check``."""
+        heard_s = time.monotonic()
         while not condition():
             check()
-            assert time.monotonic() < deadline_s, f"waited {timeout_s:.0f} s for {what}"
-            self._read(0.2)
+            if self._read(0.2):
+                heard_s = time.monotonic()
+            assert time.monotonic() - heard_s < silent_s, (
+                f"nothing came for {silent_s:.0f} s, after {len(self.records)} records; "
+                f"waited for {what}"
+            )
 
     def until_count(
         self,
         count: int,
-        timeout_s: float = 60.0,
+        silent_s: float = 60.0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Read until there are so many records."""
-        what = f"{count} records"
-        try:
-            self.until(lambda: len(self.records) >= count, what, timeout_s, check)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; {len(self.records)} came") from error
+        self.until(lambda: len(self.records) >= count, f"{count} records", silent_s, check)
 
     def until_end(self) -> list[T]:
         """Read to what is now the end of every partition; return all records."""
@@ -91,7 +91,9 @@ class TopicReader(Generic[T]):
         )
         return self.records
 
-    def _read(self, timeout_s: float) -> None:
+    def _read(self, timeout_s: float) -> int:
+        """Take in what is there; return how many records that were."""
+        before = len(self.records)
         for message in self._consumer.consume(_READ_RECORDS, timeout_s):
             error = message.error()
             if error is None:
@@ -100,6 +102,7 @@ class TopicReader(Generic[T]):
                 self._ends[message.partition() or 0] = message.offset() or 0
             elif error.code() not in _PASSING:
                 raise KafkaException(error)
+        return len(self.records) - before
 
 
 _PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
