@@ -41,9 +41,13 @@ def listen(brokers: str, topic: str) -> Consumer:
 
 
 def receive(consumer: Consumer, seconds: float) -> tuple[list[int], list[int]]:
-    """Consume for so long after the first prediction; return when each was sent and held, in ns."""
+    """Consume what is sent within so long; return when each was sent and held, in ns.
+
+    Ends a second after the first that was sent later, so that what is slow is not left out.
+    """
     sent, held = list[int](), list[int]()
-    until_ns = time.monotonic_ns() + int(_PATIENCE_S * 1e9)
+    until_ns = time.monotonic_ns() + int((seconds + _PATIENCE_S) * 1e9)
+    over = False
     while time.monotonic_ns() < until_ns:
         message = consumer.poll(0.1)
         if message is None:
@@ -52,10 +56,10 @@ def receive(consumer: Consumer, seconds: float) -> tuple[list[int], list[int]]:
         if error is not None:
             raise RuntimeError(error.str())
         now_ns = time.monotonic_ns()
-        if not sent:
-            until_ns = now_ns + int(seconds * 1e9)
         sent.append(int(orjson.loads(message.value() or b"")["id"]))
         held.append(now_ns)
+        if not over and sent[-1] - sent[0] > seconds * 1e9:
+            over, until_ns = True, now_ns + 1_000_000_000
     return sent, held
 
 
@@ -68,6 +72,8 @@ def windows(
     number = ((sent_ns - sent_ns.min()) / 1e9 - warm_up_s) // window_s
     found = [("all", (number >= 0) & (number < count))]
     found += [(str(n + 1), number == n) for n in range(count)]
+    if not all(chosen.any() for _, chosen in found):
+        raise RuntimeError("a window is empty: the worker did not keep up with the load")
     return [
         {"window": name, "events": int(chosen.sum()), "most_ms": float(latency_ms[chosen].max())}
         | {f"p{p:g}_ms": float(np.percentile(latency_ms[chosen], p)) for p in _PERCENTILES}
@@ -79,6 +85,6 @@ if __name__ == "__main__":
     warm_up_s, window_s, count = float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     consumer = listen(*sys.argv[1:3])
     print("ready", flush=True)
-    times = receive(consumer, warm_up_s + window_s * count + 1)
+    times = receive(consumer, warm_up_s + window_s * count)
     print(json.dumps(windows(*times, warm_up_s, window_s, count)))
     consumer.close()
