@@ -155,22 +155,28 @@ def _figures(at: Observer, rate: float) -> RenderableType:
     days = at.scenario.days
     table.add_row("Stream", _moment(at.now_ms)[:6], _progress(at, days))
     table.add_row("Events", f"{at.events:,}", f"{rate:,.0f} a second")
-    recent = f"{_ms(at, 50, recent=True)} p50, {_ms(at, 99, recent=True)} p99, to its prediction"
+    recent = f"p50 {_ms(at, 50, True)}, p99 {_ms(at, 99, True)}, from event to prediction"
     table.add_row("Predictions", f"{at.predictions:,}", recent)
     table.add_row("Labels joined", f"{at.outcomes:,}", "a day late, learnt from as they come")
     table.add_row("Model versions", f"{at.versions:,}", f"{at.learnt:,} outcomes learnt")
     auc, never = at.aucs()
     rows = (("AUC, learning", auc), ("never learning", never), ("no skill", NO_SKILL))
     for name, value in rows:
-        table.add_row(name, _auc(value), ProgressBar(1.0, value or 0.0, width=_BAR))
+        table.add_row(
+            name, _auc(value), ProgressBar(1.0, value or 0.0, width=_BAR, complete_style="cyan")
+        )
     faults = in_force(at.scenario.faults, at.now_ms)
     told = Text("; ".join(said(fault) for fault in faults) or "nothing", "yellow" if faults else "")
-    return Group(table, Text.assemble(("Injected now     ", "bold"), told))
+    line = Table.grid(padding=(0, 2))
+    line.add_row(Text("Injected now   ", "bold"), told)
+    return Group(table, line)
 
 
 def _progress(at: Observer, days: int) -> RenderableType:
     line = Table.grid(padding=(0, 1))
-    line.add_row(ProgressBar(days, _day(at), width=_BAR), f"day {_day(at)} of {days}")
+    line.add_row(
+        ProgressBar(days, _day(at), width=_BAR, complete_style="cyan"), f"day {_day(at)} of {days}"
+    )
     return line
 
 
@@ -190,7 +196,7 @@ def _alerts(at: Observer) -> RenderableType:
 
 
 def _summary(at: Observer, result: dict[str, Any]) -> RenderableType:
-    table = Table(title="What it amounts to", title_justify="left", width=80)
+    table = Table(title="What it amounts to", title_justify="left", show_header=False, width=80)
     table.add_column("")
     table.add_column("", justify="right")
     table.add_column("", ratio=1)
@@ -250,7 +256,7 @@ def _moment(time_ms: int) -> str:
 
 def _ms(at: Observer, percent: float, recent: bool = False) -> str:
     found = at.latency_s(percent, recent)
-    return "-" if found is None else f"{found * 1_000:.0f} ms"
+    return "-" if found is None else f"{found * 1_000:,.0f} ms"
 
 
 def _auc(value: float | None) -> str:
