@@ -285,19 +285,25 @@ class Consumer(FaustConsumer):
             await self.on_partitions_assigned(tps, generation)
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
+        """Wait for batches, and take them only while the flow is on.
+
+        A wait that began before a rebalance may end after it, when Faust has yet to start the flow
+        again and would drop what it is given.
+        """
         if not self.flow_active:
             await self.can_resume_flow.wait()
         self.not_waiting_next_records.set()
-        active = self._get_active_partitions()
-        return await self._getmany(active, timeout), active
-
-    async def _getmany(self, active: set[TP] | None, timeout: float) -> Any:
         if not self._arrived:
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), timeout)
             except TimeoutError:
-                return {}
+                pass
+        if not self.flow_active:
+            await self.can_resume_flow.wait()
+        return await self._getmany(None, timeout), self._get_active_partitions()
+
+    async def _getmany(self, active: set[TP] | None, timeout: float) -> Any:
         arrived, self._arrived = self._arrived, []
         by_partition: dict[TP, list[Batch]] = defaultdict(list)
         for batch in arrived:

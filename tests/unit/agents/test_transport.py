@@ -1,0 +1,246 @@
+"""The poller and Faust's consumer, with a librdkafka that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import confluent_kafka
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from faust.types import TP
+
+from agents import transport
+from agents.transport import Batch, Batches, Consumer, Poller
+
+CARDS = TP("cards", 0)
+LABELS = TP("labels", 0)
+
+
+class Message:
+    """A record, or an error in place of one."""
+
+    def __init__(self, tp: TP, offset: int, error: int | None = None) -> None:
+        self._tp, self._offset, self._error = tp, offset, error
+
+    def topic(self) -> str:
+        """Return the topic."""
+        return str(self._tp.topic)
+
+    def partition(self) -> int:
+        """Return the partition."""
+        return int(self._tp.partition)
+
+    def offset(self) -> int:
+        """Return the offset."""
+        return self._offset
+
+    def error(self) -> KafkaError | None:
+        """Return what went wrong."""
+        return None if self._error is None else KafkaError(self._error)
+
+
+class Rdkafka:
+    """Remembers what it was asked for."""
+
+    def __init__(self, committed: dict[TP, int] | None = None) -> None:
+        self.known = committed or {}
+        self.calls: list[tuple[str, Any]] = []
+
+    def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
+        """Return the committed offsets, -1001 where there is none."""
+        for each in partitions:
+            each.offset = self.known.get(TP(each.topic, each.partition), -1001)
+        return partitions
+
+    def _note(self, what: str, partitions: list[Any]) -> None:
+        self.calls.append((what, {(p.topic, p.partition): p.offset for p in partitions}))
+
+    def assign(self, partitions: list[Any]) -> None:
+        """Remember."""
+        self._note("assign", partitions)
+
+    def pause(self, partitions: list[Any]) -> None:
+        """Remember."""
+        self._note("pause", partitions)
+
+    def resume(self, partitions: list[Any]) -> None:
+        """Remember."""
+        self._note("resume", partitions)
+
+    def commit(self, offsets: list[Any], asynchronous: bool) -> list[Any]:
+        """Remember."""
+        self._note("commit", offsets)
+        return offsets
+
+    def get_watermark_offsets(self, tp: Any, cached: bool) -> tuple[int, int]:
+        """Return that a thousand records are there."""
+        return 0, 1000
+
+
+class Done:
+    """A future that is done, or fails, and tells when it was waited for."""
+
+    def __init__(self, calls: list[tuple[str, Any]]) -> None:
+        self.calls = calls
+
+    def result(self, timeout: float) -> None:
+        """Remember."""
+        self.calls.append(("waited", None))
+
+
+class Rig:
+    """A poller without its thread."""
+
+    def __init__(self, committed: dict[TP, int] | None = None) -> None:
+        self.delivered: list[tuple[int, list[Batch]]] = []
+        self.rebalances: list[tuple[str, set[TP], int]] = []
+        self.progress: dict[TP, int] = {}
+        self.starts: dict[TP, int] = {}
+        loop: Any = self
+        self.poller = Poller(
+            {"group.id": "g", "bootstrap.servers": "127.0.0.1:1", "log_level": 0},
+            loop, lambda *each: self.delivered.append(each), self.rebalanced,
+            lambda offsets: {**offsets, **self.starts}, self.progress, pytest.fail,
+        )  # fmt: skip
+        self.poller.consumer.close()
+        self.kafka: Any = Rdkafka(committed)
+        self.poller.consumer = self.kafka
+
+    def rebalanced(self, what: str, tps: set[TP], generation: int) -> Done:
+        """Remember."""
+        self.rebalances.append((what, tps, generation))
+        return Done(self.kafka.calls)
+
+    def call_soon_threadsafe(self, call: Any, *args: Any) -> None:
+        """Call now."""
+        call(*args)
+
+    def assign(self, *tps: TP) -> None:
+        """Let librdkafka assign partitions."""
+        self.poller._assign(self.kafka, [confluent_kafka.TopicPartition(*tp) for tp in tps])
+
+
+def test_partitions_are_read_from_where_they_were_committed_or_told_to() -> None:
+    """Committed offsets, the earliest where there is none, and what the stages say first."""
+    rig = Rig({CARDS: 7})
+    rig.starts = {TP("learn", 0): 3}
+    rig.assign(CARDS, LABELS, TP("learn", 0))
+    expected = {("cards", 0): 7, ("labels", 0): confluent_kafka.OFFSET_BEGINNING, ("learn", 0): 3}
+    assert rig.kafka.calls == [("assign", expected)]
+    assert rig.poller.offsets == {CARDS: 7, LABELS: 0, TP("learn", 0): 3}
+    assert rig.rebalances == [("assigned", {CARDS, LABELS, TP("learn", 0)}, 1)]
+
+
+def test_offsets_are_committed_before_partitions_are_given_up() -> None:
+    """The handlers run first, and what they ask to be committed is, before another may read."""
+    rig = Rig()
+    rig.assign(CARDS, LABELS)
+    rig.poller.commit({CARDS: 5})
+    rig.poller.commit({CARDS: 9, LABELS: 2})
+    rig.poller._revoke(rig.kafka, [confluent_kafka.TopicPartition(*CARDS)])
+    assert rig.kafka.calls[1:] == [
+        ("waited", None),
+        ("commit", {("cards", 0): 9, ("labels", 0): 2}),
+    ]
+    assert (rig.poller.assigned, rig.rebalances[-1]) == ({LABELS}, ("revoked", {CARDS}, 2))
+
+
+def test_a_fetch_becomes_a_batch_a_partition() -> None:
+    """In the log's order; caught up where the end of the log was seen last."""
+    rig = Rig()
+    rig.assign(CARDS, LABELS)
+    end = KafkaError._PARTITION_EOF
+    rig.poller._deliver(
+        [
+            Message(CARDS, 1),
+            Message(LABELS, 4),
+            Message(CARDS, 2),
+            Message(CARDS, 3, end),
+            Message(LABELS, 5, end),
+            Message(LABELS, 5),
+        ]
+    )  # type: ignore[arg-type]
+    ((generation, batches),) = rig.delivered
+    found = {b.topic: ([r.offset() for r in b.records], b.caught_up, b.end) for b in batches}
+    assert (generation, found) == (
+        1,
+        {"cards": ([1, 2], True, 1000), "labels": ([4, 5], False, 1000)},
+    )
+
+
+def test_the_end_of_an_empty_log_is_news() -> None:
+    """A partition without records says that it is caught up."""
+    rig = Rig()
+    rig.assign(CARDS)
+    rig.poller._deliver([Message(CARDS, 0, KafkaError._PARTITION_EOF)])  # type: ignore[list-item]
+    ((_, (batch,)),) = rig.delivered
+    assert (list(batch.records), batch.caught_up) == ([], True)
+
+
+def test_an_error_that_lasts_ends_the_poller_and_another_does_not() -> None:
+    """Bad credentials are fatal; a broker that is away for a while is not."""
+    rig = Rig()
+    rig.poller._deliver([Message(CARDS, 0, KafkaError._TRANSPORT)])  # type: ignore[list-item]
+    with pytest.raises(KafkaException):
+        rig.poller._deliver([Message(CARDS, 0, KafkaError._AUTHENTICATION)])  # type: ignore[list-item]
+
+
+def test_a_partition_that_is_far_ahead_is_paused_and_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than its share waits: paused; a third of it left: resumed; the others are read on."""
+    monkeypatch.setattr(transport, "QUEUED_RECORDS", 20)
+    monkeypatch.setattr(transport, "_LEAST_RECORDS", 5)
+    rig = Rig()
+    rig.assign(CARDS, LABELS)
+    rig.poller._deliver([Message(CARDS, n) for n in range(11)] + [Message(LABELS, 0)])  # type: ignore[misc]
+    states = []
+    for dealt_with in (0, 5, 8, 9):
+        rig.progress[CARDS] = dealt_with
+        rig.poller._pause_and_resume()
+        states.append([what for what, _ in rig.kafka.calls[1:]])
+    assert states == [["pause"], ["pause"], ["pause"], ["pause", "resume"]]
+    assert all(list(tps) == [("cards", 0)] for _, tps in rig.kafka.calls[1:])
+
+
+class Flow(Consumer):
+    """Faust's consumer, of which only the taking of batches is there."""
+
+    def __init__(self) -> None:
+        self.flow_active = True
+        self.can_resume_flow = asyncio.Event()
+        self.not_waiting_next_records = asyncio.Event()
+        self._news = asyncio.Event()
+        self._arrived: list[Batch] = []
+        self._active_partitions = {CARDS}
+
+
+def batch(*offsets: int) -> Batch:
+    """Return a batch of cards."""
+    return Batch("cards", 0, [Message(CARDS, offset) for offset in offsets], False, 9)  # type: ignore[misc]
+
+
+def test_batches_that_arrive_before_the_flow_is_on_again_are_kept() -> None:
+    """A wait that began before a rebalance hands out nothing until Faust would take it."""
+
+    async def scenario() -> tuple[bool, Any]:
+        flow = Flow()
+        waiting = asyncio.ensure_future(flow._wait_next_records(5.0))
+        await asyncio.sleep(0)
+        flow.flow_active = (
+            False  # a rebalance: the flow stops, and new batches come before it starts
+        )
+        flow._arrived.append(batch(1))
+        flow._news.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        early = waiting.done()
+        flow.flow_active = True
+        flow.can_resume_flow.set()
+        records, _ = await waiting
+        return early, [(tp, each) for tp, each in Batches().iterate(records)]
+
+    early, taken = asyncio.run(scenario())
+    assert not early
+    assert [(tp, [r.offset() for r in each.records]) for tp, each in taken] == [(CARDS, [1])]
