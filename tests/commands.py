@@ -96,8 +96,8 @@ class Running:
         """Wait until something has come about; fail with what the command wrote, if it does not."""
         deadline_s = time.monotonic() + timeout_s
         while not condition():
-            assert self.process.poll() is None, f"ended: {self.out()}{self.err()}"
-            assert time.monotonic() < deadline_s, f"in vain: {self.out()}{self.err()}"
+            assert self.process.poll() is None, f"ended: {self._end()}"
+            assert time.monotonic() < deadline_s, f"in vain: {self._end()}"
             select.select([], [], [], 0.02)
 
     def interrupt(self, number: int = signal.SIGINT, within_s: float = 2.0) -> Done:
@@ -110,9 +110,12 @@ class Running:
         deadline_s = time.monotonic() + timeout_s
         while self.process.poll() is None:
             self.out()  # a terminal that nobody reads would hold the command up
-            assert time.monotonic() < deadline_s, f"still runs: {self.out()}{self.err()}"
+            assert time.monotonic() < deadline_s, f"still runs: {self._end()}"
             select.select([], [], [], 0.01)
         return Done(self.process.returncode, self.out(), self.err())
+
+    def _end(self) -> str:
+        return f"{self.out()[-1000:]}{self.err()[-2000:]}"
 
     @staticmethod
     def _read(name: str) -> str:
@@ -127,7 +130,12 @@ def run(
         return running.done()
 
 
+def plain(text: str) -> str:
+    """Return a text without what steers the terminal."""
+    return _ESCAPES.sub("", text).replace("\r", "\n")
+
+
 def widest(text: str) -> int:
     """Return how many columns a text takes on a terminal."""
-    lines = _ESCAPES.sub("", text).replace("\r", "\n").splitlines()
+    lines = plain(text).splitlines()
     return max((len(line) for line in lines), default=0)

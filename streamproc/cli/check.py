@@ -61,7 +61,7 @@ def _said(shared: int | None) -> str:
 def _print(line: str) -> None:
     """Print a line, in ASCII where the output's encoding has no better."""
     try:
-        line.encode(sys.stdout.encoding)
+        line.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         line = line.translate(_PLAIN).encode("ascii", "replace").decode()
     print(line)

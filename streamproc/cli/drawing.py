@@ -55,7 +55,8 @@ def described(pipeline: Pipeline) -> dict[str, Any]:
 def drawn(pipeline: Pipeline) -> Iterator[str]:
     """Yield the lines of a picture: the stages and topics, then what is computed and watched."""
     learns = f"learns; a version every {pipeline.publish_every:,} outcomes"
-    yield f"{pipeline.name}: {pipeline.kind}, {learns if pipeline.learns else 'does not learn'}"
+    said = f"{pipeline.name}: {pipeline.kind}, {learns if pipeline.learns else 'does not learn'}"
+    yield from textwrap.wrap(said, _WIDTH)
     yield ""
     yield from _picture(pipeline)
     yield ""
@@ -127,7 +128,8 @@ def _of(feature: Feature) -> str:
 def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
     if isinstance(monitor, Drift):
         named = pipeline.numeric_features if monitor.features is None else monitor.features
-        features = f"{len(named)} features" if monitor.features is None else ", ".join(named)
+        count = f"{len(named)} feature" + "s" * (len(named) != 1)
+        features = count if monitor.features is None else ", ".join(named)
         return f"{features} and the score, in buckets of {monitor.bucket}"
     slices = ["overall", *(" by ".join(fields) for fields in monitor.fields if fields)]
     return f"{', '.join(slices)}, in buckets of {monitor.bucket}"

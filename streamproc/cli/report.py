@@ -155,9 +155,9 @@ def tell(report: Report, out: Path | None) -> None:
         console.print(f"no prediction met a label: no row has {report.pipeline.labels.value!r}")
     _tell_alerts(report, console)
     if report.late:
-        console.print(f"\n{report.late:,} events came later than {report.pipeline.lateness}")
+        console.print(f"\nevents later than {report.pipeline.lateness}: {report.late:,}")
     if report.dead_letters:
-        console.print(f"\n{report.dead_letters.total():,} dead letters")
+        console.print(f"\ndead letters: {report.dead_letters.total():,}")
         for reason, count in report.dead_letters.most_common():
             console.print(f"  {count:>9,}  {reason}")
     if out is not None:
@@ -180,7 +180,10 @@ def _tell_alerts(report: Report, console: Console) -> None:
     if not report.pipeline.monitors:
         return
     still = sum(alert["status"] != "resolved" for alert in report.alerts.values())
-    console.print(f"\n{len(report.alerts)} alerts, {still} of them still open at the end")
+    told = (
+        f"{len(report.alerts)}, of which {still} still open at the end" if report.alerts else "none"
+    )
+    console.print(f"\nalerts: {told}")
     for alert in list(report.alerts.values())[:_MOST_ALERTS]:
         moment = datetime.fromtimestamp(alert["first_seen_ms"] / 1000, UTC)
         about = f"{alert['kind']} {alert['subject']}"

@@ -1,0 +1,141 @@
+"""`streamproc backtest`: the figures are those of its predictions, and of what it says they are."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+from river import linear_model, preprocessing
+
+from streamproc import cli
+from streamproc.metrics import prequential_report
+from tests.commands import WIDTH, Running, plain, widest
+
+PIPELINE = """
+from river import linear_model, preprocessing
+from streamproc import Drift, Events, Field, Labels, Pipeline, Window
+
+pipeline = Pipeline(
+    name="cards",
+    events=Events("cards.events", id="id", key="card", time="at"),
+    labels=Labels("cards.labels", id="id", value="fraud"),
+    features=[Field("amount"), Window("amount", by="card", over=("1d",), aggregates=("mean",))],
+    model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+    monitors=[Drift()],
+    publish_every=50,
+)
+"""
+ROWS = 400
+STAMPS = ("--start", "2018-04-01", "--every", "10m", "--number-rows", "--label-delay", "1h")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a pipeline and a file whose labels can be learnt."""
+    (tmp_path / "cards.py").write_text(PIPELINE)
+    chance = random.Random(5)
+    with (tmp_path / "cards.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["card", "amount", "fraud"])
+        for number in range(ROWS):
+            amount = round(chance.uniform(0, 100), 2)
+            fraud = int(amount > 60)
+            writer.writerow([number % 5, "abc" if number == 3 else amount, fraud])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def backtest(*options: str) -> tuple[int, str, str]:
+    """Run a backtest in this process; return its exit code and what it wrote."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = cli.run(["backtest", "cards.py", "cards.csv", *STAMPS, *options])
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_the_figures_are_those_of_the_predictions(folder: Path) -> None:
+    """The metrics, counts and dead letters can be computed from the file of predictions."""
+    code, out, err = backtest("--json", "--out", "p.parquet")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    report = json.loads(out)
+    rows = parquet.read_table("p.parquet").to_pylist()
+    assert len(rows) == report["predictions"] == report["outcomes"] == ROWS - 1
+    assert (report["events"], report["dead_letters"]) == (ROWS, {"field_not_number": 1})
+    assert report["versions"] == (ROWS - 1) // 50
+    for span, chosen in (
+        ("all", rows),
+        ("learnt", [row for row in rows if row["model"] != "main@0"]),
+    ):
+        scores, labels = [row["score"] for row in chosen], [row["label"] for row in chosen]
+        expected = prequential_report("binary", labels, scores)
+        told = report["metrics"][span]
+        own = {name: it for name, it in expected.items() if not name.startswith("baseline_")}
+        assert told["model"] == pytest.approx(own)
+        assert told["baseline"]["roc_auc"] == 0.5
+    assert report["outcomes_before_learning"] == sum(row["model"] == "main@0" for row in rows)
+
+
+def test_the_frozen_model_is_the_first_version(folder: Path) -> None:
+    """Its figures are those of a model that learnt from fifty outcomes and then no more."""
+    _, out, _ = backtest("--json", "--out", "p.parquet")
+    rows = parquet.read_table("p.parquet").to_pylist()
+
+    def features(row: dict[str, Any]) -> dict[str, float]:
+        return {name: row[name] for name in ("amount", "amount_mean_1d_by_card")}
+
+    frozen: Any = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+    for row in rows[:50]:
+        frozen.learn_one(features(row), row["label"])
+    later = [row for row in rows if row["model"] != "main@0"]
+    scores = [frozen.predict_proba_one(features(row))[True] for row in later]
+    expected = prequential_report("binary", [row["label"] for row in later], scores)
+    told = json.loads(out)["metrics"]["learnt"]
+    assert told["frozen"]["log_loss"] == pytest.approx(expected["log_loss"])
+    assert told["frozen"]["roc_auc"] == pytest.approx(expected["roc_auc"])
+    assert told["frozen"]["log_loss"] > told["model"]["log_loss"]  # which learnt on
+
+
+def test_a_report_for_people_fits_the_terminal(folder: Path) -> None:
+    """It names the three who are compared, the alerts and the dead letters, on a terminal too."""
+    with Running(folder, "backtest", "cards.py", "cards.csv", *STAMPS, tty=True) as running:
+        done = running.done()
+    assert done.code == 0
+    assert re.search(r"\n +model +frozen +no skill\n", plain(done.out))
+    for told in ("ROC AUC", "log loss", "alerts: none", "dead letters: 1\n"):
+        assert told in done.out
+    assert widest(done.out) <= WIDTH
+
+
+def test_no_more_rows_than_asked_for(folder: Path) -> None:
+    """`--limit` counts rows of the file."""
+    _, out, _ = backtest("--json", "--limit", "10")
+    assert json.loads(out)["events"] == 10
+
+
+def test_a_file_without_labels_is_told(folder: Path) -> None:
+    """Where nothing can be measured the report says why."""
+    code, out, _ = backtest("--leave-out", "fraud")
+    assert code == 0
+    assert "no prediction met a label: no row has 'fraud'" in out
+
+
+def test_ctrl_c_leaves_no_half_a_file(folder: Path) -> None:
+    """Ctrl-C ends a backtest within 2 s, silently and with nothing left over."""
+    (folder / "long.csv").write_text("card,amount,fraud\n" + "1,2.5,0\n" * 300_000)
+    options = (*STAMPS, "--out", "p.parquet")
+    with Running(folder, "backtest", "cards.py", "long.csv", *options, tty=True) as running:
+        running.until(lambda: re.search(r"\d,\d{3} events", running.out()) is not None)
+        assert any(path.name.startswith(".p.parquet") for path in folder.iterdir())
+        done = running.interrupt()
+    assert done.code == 130
+    assert "Traceback" not in done.out
+    assert not list(folder.glob("*.parquet*"))
+    assert not list(folder.glob(".*.part"))
