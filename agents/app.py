@@ -114,9 +114,9 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
     if pipeline.learns:
         stages.append(LearnStage(deployment))
     if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):
-        stages.append(DriftStage(deployment))
+        stages.append(DriftStage(deployment, score))
     if any(isinstance(monitor, PredictionBias) for monitor in pipeline.monitors):
-        stages.append(BiasStage(deployment))
+        stages.append(BiasStage(deployment, score))
     judge = AlertStage(deployment) if pipeline.monitors else None
     stages += [judge] if judge else []
     metrics = Metrics(settings.instance)
@@ -155,9 +155,12 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
 
     @app.task  # type: ignore[untyped-decorator]  # Faust's decorator has no types
     async def rounds() -> None:
-        follower = _follower(app.deployment, runner, score, observer)
-        server = _server(app.deployment.settings, runner, observer)
+        ending: list[Callable[[], None]] = []
         try:
+            server = _server(app.deployment.settings, runner, observer)
+            ending.append(server.stop)
+            follower = _follower(app.deployment, runner, score, observer)
+            ending.append(follower.stop)
             if not await asyncio.to_thread(follower.ready.wait, _READY_TIMEOUT_S):
                 raise StreamprocError(
                     f"{runner.pipeline.topics.models} could not be read within "
@@ -170,8 +173,8 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
         except Exception as error:  # whatever ends the rounds ends the worker, and is told
             runner.fail(error)
         finally:
-            follower.stop()
-            server.stop()
+            for end in ending:
+                end()
             app.on_ended()
 
     async def on_assigned(*args: Any, **kwargs: Any) -> None:
@@ -208,7 +211,7 @@ def _server(settings: Settings, runner: Runner, observer: Observer) -> MetricsSe
         settings.metrics_address,
         runner.metrics,
         healthy=lambda: runner.failure is None,
-        ready=lambda: bool(runner.tasks),
+        ready=runner.ready,
         refresh=observer.refresh,
         token=token.get_secret_value() if token else None,
     )

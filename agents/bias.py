@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.deployment import Deployment
+from agents.deployment import Deployment, Upstream
 from faust.types import TP
 from streamproc.monitors import bias_fold
 from streamproc.tasks.watch import FoldTask
@@ -13,14 +13,23 @@ class BiasStage:
 
     name = "bias"
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, upstream: Upstream) -> None:
         self.deployment = deployment
+        self.upstream = upstream
         self.topics: tuple[str, ...] = (deployment.pipeline.topics.outcomes,)
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""
         fold = bias_fold(self.deployment.pipeline)
-        return FoldTask("bias", partition, fold, self.topics[0], "outcome", self.deployment.codec)
+        return FoldTask(
+            "bias",
+            partition,
+            fold,
+            self.topics[0],
+            "outcome",
+            self.deployment.codec,
+            upstream_caught_up=lambda: self.upstream.caught_up(partition),
+        )
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Go on where committed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -18,6 +18,13 @@ from streamproc.tasks.records import Record
 
 _READ_RECORDS = 5_000
 _READ_TIMEOUT_S = 30.0
+
+
+class Upstream(Protocol):
+    """The stage before one, in the same worker: the same members share the same partitions."""
+
+    def caught_up(self, partition: int) -> bool:
+        """Say whether a partition's task, where it is here, has processed all there is."""
 
 
 @dataclass(frozen=True)

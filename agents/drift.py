@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.deployment import Deployment
+from agents.deployment import Deployment, Upstream
 from faust.types import TP
 from streamproc.monitors import drift_fold
 from streamproc.tasks.watch import FoldTask
@@ -13,15 +13,22 @@ class DriftStage:
 
     name = "drift"
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, upstream: Upstream) -> None:
         self.deployment = deployment
+        self.upstream = upstream
         self.topics: tuple[str, ...] = (deployment.pipeline.topics.predictions,)
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""
         fold = drift_fold(self.deployment.pipeline)
         return FoldTask(
-            "drift", partition, fold, self.topics[0], "prediction", self.deployment.codec
+            "drift",
+            partition,
+            fold,
+            self.topics[0],
+            "prediction",
+            self.deployment.codec,
+            upstream_caught_up=lambda: self.upstream.caught_up(partition),
         )
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:

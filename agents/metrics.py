@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from streamproc.errors import StreamprocError
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Output
 
 _LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
@@ -41,7 +42,7 @@ class Metrics:
             "streamproc_dead_letters", "Dead letters", ["reason"], registry=registry
         )
         self.alerts = Counter(
-            "streamproc_alerts", "Alert messages written", ["status"], registry=registry
+            "streamproc_alerts", "Alert messages written", registry=registry
         )
         self.late_events = Gauge(
             "streamproc_late_events", "Events later than the allowed lateness", registry=registry
@@ -95,15 +96,20 @@ class Metrics:
             instance
         ).set(1)
 
-    def taken(self, topic: str, records: int) -> None:
+    def taken(self, pipeline: Pipeline, topic: str, records: int) -> None:
         """Count a batch that a task took in."""
         self.batch_records.labels(topic).observe(records)
+        if topic == pipeline.topics.events:
+            self.events.inc(records)
+        elif topic == pipeline.topics.labels:
+            self.labels.inc(records)
 
     def wrote(self, output: Output) -> None:
         """Count what a task had written."""
         records = output.records
         self.predictions.inc(len(records.get("predictions", ())))
         self.outcomes.inc(len(records.get("outcomes", ())))
+        self.alerts.inc(len(records.get("alerts", ())))
         for letter in records.get("dead_letters", ()):
             reason = dict(letter.get("headers", ())).get("reason", b"")
             self.dead_letters.labels(reason.decode()).inc()

@@ -84,6 +84,10 @@ class Runner:
         """The number of records taken in and not yet processed."""
         return sum(self._offered.values()) - sum(self.progress.values())
 
+    def ready(self) -> bool:
+        """Say whether every task this worker was assigned has its state."""
+        return bool(self.tasks) and not self._starting
+
     def end_of(self, topic: str, partition: int) -> int | None:
         """Return the offset after the last record of a partition, as of its newest fetch."""
         return self._ends.get(TP(topic, partition))
@@ -109,7 +113,7 @@ class Runner:
                 task.take(topic, batch.records, batch.caught_up, self.clock_ms())
                 waiting += len(batch.records)
                 if batch.records:
-                    self.metrics.taken(topic, len(batch.records))
+                    self.metrics.taken(self.pipeline, topic, len(batch.records))
             waiting += sum(len(batch.records) for batch in fetched)
             self.progress[tp] = self._offered[tp] - waiting
 

@@ -48,6 +48,11 @@ class ScoreStage:
         self.tasks = {partition: task for partition, task in self.tasks.items() if partition in ours}
         return {}
 
+    def caught_up(self, partition: int) -> bool:
+        """Say whether a partition's task, where it is here, has processed all there is."""
+        task = self.tasks.get(partition)
+        return task is None or task.merge.caught_up
+
     def take_up(self, scorer: Scorer) -> None:
         """Score with this version from now on."""
         self.scorer = scorer

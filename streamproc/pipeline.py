@@ -190,6 +190,11 @@ class Pipeline:
         """What a label can be, where it was declared."""
         return self.labels.classes if self.labels else None
 
+    @property
+    def horizon_ms(self) -> int:
+        """How long a prediction waits for its label, in event time; 0 where it waits for none."""
+        return self.labels.horizon_ms if self.labels else 0
+
     @cached_property
     def learns(self) -> bool:
         """Whether the model learns: from labels, or, an anomaly detector, from what it scored."""

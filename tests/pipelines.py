@@ -12,6 +12,7 @@ class OnlyTopics:
     """A pipeline of which only the names of its topics matter."""
 
     topics: Topics
+    horizon_ms: int = 0
 
 
 def topics_of(name: str, labels: bool = True) -> OnlyTopics:

@@ -115,10 +115,13 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
     one = 1
     if cluster.embedded:  # there every topic has the same number, and nothing changes that
         count = one = EMBEDDED_PARTITIONS
+    # A restart finds what waits for its label among the predictions: they outlive the horizon.
+    kept_ms = max(int(_PUBLIC["retention.ms"]), 2 * pipeline.horizon_ms)
+    public = {**_PUBLIC, "retention.ms": str(kept_ms)}
     dead_letters = {**_RECORDS, "max.message.bytes": str(MAX_DEAD_LETTER_BYTES)}
     wanted = [
-        Topic(names.predictions, "a prediction an event", count, True, _PUBLIC),
-        Topic(names.outcomes, "predictions with their labels", count, True, _PUBLIC),
+        Topic(names.predictions, "a prediction an event", count, True, public),
+        Topic(names.outcomes, "predictions with their labels", count, True, public),
         # The models and the alerts of a pipeline have one order, so one partition.
         Topic(names.models, "published model versions", one, True, _COMPACTED),
         Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),

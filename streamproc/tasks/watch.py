@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -13,7 +13,7 @@ from streamproc.monitors.judge import Judge
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 
-SEND_EVERY_MS = 500
+SEND_EVERY_MS = 100
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
 
@@ -41,6 +41,7 @@ class FoldTask:
         topic: str,
         kind: Kind,
         codec: Codec,
+        upstream_caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self.stage = stage
         self.partition = partition
@@ -48,6 +49,7 @@ class FoldTask:
         self._topic = topic
         self._kind = kind
         self._codec = codec
+        self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
         self._next_offset: int | None = None
         self._sent: tuple[int | None, int, bool, int] = (None, AT_ONCE, False, AT_ONCE)
@@ -86,7 +88,8 @@ class FoldTask:
         offset, watermark_ms, caught_up, sent_ms = self._sent
         new = self._next_offset != offset
         bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
-        now_caught_up = self._caught_up and not caught_up
+        caught_up_now = self._caught_up and self._upstream_caught_up()
+        now_caught_up = caught_up_now and not caught_up
         due = now_ms - sent_ms >= SEND_EVERY_MS
         if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
             return output
@@ -94,10 +97,10 @@ class FoldTask:
             "stage": self.stage,
             "partition": self.partition,
             "watermark_ms": fold_ms,
-            "caught_up": self._caught_up,
+            "caught_up": caught_up_now,
             "buckets": fold.take(),
         }
-        self._sent = (self._next_offset, fold_ms, self._caught_up, now_ms)
+        self._sent = (self._next_offset, fold_ms, caught_up_now, now_ms)
         output.to("buckets").append(Out(key=None, value=orjson.dumps(sums)))
         return output
 
