@@ -176,7 +176,7 @@ def test_a_pipeline_cannot_be_changed() -> None:
         pipeline.name = "other"  # type: ignore[misc]
 
 
-CHANGES = [
+CHANGES: list[dict[str, Any]] = [
     {"name": "shop2"}, {"threshold": 0.4}, {"lateness": "2h"}, {"publish_every": 10}, {"seed": 8},
     {"features": [Field("amount")]}, {"monitors": ()}, {"events": replace(EVENTS, id="no")},
     {"labels": replace(LABELS, horizon="1d")}, {"model": linear_model.LogisticRegression(l2=0.1)},

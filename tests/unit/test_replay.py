@@ -82,7 +82,7 @@ class Witness(base.Classifier):
         """Remember."""
         self.learnt.append(x["amount"])
 
-    def predict_proba_one(self, x: Any) -> dict[bool, float]:
+    def predict_proba_one(self, x: Any, **kwargs: Any) -> dict[Any, float]:
         """Tell the newest number that was learnt, and how many were, in one float."""
         newest = max(self.learnt, default=-1.0)
         return {True: newest + len(self.learnt) / 1e6}

@@ -84,7 +84,7 @@ class Recorder(base.Classifier):
             raise ValueError("cannot bear this")
         self.amounts.append(x["amount"])
 
-    def predict_proba_one(self, x: Any) -> dict[bool, float]:
+    def predict_proba_one(self, x: Any, **kwargs: Any) -> dict[Any, float]:
         """Say nothing of use."""
         return {True: 0.5}
 

@@ -124,17 +124,21 @@ def test_a_crash_at_any_point_changes_no_byte(
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.integers(0, 60), min_size=6, max_size=40), st.integers(1, 9), st.data())
+@given(
+    st.lists(st.integers(0, 60), min_size=6, max_size=40),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
 def test_a_crash_loses_and_repeats_no_outcome_that_came_late(
-    times: list[int], most: int, data: st.DataObject
+    times: list[int], most: int, rng: random.Random
 ) -> None:
     """Outcomes behind the time the learner has come to are learnt once too, whatever is cut."""
     learning = Learning(pipeline(model=Recorder(), publish_every=3), 1)
     for sent, each in enumerate(outcomes_of(times), 1):  # by their ids, and so in no order of time
         learning.send([news(0, END_MS, [each], sent)])
-        if data.draw(st.booleans()):
+        if rng.random() < 0.5:
             learning.run(most=most, rounds=1)
-        if learning.versions and data.draw(st.booleans()):
+        if learning.versions and rng.random() < 0.5:
             learning.crash()
     learning.run()
     assert sorted(map(float, range(len(times)))) == sorted(learning.task.learner.model.amounts)

@@ -1,0 +1,301 @@
+"""The runner's rounds: what is written before what is committed, and partitions that go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from agents import runner as runner_module
+from agents.metrics import Metrics
+from agents.runner import Runner
+from agents.transport import Batch
+from streamproc.errors import StreamprocError
+from streamproc.models.versions import Store
+from streamproc.replay import FileRecord
+from streamproc.tasks.records import Out, Output
+from tests.unit.tasks.kit import pipeline
+
+EVENTS = "shop.orders"
+
+
+class Log:
+    """A producer that keeps what it is given; it may be full, or fail, when told to."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, int, bytes]] = []
+        self.full = 0
+        self.fails: str | None = None
+        self.unflushed = 0
+        self.flushes = 0
+
+    def produce_batch(self, topic: str, batch: list[Any], partition: int, on_delivery: Any) -> int:
+        """Keep all but as many as there is no room for."""
+        kept = batch[: len(batch) - self.full] if self.full else batch
+        for each in batch[len(kept) :]:
+            each["_error"] = "full"
+        self.full = 0
+        self.written += [(topic, partition, each["value"]) for each in kept]
+        if self.fails:
+            on_delivery(Failed(self.fails), Failed(topic))
+        return len(kept)
+
+    def produce(self, topic: str, value: bytes, key: Any, partition: int, **more: Any) -> None:
+        """Keep it, or say that there is no room."""
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.written.append((topic, partition, value))
+
+    def poll(self, timeout: float) -> int:
+        """Return that nothing was served."""
+        return 0
+
+    def flush(self, timeout: float) -> int:
+        """Return how many were not written."""
+        self.flushes += 1
+        return self.unflushed
+
+
+class Failed:
+    """An error, or a message, as a delivery report has them."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def str(self) -> str:
+        """Return what went wrong."""
+        return self.text
+
+    topic = str
+
+    def partition(self) -> int:
+        """Return a partition."""
+        return 0
+
+
+class Echo:
+    """A task that writes each record it is given, two a round, and knows where it is."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+        self.at: int | None = None
+
+    def waiting(self) -> dict[str, int]:
+        """Return what waits."""
+        return {EVENTS: len(self.records)}
+
+    def take(self, topic: str, records: Sequence[Any], caught_up: bool, now_ms: int) -> None:
+        """Take records in."""
+        self.records += records
+
+    def process(self, now_ms: int) -> Output:
+        """Write two."""
+        output = Output()
+        now, self.records = self.records[:2], self.records[2:]
+        for each in now:
+            output.to("predictions").append(Out(key=None, value=each.value()))
+            self.at = each.offset() + 1
+        return output
+
+    def positions(self) -> dict[str, int]:
+        """Return where it is."""
+        return {} if self.at is None else {EVENTS: self.at}
+
+
+class EchoStage:
+    """Makes those."""
+
+    name = "echo"
+    topics = (EVENTS,)
+
+    def __init__(self) -> None:
+        self.started: list[tuple[int, dict[str, int]]] = []
+        self.fails: Exception | None = None
+
+    def start(self, partition: int, offsets: dict[str, int]) -> Echo:
+        """Return a task."""
+        self.started.append((partition, offsets))
+        if self.fails:
+            raise self.fails
+        return Echo()
+
+    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
+        """Go on where committed."""
+        return {}
+
+
+class Rig:
+    """A runner with those, and what it committed."""
+
+    def __init__(self) -> None:
+        self.log, self.stage = Log(), EchoStage()
+        self.commits: list[tuple[dict[TP, int], int]] = []
+        log: Any = self.log
+        self.runner = Runner(
+            pipeline(), log, Store("memory://runner"), [self.stage], Metrics("w"),  # type: ignore[list-item]
+            clock_ms=lambda: 5, commit=lambda at: self.commits.append((at, len(self.log.written))),
+        )  # fmt: skip
+        self.runner.models_known.set()
+
+    def offer(self, partition: int, *offsets: int) -> None:
+        """Hand the runner a batch."""
+        records: Any = [FileRecord(EVENTS, n, 0, None, b"%d" % n) for n in offsets]
+        self.runner.offer(Batch(EVENTS, partition, records, True, 99))
+
+    def go(self, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a scenario beside the rounds, then stop."""
+
+        async def all_of_it() -> None:
+            rounds = asyncio.ensure_future(self.runner.run())
+            try:
+                await asyncio.wait_for(scenario(), 10)
+                await self.runner.stop()
+            finally:
+                self.runner.fail(self.runner.failure or Exception("the end"))
+                await rounds
+
+        asyncio.run(all_of_it())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition."""
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_records_that_come_before_the_task_wait_for_it() -> None:
+    """All are written, in order, to their own partition; at the end their offset is committed."""
+    rig = Rig()
+
+    async def scenario() -> None:
+        rig.offer(3, 0, 1, 2)
+        rig.runner.start_offsets({TP(EVENTS, 3): 0})
+        rig.runner.assigned({TP(EVENTS, 3)})
+        await rig.until(lambda: len(rig.log.written) == 3)
+        rig.offer(3, 3)
+        await rig.until(lambda: len(rig.log.written) == 4)
+
+    rig.go(scenario)
+    assert rig.log.written == [("shop.predictions", 3, b"%d" % n) for n in range(4)]
+    assert rig.stage.started == [(3, {EVENTS: 0})]
+    assert rig.commits[-1] == ({TP(EVENTS, 3): 4}, 4)
+
+
+def test_nothing_is_committed_that_was_not_written_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each commit everything up to the offset is in the log, and was flushed."""
+    monkeypatch.setattr(runner_module, "COMMIT_EVERY_S", 0.0)
+    rig = Rig()
+
+    async def scenario() -> None:
+        rig.runner.assigned({TP(EVENTS, 0)})
+        for n in range(0, 30, 3):
+            rig.offer(0, n, n + 1, n + 2)
+            await asyncio.sleep(0)
+        await rig.until(lambda: len(rig.log.written) == 30)
+
+    rig.go(scenario)
+    assert all(at[TP(EVENTS, 0)] == written for at, written in rig.commits)
+    assert len(rig.commits) == rig.log.flushes > 1
+
+
+def test_what_the_broker_has_not_taken_is_not_committed() -> None:
+    """Where a flush leaves records, the offsets wait for the next time."""
+    rig = Rig()
+
+    async def scenario() -> None:
+        rig.runner.assigned({TP(EVENTS, 0)})
+        rig.offer(0, 0)
+        await rig.until(lambda: len(rig.log.written) == 1)
+        rig.log.unflushed = 1
+
+    rig.go(scenario)
+    assert rig.commits == []
+
+
+def test_a_record_that_cannot_be_written_ends_the_worker_uncommitted() -> None:
+    """The error names the topic, the reason and the remedy, and no offset moves."""
+    rig = Rig()
+    rig.log.fails = "Message size too large"
+
+    async def scenario() -> None:
+        rig.runner.assigned({TP(EVENTS, 0)})
+        rig.offer(0, 0)
+        await rig.until(lambda: len(rig.log.written) == 1)
+
+    with pytest.raises(
+        StreamprocError, match=r"shop.predictions/0: Message size .* mend the topic"
+    ):
+        rig.go(scenario)
+    assert rig.commits == []
+
+
+def test_a_full_producer_loses_and_reorders_nothing() -> None:
+    """What there was no room for goes in after, in order."""
+    rig = Rig()
+
+    async def scenario() -> None:
+        rig.runner.assigned({TP(EVENTS, 0)})
+        rig.log.full = 1
+        rig.offer(0, *range(6))
+        await rig.until(lambda: len(rig.log.written) == 6)
+
+    rig.go(scenario)
+    assert [value for _, _, value in rig.log.written] == [b"%d" % n for n in range(6)]
+
+
+def test_partitions_that_go_are_committed_and_forgotten() -> None:
+    """What was processed is committed, what was not is dropped; they start anew if they return."""
+    rig = Rig()
+    tp = TP(EVENTS, 0)
+
+    async def scenario() -> None:
+        rig.runner.assigned({tp, TP(EVENTS, 1)})
+        rig.offer(0, 0, 1)
+        await rig.until(lambda: len(rig.log.written) == 2)
+        rig.offer(0, 2, 3)
+        await rig.runner.revoked({tp})
+        assert rig.commits[-1][0][tp] == len(rig.log.written)
+        assert list(rig.runner.tasks) == [("echo", 1)]
+        written = len(rig.log.written)
+        rig.runner.start_offsets({tp: written, TP(EVENTS, 1): -1001})
+        rig.runner.assigned({tp})
+        rig.offer(0, *range(written, 4))
+        await rig.until(lambda: len(rig.log.written) == 4)
+
+    rig.go(scenario)
+    assert [value for _, _, value in rig.log.written] == [b"0", b"1", b"2", b"3"]
+    assert rig.stage.started[-1][0] == 0
+
+
+def test_a_partition_that_goes_while_its_task_starts_leaves_none_behind() -> None:
+    """A task that was still being restored is not put up when its partition is gone."""
+    rig = Rig()
+    rig.runner.models_known.clear()
+
+    async def scenario() -> None:
+        rig.runner.assigned({TP(EVENTS, 0)})
+        await asyncio.sleep(0)
+        await rig.runner.revoked({TP(EVENTS, 0)})
+        rig.runner.models_known.set()
+        rig.runner.assigned({TP(EVENTS, 1)})
+        await rig.until(lambda: ("echo", 1) in rig.runner.tasks)
+
+    rig.go(scenario)
+    assert list(rig.runner.tasks) == [("echo", 1)]
+
+
+def test_a_task_that_cannot_start_ends_the_worker_with_the_reason() -> None:
+    """The reason is kept, and the first one is."""
+    rig = Rig()
+    rig.stage.fails = StreamprocError("the store is gone; mount it")
+
+    async def scenario() -> None:
+        rig.runner.assigned({TP(EVENTS, 0)})
+        await rig.until(lambda: rig.runner.failure is not None)
+
+    rig.go(scenario)
+    rig.runner.fail(StreamprocError("another"))
+    assert str(rig.runner.failure) == "the store is gone; mount it"
