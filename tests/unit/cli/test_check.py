@@ -85,7 +85,7 @@ def test_long_names_do_not_break_the_width() -> None:
     chosen = pipeline(
         name=name,
         events=Events("e" * 100, id="i" * 50, key="k" * 50, time="t" * 50),
-        labels=None,
+        labels=False,
         features=[Window("v" * 40, by="k" * 50, over=("1d", "7d"), aggregates=("mean", "count"))],
     )
     lines = list(drawn(chosen))
