@@ -181,6 +181,8 @@ class Runner:
                 pass  # tasks that wait for news may go on when it does not come
             self._wake.clear()
             async with self._busy:
+                if self._stopping:  # while this round waited its turn: all is committed already
+                    break
                 more = False
                 for place, task in list(self.tasks.items()):
                     self._feed(place, task)
