@@ -92,7 +92,7 @@ def test_with_a_token_every_request_has_to_bring_it(path: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "[::]", "example.com", ""])
 def test_off_loopback_a_token_is_needed(host: str) -> None:
     """Without one the server does not start, and the error names both settings."""
-    with pytest.raises(StreamprocError, match="STREAMPROC_METRICS_TOKEN.* or use 127.0.0.1"):
+    with pytest.raises(StreamprocError, match=r"STREAMPROC_METRICS_TOKEN.* or use 127\.0\.0\.1"):
         MetricsServer(f"{host}:0", Metrics("w"), bool, bool, lambda: None)
 
 
