@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
@@ -12,7 +13,7 @@ from streamproc.tasks.score import ScoreTask
 
 @dataclass
 class Observer:
-    """Looks at the tasks of a worker; called from the metrics server's threads, so it only reads."""
+    """Looks at the tasks of a worker; it only reads, as other threads call it."""
 
     runner: Runner
     score: ScoreStage
@@ -49,6 +50,7 @@ class Observer:
             self.metrics.alerts_open.labels(kind).set(count)
 
     def _refresh_lag(self) -> None:
+        self.metrics.lag.clear()  # a partition that went to another worker is told of there
         for (_, partition), task in list(self.runner.tasks.items()):
             for topic, position in task.positions().items():
                 end = self.runner.end_of(topic, partition)
