@@ -73,6 +73,9 @@ class _Run:
             print(f"{instance} ended by {number.name} in {took_s:.2f} s; the other went on")
             self.start(instance)
             self.workers[instance].wait_until_scoring()
+            # Both have work in hand when the next of them goes.
+            count = len(predictions.until_end())
+            predictions.until_count(count + _NEW_A_TURN, _SILENT_S, self.check)
 
 
 def _produce(run: _Run, file: Path) -> subprocess.Popen[bytes]:

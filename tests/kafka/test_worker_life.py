@@ -119,7 +119,7 @@ def test_it_tells_how_it_is(kafka: KafkaServer, data: Path, tmp_path: Path) -> N
         url = worker.wait_for("serving")["metrics"]
         base = url.removesuffix("/metrics")
         worker.wait_until_scoring(partitions=4)
-        assert _get(f"{base}/readyz") == (200, "ok\n")
+        eventually(lambda: _get(f"{base}/readyz") == (200, "ok\n"), "/readyz to say ok")
         assert _get(f"{base}/healthz") == (200, "ok\n")
         assert _get(f"{base}/else")[0] == 404
 
