@@ -96,8 +96,12 @@ def test_the_frozen_model_is_the_first_version(folder: Path) -> None:
         frozen.learn_one(features(row), row["label"])
     later = [row for row in rows if row["model"] != "main@0"]
     scores = [frozen.predict_proba_one(features(row))[True] for row in later]
+    before = [0.5] * (len(rows) - len(later))  # as nothing had been published by then
     expected = prequential_report("binary", [row["label"] for row in later], scores)
-    told = json.loads(out)["metrics"]["learnt"]
+    every = prequential_report("binary", [row["label"] for row in rows], before + scores)
+    metrics = json.loads(out)["metrics"]
+    assert metrics["all"]["frozen"]["log_loss"] == pytest.approx(every["log_loss"])
+    told = metrics["learnt"]
     assert told["frozen"]["log_loss"] == pytest.approx(expected["log_loss"])
     assert told["frozen"]["roc_auc"] == pytest.approx(expected["roc_auc"])
     assert told["frozen"]["log_loss"] > told["model"]["log_loss"]  # which learnt on
