@@ -107,7 +107,8 @@ class Usual:
         }
         relative = {name: (y + _PRIOR) / (e + _PRIOR) for name, (y, e) in self._sums.items()}
         self.spread = dispersion(
-            [table * np.array([1.0, relative[name], 1.0]) for name, table in tables.items()]
+            [table * np.array([1.0, relative[name], 1.0]) for name, table in tables.items()],
+            self._least // 2,
         )
         self._fit_overall()
 
@@ -135,21 +136,21 @@ class Usual:
         usual = np.column_stack(
             (table[:, 0], table[:, 1] * self.ratio, np.full(len(table), np.inf))
         )
-        self.spread_overall = dispersion([usual])
+        self.spread_overall = dispersion([usual], self._least // 2)
 
 
-def dispersion(slices: list[Floats]) -> float:
+def dispersion(slices: list[Floats], longest: int = 4) -> float:
     """Return how much more counts waver than chance makes them, at least 1.
 
     ``slices`` have a row a bucket: observed, usual, and of how many (infinite for no limit). Blocks
-    of 1, 2 and 4 buckets are looked at, since bursts last; the largest counts. The few worst blocks
-    are left out: what went wrong once is no measure.
+    of 1, 2, 4, ... up to ``longest`` buckets are looked at, since bursts last; the largest counts.
+    The few worst blocks are left out: what went wrong once is no measure.
 
     >>> dispersion([np.array([[2.0, 1.0, np.inf], [0.0, 1.0, np.inf]] * 10)])
     1.1111111111111112
     """
-    worst = 1.0
-    for length in (1, 2, 4):
+    worst, length = 1.0, 1
+    while length <= longest:
         blocks = np.concatenate([_blocks(table, length) for table in slices] or [np.empty((0, 3))])
         blocks = blocks[(blocks[:, 1] > 0) & (blocks[:, 1] < blocks[:, 2])]
         if len(blocks):
@@ -157,6 +158,7 @@ def dispersion(slices: list[Floats]) -> float:
             off, chance = (observed - usual) ** 2, usual * (1 - usual / most)
             kept = np.argsort(off / chance, kind="stable")[: ceil(_KEPT * len(blocks))]
             worst = max(worst, float(off[kept].sum() / chance[kept].sum()) / _KEPT)
+        length *= 2
     return min(worst, _MOST_SPREAD)
 
 
