@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agents.deployment import Deployment
 from faust.types import TP
+
+from agents.deployment import Deployment
 from streamproc.alerts import new_judge
 from streamproc.tasks.watch import JudgeTask
 

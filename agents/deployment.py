@@ -29,7 +29,7 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True)
 class Deployment:
-    """A pipeline on a cluster; ``partitions`` is what the events have, ``epoch`` this run's mark."""
+    """A pipeline on a cluster; ``partitions`` are the events', ``epoch`` marks this run."""
 
     pipeline: Pipeline
     settings: Settings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agents.deployment import Deployment, Upstream
 from faust.types import TP
+
+from agents.deployment import Deployment, Upstream
 from streamproc.monitors import drift_fold
 from streamproc.tasks.watch import FoldTask
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from faust.types import TP
+
 from agents.deployment import Deployment
 from agents.models import newest_version
-from faust.types import TP
 from streamproc.tasks.learn import LearnTask
 
 

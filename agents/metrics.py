@@ -7,6 +7,7 @@ import ipaddress
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -41,9 +42,7 @@ class Metrics:
         self.dead_letters = Counter(
             "streamproc_dead_letters", "Dead letters", ["reason"], registry=registry
         )
-        self.alerts = Counter(
-            "streamproc_alerts", "Alert messages written", registry=registry
-        )
+        self.alerts = Counter("streamproc_alerts", "Alert messages written", registry=registry)
         self.late_events = Gauge(
             "streamproc_late_events", "Events later than the allowed lateness", registry=registry
         )
@@ -63,7 +62,10 @@ class Metrics:
             registry=registry,
         )
         self.batch_records = Histogram(
-            "streamproc_batch_records", "Records a batch", ["topic"], buckets=_RECORDS,
+            "streamproc_batch_records",
+            "Records a batch",
+            ["topic"],
+            buckets=_RECORDS,
             registry=registry,
         )
         self.window_entries = Gauge(

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -174,11 +175,9 @@ class Runner:
     async def run(self) -> None:
         """Process, write and commit, round after round, until stopped."""
         committed_s = time.monotonic()
-        while not self._stopping:
-            try:
+        while True:
+            with suppress(TimeoutError):  # tasks that wait for news may go on without any
                 await asyncio.wait_for(self._wake.wait(), _TICK_S)
-            except TimeoutError:
-                pass  # tasks that wait for news may go on when it does not come
             self._wake.clear()
             async with self._busy:
                 if self._stopping:  # while this round waited its turn: all is committed already
@@ -206,7 +205,7 @@ class Runner:
         if output.blobs:
             for sha256, blob in output.blobs.items():
                 await asyncio.to_thread(self.store.put, sha256, blob)
-        stage, partition = place
+        partition = place[1]
         for role, records in output.records.items():
             topic = getattr(self.pipeline.topics, role)
             to = partition if role in ("predictions", "outcomes", "dead_letters") else 0
@@ -226,12 +225,10 @@ class Runner:
 
     async def _produce_batch(self, topic: str, partition: int, batch: list[Any]) -> None:
         while batch:
-            try:
+            with suppress(BufferError):  # what did not go in says so itself
                 self.producer.produce_batch(
                     topic, batch, partition=partition, on_delivery=self._delivered
                 )
-            except BufferError:
-                pass  # told below: a record that did not go in says so
             batch = [record for record in batch if record.pop("_error", None) is not None]
             if batch:
                 await self._room_in_producer()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from faust.types import TP
+
 from agents.deployment import Deployment
 from agents.restore import restore_score
-from faust.types import TP
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.score import ScoreTask
 
@@ -45,7 +46,9 @@ class ScoreStage:
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Go on where committed; let go of the tasks of partitions that went elsewhere."""
         ours = {tp.partition for tp in committed}
-        self.tasks = {partition: task for partition, task in self.tasks.items() if partition in ours}
+        self.tasks = {
+            partition: task for partition, task in self.tasks.items() if partition in ours
+        }
         return {}
 
     def caught_up(self, partition: int) -> bool:

@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,8 @@ class Batch:
 class Poller(threading.Thread):
     """Owns the librdkafka consumer: polls it, and answers its rebalances.
 
-    ``progress`` tells, by partition, how many of the records delivered are dealt with. A partition of
-    which more than its share of :data:`QUEUED_RECORDS` waits is paused until a third is left, so
+    ``progress`` tells, by partition, how many of the delivered records are dealt with. A partition
+    of which more than its share of :data:`QUEUED_RECORDS` waits is paused until a third is left, so
     that the others, the learner's above all, are not held up behind it. (Pausing throws away what
     librdkafka has prefetched, so it is done seldom.)
     """
@@ -155,7 +156,7 @@ class Poller(threading.Thread):
                 found[place].append(message)
                 ended.discard(place)
             elif error.code() == KafkaError._PARTITION_EOF:
-                found[place]  # noqa: B018  an end of the log is news without records, too
+                found[place]
                 ended.add(place)
                 self.offsets[TP(*place)] = message.offset()
             elif error.fatal() or error.code() in _FATAL:
@@ -252,6 +253,7 @@ class Consumer(FaustConsumer):
         await super().on_stop()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe, and begin to poll."""
         assert self.poller is not None
         self.poller.subscribe(sorted(topics))
         if not self.poller.is_alive():
@@ -295,10 +297,8 @@ class Consumer(FaustConsumer):
         self.not_waiting_next_records.set()
         if not self._arrived:
             self._news.clear()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), timeout)
-            except TimeoutError:
-                pass
         if not self.flow_active:
             await self.can_resume_flow.wait()
         return await self._getmany(None, timeout), self._get_active_partitions()
@@ -313,7 +313,18 @@ class Consumer(FaustConsumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         at = record.records[-1].offset() if record.records else (self._read_offset[tp] or 0)
         return ConsumerMessage(
-            tp.topic, tp.partition, at, 0.0, 0, [], None, record, None, 0, 0, tp,
+            tp.topic,
+            tp.partition,
+            at,
+            0.0,
+            0,
+            [],
+            None,
+            record,
+            None,
+            0,
+            0,
+            tp,
             generation_id=self.app.consumer_generation_id,
         )
 
@@ -328,6 +339,7 @@ class Consumer(FaustConsumer):
         return True  # the runner commits, with what it wrote
 
     async def position(self, tp: TP) -> int | None:
+        """Return where a partition was read from at first."""
         return self.poller.offsets.get(tp) if self.poller else None
 
     async def _seek(self, partition: TP, offset: int) -> None:
@@ -337,18 +349,23 @@ class Consumer(FaustConsumer):
         """Nothing to seek: ``assign`` named the offsets."""
 
     def assignment(self) -> set[TP]:
+        """Return the partitions that are ours."""
         return set(self.poller.assigned) if self.poller else set()
 
     def highwater(self, tp: TP) -> int:
+        """Return 0: the runner knows the ends of the logs."""
         return 0
 
     def topic_partitions(self, topic: str) -> int | None:
+        """Return that it is not known here."""
         return None
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return nothing: no table is recovered."""
         return {}
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return nothing, likewise."""
         return {}
 
     async def create_topic(self, *args: Any, **kwargs: Any) -> None:
@@ -357,6 +374,7 @@ class Consumer(FaustConsumer):
     def key_partition(
         self, topic: str, key: bytes | None, partition: int | None = None
     ) -> int | None:
+        """Return that it is not known here: the runner names the partitions it writes to."""
         return None
 
     def verify_event_path(self, now: float, tp: TP) -> None:

@@ -15,7 +15,7 @@ class DefinitionError(StreamprocError):
     """A pipeline file that cannot run as it stands; raised before anything connects."""
 
 
-class BadRecord(Exception):
+class BadRecord(Exception):  # noqa: N818  it is the record that is wrong, not the program
     """A record that cannot be used; it becomes a dead letter, with its bytes untouched.
 
     ``reason`` is a slug that programs match on, ``detail`` one sentence for people.

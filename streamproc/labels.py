@@ -88,7 +88,9 @@ class PendingLabels(Generic[R]):
             self.waiting -= 1
             return waiting
         if record_id in self._early:
-            raise BadRecord("second_label", f"a label for {record_id!r} waits for its event already")
+            raise BadRecord(
+                "second_label", f"a label for {record_id!r} waits for its event already"
+            )
         self._early[record_id] = EarlyLabel(label, label_time_ms, record)
         heappush(self._early_by_age, (label_time_ms, record_id))
         return None

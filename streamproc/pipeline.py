@@ -135,13 +135,17 @@ class Pipeline:
             )
         for field, wanted in (("events", Events), ("labels", Labels | None)):
             if not isinstance(getattr(self, field), wanted):
-                raise DefinitionError(f"Pipeline: {field} must be made by {field.capitalize()}(...)")
+                raise DefinitionError(
+                    f"Pipeline: {field} must be made by {field.capitalize()}(...)"
+                )
         object.__setattr__(self, "features", _listed(self.features))
         object.__setattr__(self, "monitors", _listed(self.monitors))
         _check_features(self)
         _check_monitors(self)
         if type(self.publish_every) is not int or self.publish_every < 1:
-            raise DefinitionError("Pipeline: publish_every must be a whole number of outcomes, >= 1")
+            raise DefinitionError(
+                "Pipeline: publish_every must be a whole number of outcomes, >= 1"
+            )
         if type(self.threshold) not in (int, float) or not isfinite(self.threshold):
             raise DefinitionError("Pipeline: threshold must be a number, such as 0.5")
         parse_duration_ms(self.lateness, "Pipeline, lateness")
@@ -158,7 +162,9 @@ class Pipeline:
         Raises :class:`DefinitionError` where there is no such file, or it fails, or defines none.
         """
         if not Path(path).is_file():
-            raise DefinitionError(f"{path}: no such file; name a Python file that defines `pipeline`")
+            raise DefinitionError(
+                f"{path}: no such file; name a Python file that defines `pipeline`"
+            )
         try:
             found = runpy.run_path(str(path)).get("pipeline")
         except DefinitionError as error:
@@ -216,7 +222,8 @@ class Pipeline:
         return tuple(
             name
             for feature in self.features
-            if isinstance(feature, Window) or (isinstance(feature, Field) and feature.type == "number")
+            if isinstance(feature, Window)
+            or (isinstance(feature, Field) and feature.type == "number")
             for name in feature.names
         )
 
@@ -304,7 +311,8 @@ def _check_monitors(pipeline: Pipeline) -> None:
             )
         if isinstance(monitor, PredictionBias) and pipeline.labels is None:
             raise DefinitionError(
-                "Pipeline: PredictionBias compares predictions with labels; declare labels=Labels(...)"
+                "Pipeline: PredictionBias compares predictions with labels; "
+                "declare labels=Labels(...)"
             )
         unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)
         if unknown:

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
+from streamproc.alerts import new_judge
 from streamproc.codec import JsonCodec
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
-from streamproc.alerts import new_judge
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.learn import IDLE_MS, LearnTask
@@ -88,7 +88,9 @@ class Replay:
         self._down: dict[str, tuple[Task, str]] = {"learn": (self.learn, topics.learn)}
         kinds = {type(monitor) for monitor in pipeline.monitors}
         if Drift in kinds:
-            drift = FoldTask("drift", 0, drift_fold(pipeline), topics.predictions, "prediction", codec)
+            drift = FoldTask(
+                "drift", 0, drift_fold(pipeline), topics.predictions, "prediction", codec
+            )
             self._down["predictions"] = (drift, topics.predictions)
         if PredictionBias in kinds:
             bias = FoldTask("bias", 0, bias_fold(pipeline), topics.outcomes, "outcome", codec)
@@ -126,7 +128,9 @@ class Replay:
             for entry in chunk:
                 if entry.kind == kind:
                     at = self._offsets[kind]
-                    records.append(FileRecord(topic or "", at, entry.time_ms, entry.key, entry.value))
+                    records.append(
+                        FileRecord(topic or "", at, entry.time_ms, entry.key, entry.value)
+                    )
                     self._offsets[kind] = at + 1
             if topic:
                 self.score.take(topic, records, True, self.now_ms)

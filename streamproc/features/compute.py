@@ -60,7 +60,8 @@ class FeatureSet:
             read(fields, time_ms, features)
         for window, value_field, names in self._windows:
             number = fields.get(value_field)
-            features.update(zip(names, window.observe(key, time_ms, record_id, number, late)))
+            values = window.observe(key, time_ms, record_id, number, late)
+            features.update(zip(names, values, strict=True))
         return features
 
     def sweep(self, events: int) -> None:
@@ -104,7 +105,8 @@ def _field_reader(feature: Field) -> _Reader:
         value: FeatureValue = fields.get(name)
         if value is not None and type(value) is not wanted:
             raise BadRecord(
-                f"field_not_{feature.type}", f"field {name!r} is {describe(value)}, not {feature.type}"
+                f"field_not_{feature.type}",
+                f"field {name!r} is {describe(value)}, not {feature.type}",
             )
         features[name] = value
 

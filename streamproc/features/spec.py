@@ -91,7 +91,7 @@ class Window:
     ``(t - s, t]``, the event's own among them. ``count`` counts records whose value is not null;
     ``std`` divides by n - 1. Count and sum of an empty window are 0, all else is null.
 
-    >>> Window("amount", by="customer_id", over=("1d", "7d"), aggregates=("count", "mean")).names[:2]
+    >>> Window("amount", by="customer_id", over="1d", aggregates=("count", "mean")).names
     ('amount_count_1d_by_customer_id', 'amount_mean_1d_by_customer_id')
     """
 
@@ -129,7 +129,9 @@ class Window:
     def names(self) -> tuple[str, ...]:
         """The names of the features this gives: span by span, aggregate by aggregate."""
         return tuple(
-            f"{self.value}_{kind}_{span}_by_{self.by}" for span in self.over for kind in self.aggregates
+            f"{self.value}_{kind}_{span}_by_{self.by}"
+            for span in self.over
+            for kind in self.aggregates
         )
 
 

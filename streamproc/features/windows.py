@@ -194,8 +194,10 @@ class KeyedWindow:
         """Aggregate as of a time behind the newest, then take the record in where it belongs."""
         times, values = log.times, log.values
         place = bisect_right(times, time_ms)
-        while place and times[place - 1] == time_ms and (
-            (len(log.ids[place - 1]), log.ids[place - 1]) > (len(record_id), record_id)
+        while (
+            place
+            and times[place - 1] == time_ms
+            and ((len(log.ids[place - 1]), log.ids[place - 1]) > (len(record_id), record_id))
         ):
             place -= 1
         own = [] if scaled is None else [scaled]

@@ -44,6 +44,10 @@ class HasTopics(Protocol):
     def topics(self) -> Topics:
         """The names of its topics."""
 
+    @property
+    def horizon_ms(self) -> int:
+        """How long a prediction waits for its label; 0 where it waits for none."""
+
 
 @dataclass(frozen=True)
 class Cluster:

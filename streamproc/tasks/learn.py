@@ -62,9 +62,7 @@ class LearnTask:
     and is silent for :data:`IDLE_MS` counts as complete, another is waited for for ``WAIT_MS``.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, partitions: int, codec: Codec | None = None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, partitions: int, codec: Codec | None = None) -> None:
         self.pipeline = pipeline
         self._codec = codec or JsonCodec()
         self.learner = Learner(pipeline.new_model(), pipeline.kind, pipeline.classes)
@@ -113,7 +111,7 @@ class LearnTask:
         return {self.pipeline.topics.learn: 0}
 
     def positions(self) -> dict[str, int]:
-        """Return the offset to go on from after a restart: the newest version knows those before."""
+        """Return where to go on after a restart: the newest version knows what was before."""
         return {self.pipeline.topics.learn: self.resume_offset}
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:

@@ -14,13 +14,26 @@ Headers = Sequence[tuple[str, bytes]]
 class Record(Protocol):
     """A record as it came from a topic; ``confluent_kafka.Message`` is one."""
 
-    def topic(self) -> str: ...
-    def partition(self) -> int: ...
-    def offset(self) -> int: ...
-    def key(self) -> bytes | None: ...
-    def value(self) -> bytes | None: ...
-    def timestamp(self) -> tuple[int, int]: ...
-    def headers(self) -> Headers | None: ...
+    def topic(self) -> str:
+        """The topic it is in."""
+
+    def partition(self) -> int:
+        """The number of its partition."""
+
+    def offset(self) -> int:
+        """Its place in the partition."""
+
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    def value(self) -> bytes | None:
+        """Its value; None for a tombstone."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """The type of its timestamp, and the timestamp in milliseconds."""
+
+    def headers(self) -> Headers | None:
+        """Its headers, if it has any."""
 
 
 class Out(TypedDict):
@@ -73,6 +86,4 @@ def dead_letter(record: Record, bad: BadRecord, stage: str) -> Out:
         "stage": stage,
     }
     ours = [(name, str(value).encode()) for name, value in told.items()]
-    return Out(
-        key=record.key(), value=record.value(), headers=[*(record.headers() or ()), *ours]
-    )
+    return Out(key=record.key(), value=record.value(), headers=[*(record.headers() or ()), *ours])

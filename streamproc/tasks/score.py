@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,21 +15,17 @@ from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
+from streamproc.tasks.news import News
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 
 MEMORY_MS = 86_400_000
 """How long ids are remembered where no label is waited for."""
 
 BACKLOG = 100
-"""From how many waiting events on a task that has read its log to the end is behind all the same."""
-
-LEARNER_SILENT_MS = 30_000
-"""How long a learner that says nothing is waited for; it may itself wait for a partition."""
+"""With so many events waiting a task is behind, even where it has read its log to the end."""
 
 TRACEPARENT_BYTES = 55
 _ANY_TIME_MS = 1 << 62
-_LEARN_BYTES = 500_000
-_TELL_EVERY_MS = 50
 
 
 class ScoreTask:
@@ -115,30 +111,13 @@ class ScoreTask:
         output, outcomes = Output(), list[bytes]()
         backlog = not self.events.caught_up or len(self.events.items) > BACKLOG
         self.oldest_ms = None  # the timestamp of the first event that this call scores
-        news, due_now = self.news, self.merge.due
         done = 0
         while done < most:
-            due = due_now(now_ms)
-            if not due:
+            due = self.merge.due(now_ms)
+            if not due or self._waits_for_learner(due[0][0], backlog, len(outcomes), now_ms):
                 break
-            time_ms = due[0][0]
-            if time_ms > news.merged_ms:
-                news.merged_ms = time_ms  # what is before is merged, though this may yet wait
-            if time_ms > news.passed_ms:
-                if backlog and news.too_far_ahead(len(outcomes), now_ms):
-                    break
-                news.passed_ms = time_ms
-            item = due.popleft()[2]
+            self._handle(due.popleft()[2], now_ms, output, outcomes)
             done += 1
-            try:
-                if type(item) is Event:
-                    self._score(item, now_ms, output, outcomes)
-                elif type(item) is Label:
-                    self._join(item, now_ms, output, outcomes)
-                else:
-                    raise item.error
-            except BadRecord as bad:
-                output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
             if self.watermark_ms > self._expired_ms:  # at once, whatever else is in this batch
                 self._expire(output)
         if done:
@@ -146,9 +125,36 @@ class ScoreTask:
             if self.pending.held > HELD_LABELS:
                 self._expire(output)
         if self.pipeline.learns:
-            for told in news.tell(outcomes, self.merge.caught_up, now_ms):
+            for told in self.news.tell(outcomes, self.merge.caught_up, now_ms):
                 output.to("learn").append(told)
         return output
+
+    def _waits_for_learner(self, time_ms: int, backlog: bool, outcomes: int, now_ms: int) -> bool:
+        """Say whether to go no further in time before the learner has come closer.
+
+        Records of one time are not parted: the learner goes on only once their time has passed.
+        """
+        news = self.news
+        if time_ms > news.merged_ms:
+            news.merged_ms = time_ms  # what is before is merged, though this may yet wait
+        if time_ms > news.passed_ms:
+            if backlog and news.too_far_ahead(outcomes, now_ms):
+                return True
+            news.passed_ms = time_ms
+        return False
+
+    def _handle(
+        self, item: Event | Label | Unreadable, now_ms: int, output: Output, outcomes: list[bytes]
+    ) -> None:
+        try:
+            if type(item) is Event:
+                self._score(item, now_ms, output, outcomes)
+            elif type(item) is Label:
+                self._join(item, now_ms, output, outcomes)
+            elif type(item) is Unreadable:
+                raise item.error
+        except BadRecord as bad:
+            output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
 
     def replay_event(
         self,
@@ -205,7 +211,8 @@ class ScoreTask:
         try:
             score, decision = self.scorer.score(features)
         except BadRecord:
-            pending.remember(record_id, time_ms)  # the windows hold it: it shall not enter them twice
+            # The windows hold it: it shall not enter them twice.
+            pending.remember(record_id, time_ms)
             raise
         prediction = orjson.dumps(
             {
@@ -274,79 +281,6 @@ class ScoreTask:
                 return value.decode("ascii", "replace")
         offset = record.offset()
         return f"00-{self._trace_id}{offset:016x}-{offset + 1:016x}-01"
-
-
-class News:
-    """What a score task tells the learner: its outcomes, and how far in time it has come.
-
-    The learner merges all partitions by time, so it has to know what each has still to send. What
-    it answers, by :meth:`heard`, keeps a task that works off a backlog from leaving it behind.
-    """
-
-    def __init__(self, partition: int, epoch: int, ahead: int | None) -> None:
-        self.partition = partition
-        self.epoch = epoch
-        self.outcomes_sent = 0
-        self.merged_ms = AT_ONCE
-        self.passed_ms = AT_ONCE
-        self._ahead = ahead
-        self._learnt = 0
-        self._heard_ms = 0
-        self._blocked_ms: int | None = None
-        self._told: tuple[int, bool, int] = (AT_ONCE, False, AT_ONCE)
-
-    def heard(self, epoch: int, learnt: int, now_ms: int) -> None:
-        """Hear from the learner how many of this run's outcomes it knows."""
-        if epoch == self.epoch and learnt > self._learnt:
-            self._learnt, self._heard_ms = learnt, now_ms
-
-    def too_far_ahead(self, outcomes: int, now_ms: int) -> bool:
-        """Say whether to wait for the learner, with so many outcomes more than were sent.
-
-        A learner that is silent for :data:`LEARNER_SILENT_MS` is not waited for.
-        """
-        if self._ahead is None or self.outcomes_sent + outcomes - self._learnt < self._ahead:
-            self._blocked_ms = None
-            return False
-        if self._blocked_ms is None:
-            self._blocked_ms = now_ms
-        return now_ms - max(self._blocked_ms, self._heard_ms) < LEARNER_SILENT_MS
-
-    def tell(self, outcomes: list[bytes], caught_up: bool, now_ms: int) -> Iterator[Out]:
-        """Yield the records for the learner: nothing, where there is nothing new to tell."""
-        told_merged_ms, told_caught_up, told_at_ms = self._told
-        advanced = self.merged_ms > told_merged_ms and (
-            not caught_up or now_ms - told_at_ms >= _TELL_EVERY_MS
-        )
-        if not outcomes and not advanced and caught_up == told_caught_up:
-            return
-        before_ms, self._told = told_merged_ms, (self.merged_ms, caught_up, now_ms)
-        pieces = list(_in_pieces(outcomes))
-        for piece in pieces:
-            self.outcomes_sent += len(piece)
-            last = piece is pieces[-1]
-            news = {
-                "partition": self.partition,
-                "epoch": self.epoch,
-                "outcomes_sent": self.outcomes_sent,
-                "watermark_ms": self.merged_ms if last else before_ms,
-                "caught_up": caught_up and last,
-                "outcomes": [orjson.Fragment(outcome) for outcome in piece],
-            }
-            yield Out(key=b"%d" % self.partition, value=orjson.dumps(news))
-
-
-def _in_pieces(outcomes: list[bytes]) -> Iterator[list[bytes]]:
-    """Cut outcomes into lists that fit a record each; one empty list where there are none."""
-    piece: list[bytes] = []
-    size = 0
-    for outcome in outcomes:
-        if piece and size + len(outcome) > _LEARN_BYTES:
-            yield piece
-            piece, size = [], 0
-        piece.append(outcome)
-        size += len(outcome)
-    yield piece
 
 
 def joined(waiting: Waiting, label: Any, label_time_ms: int, now_ms: int) -> bytes:

@@ -26,8 +26,11 @@ class Fold(Protocol):
     bucket_ms: int
     watermark_ms: int
 
-    def update(self, messages: Sequence[dict[str, Any]]) -> None: ...
-    def take(self) -> list[dict[str, Any]]: ...
+    def update(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Fold messages in."""
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the sums of what was folded since they were last taken."""
 
 
 class FoldTask:

@@ -14,7 +14,7 @@ from streamproc.features import Field
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.intake import FUTURE_MS, LARGEST_BYTES
 from streamproc.tasks.merge import WAIT_MS
-from streamproc.tasks.score import LEARNER_SILENT_MS
+from streamproc.tasks.news import LEARNER_SILENT_MS
 from tests.unit.tasks.kit import (
     EVENTS,
     LABELS,
