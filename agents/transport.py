@@ -204,6 +204,9 @@ class Poller(threading.Thread):
         except TimeoutError:
             log.error("revoke_handlers_slow", waited_s=_HANDLER_TIMEOUT_S)
         self._commit(asynchronous=False)
+        # librdkafka keeps a pause through a rebalance: whoever comes back would stay silent.
+        if self._paused:
+            consumer.resume([confluent_kafka.TopicPartition(*tp) for tp in self._paused])
         self.assigned -= revoked
         self._delivered.clear()
         self._paused.clear()
