@@ -6,7 +6,7 @@ from faust.types import TP
 
 from agents.deployment import Deployment
 from streamproc.alerts import new_judge
-from streamproc.tasks.watch import JudgeTask
+from streamproc.tasks.watch import JudgeTask, step_of
 
 
 class AlertStage:
@@ -23,8 +23,10 @@ class AlertStage:
         """Return the task; it reads all sums again, and is silent up to where it had come."""
         at = self.deployment
         judge = new_judge(at.pipeline, at.partitions)
+        alerts = at.read(at.pipeline.topics.alerts, 0, 0, None)
+        emitted = {step_of(at.codec.decode("alert", record.value())) for record in alerts}
         silent_until = offsets[self.topics[0]]
-        task = JudgeTask(judge, self.topics[0], at.codec, silent_until)
+        task = JudgeTask(judge, self.topics[0], at.codec, silent_until, emitted)
         if partition == 0:  # the embedded broker has more, which stay empty
             self.task = task
         return task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
 from streamproc.tasks.records import Record
+
+LOGGER = logging.getLogger("librdkafka")
+"""Where librdkafka tells of brokers that went away: into the worker's log, not past it."""
 
 _READ_RECORDS = 5_000
 _READ_TIMEOUT_S = 30.0
@@ -58,6 +62,7 @@ class Deployment:
             "allow.auto.create.topics": True,
             "topic.metadata.refresh.interval.ms": 5_000,
             "enable.partition.eof": True,
+            "logger": LOGGER,
         }
 
     def producer_config(self) -> dict[str, Any]:
@@ -74,6 +79,7 @@ class Deployment:
             "enable.idempotence": not self.embedded,
             "message.timeout.ms": 0,
             "retry.backoff.ms": 20,
+            "logger": LOGGER,
         }
 
     def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Record]:

@@ -10,7 +10,7 @@ import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
 
-from agents.deployment import Deployment
+from agents.deployment import LOGGER, Deployment
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
@@ -65,6 +65,7 @@ class ModelFollower(threading.Thread):
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 100,
+            "logger": LOGGER,
         }
         consumer = confluent_kafka.Consumer(config)
         consumer.assign([TopicPartition(self._at.pipeline.topics.models, 0, 0)])

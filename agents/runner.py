@@ -185,7 +185,10 @@ class Runner:
                 more = False
                 for place, task in list(self.tasks.items()):
                     self._feed(place, task)
+                    waited = sum(task.waiting().values())
                     output = task.process(self.clock_ms())
+                    if 0 < sum(task.waiting().values()) < waited:
+                        more = True
                     if output.records:
                         more = True
                         await self._write(place, output)
@@ -197,6 +200,7 @@ class Runner:
                 if more:
                     self._wake.set()
                 self.producer.poll(0)
+                self._check_deliveries()
                 if time.monotonic() - committed_s >= COMMIT_EVERY_S:
                     await self._commit()
                     committed_s = time.monotonic()
@@ -271,16 +275,19 @@ class Runner:
         if not moved:
             return
         left = await asyncio.to_thread(self.producer.flush, _FLUSH_S)
-        if self._failed_delivery:
-            raise StreamprocError(
-                f"a record could not be written to {self._failed_delivery}; nothing after the "
-                "last commit is lost: mend the topic and start the worker again"
-            )
+        self._check_deliveries()
         if left:
             log.warning("broker_slow", unwritten_records=left)
             return
         self.commit(moved)
         self._committed |= moved
+
+    def _check_deliveries(self) -> None:
+        if self._failed_delivery:
+            raise StreamprocError(
+                f"a record could not be written to {self._failed_delivery}; nothing after the "
+                "last commit is lost: mend the topic and start the worker again"
+            )
 
     def fail(self, error: Exception) -> None:
         """End the worker for a reason; the first is the one that is told."""

@@ -24,6 +24,7 @@ class ScoreStage:
         self.topics: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
+        self._started: dict[int, object] = {}
 
     def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
         """Return the task of a partition with its windows and pending labels as they were.
@@ -31,6 +32,7 @@ class ScoreStage:
         A task whose partition comes back in a rebalance goes on, if nobody else moved its offsets.
         """
         at = self.deployment
+        self._started[partition] = ours = object()
         task = self.tasks.get(partition)
         if task is None or task.positions() != offsets:
             share = at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions
@@ -38,9 +40,10 @@ class ScoreStage:
             restore_score(task, at, offsets)
         else:
             task.forget_waiting()
+        if self._started[partition] is ours:  # or a rebalance has started it anew since
+            self.tasks[partition] = task
         if self.scorer is not None:
             task.take_up(self.scorer)
-        self.tasks[partition] = task
         return task
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:

@@ -23,6 +23,7 @@ from faust.transport.drivers.aiokafka import Transport as AiokafkaTransport
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage
 
+from streamproc.errors import StreamprocError
 from streamproc.tasks.records import Record
 
 log = structlog.get_logger("transport")
@@ -202,7 +203,11 @@ class Poller(threading.Thread):
         try:
             waiting.result(_HANDLER_TIMEOUT_S)
         except TimeoutError:
-            log.error("revoke_handlers_slow", waited_s=_HANDLER_TIMEOUT_S)
+            # To go on would give partitions away that are still worked on: end, and restore.
+            raise StreamprocError(
+                f"a rebalance waited {_HANDLER_TIMEOUT_S:.0f} s for this worker; is it short of "
+                "CPU? Start it again"
+            ) from None
         self._commit(asynchronous=False)
         # librdkafka keeps a pause through a rebalance: whoever comes back would stay silent.
         if self._paused:

@@ -84,6 +84,8 @@ class Intake:
         if names.value not in fields:
             raise BadRecord("missing_label", f"field {names.value!r} is missing")
         label = parse_label(self._pipeline.kind, names.classes, fields[names.value])
+        if isinstance(label, str) and len(label) > LONGEST_ID:
+            raise BadRecord("label_not_valid", f"the label has over {LONGEST_ID} characters")
         if names.time is None:
             return Label(record_id, label, record.timestamp()[1], record)
         if fields.get(names.time) is None:

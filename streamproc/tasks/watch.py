@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -15,6 +15,9 @@ from streamproc.tasks.records import Out, Output, Record, dead_letter
 
 SEND_EVERY_MS = 100
 """How often at most a fold's sums are sent while its records stay in one bucket."""
+
+Step = tuple[str, str, int]
+"""A step in an alert's life; see :func:`step_of`."""
 
 
 class Fold(Protocol):
@@ -112,11 +115,20 @@ class JudgeTask:
     """Judges the sums of all partitions and emits alerts.
 
     Its state is rebuilt from the log of sums: up to ``silent_until`` nothing is emitted, since the
-    run before did so.
+    run before did so. ``emitted`` holds the alerts on the topic, as :func:`step_of` them: a bucket
+    that was sealed early, by a silence, is sealed a little later when it is judged again.
     """
 
-    def __init__(self, judge: Judge, topic: str, codec: Codec, silent_until: int = 0) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        topic: str,
+        codec: Codec,
+        silent_until: int = 0,
+        emitted: Collection[Step] = (),
+    ) -> None:
         self.judge = judge
+        self._emitted = frozenset(emitted)
         self._topic = topic
         self._codec = codec
         self._silent_until = silent_until
@@ -148,6 +160,18 @@ class JudgeTask:
         taken, self._taken = self._taken, []
         self._judged_until = self._next_offset
         for alert in self.judge.update(taken, now_ms):
+            if step_of(alert) in self._emitted:
+                continue
             value = self._codec.encode("alert", alert)
             output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
         return output
+
+
+def step_of(alert: Mapping[str, Any]) -> Step:
+    """Return what tells one step in an alert's life from another: its id, status and samples.
+
+    >>> step_of({"alert_id": "a1", "status": "open", "samples": 40})
+    ('a1', 'open', 0)
+    """
+    updated = alert["status"] == "update"
+    return (alert["alert_id"], alert["status"], alert["samples"] if updated else 0)

@@ -117,7 +117,8 @@ class Echo:
     def update(self, records: list[dict[str, Any]], now_ms: int) -> list[dict[str, Any]]:
         """Return an alert a record."""
         self.seen += [record["n"] for record in records]
-        return [{"key": str(record["n"])} for record in records]
+        names = [str(record["n"]) for record in records]
+        return [{"key": n, "alert_id": n, "status": "open", "samples": 1} for n in names]
 
 
 def judge_task(silent_until: int = 0) -> tuple[JudgeTask, Echo]:
@@ -159,3 +160,11 @@ def test_a_restart_repeats_no_alert_and_loses_none(cut: int, size: int) -> None:
         assert again.positions() == {BUCKETS: max(cut, min(at + size, 10))}
     assert told == [str(n) for n in range(10)]
     assert judge.seen == list(range(10))
+
+
+def test_an_alert_that_is_on_the_topic_is_not_emitted_again() -> None:
+    """A bucket that a silence sealed early is judged again after a restart; its alert is known."""
+    judge: Any = Echo()
+    task = JudgeTask(judge, BUCKETS, JsonCodec(), emitted=[("1", "open", 0), ("2", "resolved", 0)])
+    task.take(BUCKETS, SUMS[:3], False, NOW_MS)
+    assert alerts_of(task) == ["0", "2"]
