@@ -17,7 +17,8 @@ import pytest
 
 from tests.kafka import payments_oracle as oracle
 from tests.kafka.processes import Worker, command, environment, payments_as
-from tests.kafka.topic_reader import TopicReader, as_json, read_all
+from tests.kafka.processes import run as run_command
+from tests.kafka.topic_reader import TopicReader, as_json, id_of, read_all
 from tests.kafka_server import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(360)]
@@ -170,3 +171,29 @@ def test_windows_survive_their_workers(turns: Turns) -> None:
     wrong = set(rows[difference > 1e-9].tolist()) - set(rows[difference <= 1e-9].tolist())
     print(f"\n{(difference > 1e-9).sum()} predictions with other features, {len(wrong)} events")
     assert not wrong
+
+
+def test_a_backlog_goes_on_when_a_neighbour_came_and_went(
+    kafka: KafkaServer, data: Path, tmp_path: Path
+) -> None:
+    """Partitions that were held back when they were taken away are read on when they come back."""
+    name, events = "neighbour", 60_000  # more than a worker takes in of a partition at once
+    pipeline = payments_as(name, tmp_path)
+    file = data / "payments/transactions-2018-07.csv.gz"
+    run_command(
+        *("produce", file, "--pipeline", pipeline, "--limit", str(events)),
+        address=kafka.address,
+        folder=tmp_path,
+    )
+    with (
+        TopicReader(kafka.address, f"{name}.predictions", id_of) as predictions,
+        Worker(pipeline, kafka.address, tmp_path, "w1") as first,
+    ):
+        predictions.until_count(2_000, _SILENT_S, first.check)
+        with Worker(pipeline, kafka.address, tmp_path, "w2") as second:
+            second.wait_for("started")
+            second.stop()
+        assert len(predictions.until_end()) < events / 2, "there was no backlog left"
+        predictions.until(
+            lambda: len(set(predictions.records)) == events, "all", _SILENT_S, first.check
+        )
