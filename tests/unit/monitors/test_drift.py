@@ -88,6 +88,17 @@ def test_what_wavers_is_no_drift(season: Callable[[int, random.Random], float]) 
     assert findings == [[]] * 10
 
 
+def test_a_season_does_not_hide_a_shift() -> None:
+    """Days of a swing of two standard deviations, and half of one more from day 30 on, is seen."""
+
+    def mean(i: int, rng: random.Random) -> float:
+        return sin(2 * pi * i / 24) + 0.5 * (i >= 24 * 30)
+
+    opened = [found(mean, 24 * 34, seed=seed, bucket_ms=HOUR_MS)[0][0] for seed in range(4)]
+
+    assert max(opened) < 24 * 31
+
+
 def test_a_window_that_fills_is_no_drift() -> None:
     """What comes before the windows are full is left out, and a trend is not taken for usual."""
     fills = [
