@@ -56,7 +56,7 @@ def test_what_one_slice_does_to_the_others_is_not_told() -> None:
     """A fall that a stronger rise beside it explains is held back, one that it doesn't is not."""
     monitor = BiasMonitor(6 * 3_600_000, "binary")
     rising, falling = RateTest(1.1), RateTest(1.1)
-    rising.test(Totals(100, 14, 4.0, 20), 0.0, 1.0, 0)
+    rising.test(Totals(100, 12, 4.0, 20), 0.0, 1.0, 0)
     monitor._tests = {'{"country":"NL"}': rising, '{"country":"FR"}': falling}
     evidence, direction = rising.strongest()
 
