@@ -197,8 +197,12 @@ def _follower(
         observer.version = version["version"]
         observer.published_at_ms = version["published_at_ms"]
 
+    def hear(learnt: dict[str, Any]) -> None:
+        score.heard(learnt, runner.clock_ms())
+        runner.wake()
+
     def on_progress(learnt: dict[str, Any]) -> None:
-        loop.call_soon_threadsafe(score.heard, learnt, runner.clock_ms())
+        loop.call_soon_threadsafe(hear, learnt)
 
     follower = ModelFollower(deployment, on_version, on_progress)
     follower.start()

@@ -103,6 +103,10 @@ class Runner:
         self._ends[tp] = batch.end
         self._wake.set()
 
+    def wake(self) -> None:
+        """Begin the next round now: a task that waited may go on."""
+        self._wake.set()
+
     def _feed(self, place: tuple[str, int], task: Task) -> None:
         """Let a task take in some of what was fetched for it, and tell the poller what waits."""
         partition = place[1]
