@@ -59,6 +59,9 @@ class Deployment:
             "fetch.error.backoff.ms": 50,
             # Little is fetched ahead: no partition's records pile up before those of another.
             "queued.min.messages": 1_000,
+            # By default a partition that has so much waits a whole second for its next fetch, and
+            # with it the learner, who merges all partitions, and with it all the others.
+            "fetch.queue.backoff.ms": 2,
             "allow.auto.create.topics": True,
             "topic.metadata.refresh.interval.ms": 5_000,
             "enable.partition.eof": True,

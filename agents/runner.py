@@ -31,6 +31,9 @@ log = structlog.get_logger("runner")
 TAKEN_RECORDS = 2_000
 """From how many waiting records on a task takes no more in, so that they wait undecoded."""
 
+ROUND_EVERY_S = 0.004
+"""How long at least a round and the wait for the next take together, unless there is a backlog."""
+
 COMMIT_EVERY_S = 0.5
 _TICK_S = 0.05
 _FLUSH_S = 1.0
@@ -70,6 +73,7 @@ class Runner:
         self._stage_of = {topic: stage for stage in self.stages for topic in stage.topics}
         self._fetched: dict[TP, deque[Batch]] = defaultdict(deque)
         self._starting: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._due: set[tuple[str, int]] = set()
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
@@ -101,10 +105,12 @@ class Runner:
         self._fetched[tp].append(batch)
         self._offered[tp] += len(batch.records)
         self._ends[tp] = batch.end
+        self._due.add((self._stage_of[batch.topic].name, batch.partition))
         self._wake.set()
 
     def wake(self) -> None:
-        """Begin the next round now: a task that waited may go on."""
+        """Begin the next round now, with every task: one that waited may go on."""
+        self._due.update(self.tasks)
         self._wake.set()
 
     def _feed(self, place: tuple[str, int], task: Task) -> None:
@@ -157,6 +163,7 @@ class Runner:
         finally:
             self._starting.pop(place, None)
         self.tasks[place] = task
+        self._due.add(place)
         self._wake.set()
 
     async def revoked(self, tps: Iterable[TP]) -> None:
@@ -177,37 +184,54 @@ class Runner:
     # ---------------------------------------------------------------- the rounds
 
     async def run(self) -> None:
-        """Process, write and commit, round after round, until stopped."""
-        committed_s = time.monotonic()
+        """Process, write and commit, round after round, until stopped.
+
+        A round takes the tasks for which something came; every now and then all, since a task that
+        waits for news may go on when none comes.
+        """
+        committed_s = everyone_s = time.monotonic()
         while True:
-            with suppress(TimeoutError):  # tasks that wait for news may go on without any
+            began_s = time.monotonic()
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _TICK_S)
             self._wake.clear()
             async with self._busy:
                 if self._stopping:  # while this round waited its turn: all is committed already
                     break
+                now_s = time.monotonic()
+                if now_s - everyone_s >= _TICK_S:
+                    everyone_s = now_s
+                    self._due.update(self.tasks)
+                due, self._due = self._due, set()
                 more = False
                 for place, task in list(self.tasks.items()):
-                    self._feed(place, task)
-                    waited = sum(task.waiting().values())
-                    output = task.process(self.clock_ms())
-                    if 0 < sum(task.waiting().values()) < waited:
+                    if place in due and await self._process(place, task):
+                        self._due.add(place)
                         more = True
-                    if output.records:
-                        more = True
-                        await self._write(place, output)
-                        self.metrics.wrote(output)
-                        oldest_ms = getattr(task, "oldest_ms", None)
-                        if oldest_ms is not None:
-                            self.metrics.latency.observe((self.clock_ms() - oldest_ms) / 1000)
-                        await asyncio.sleep(0)
-                if more:
-                    self._wake.set()
                 self.producer.poll(0)
                 self._check_deliveries()
                 if time.monotonic() - committed_s >= COMMIT_EVERY_S:
                     await self._commit()
                     committed_s = time.monotonic()
+            if more:
+                self._wake.set()
+            else:  # a little later more will have come, and cost no more than one record
+                await asyncio.sleep(max(0.0, began_s + ROUND_EVERY_S - time.monotonic()))
+
+    async def _process(self, place: tuple[str, int], task: Task) -> bool:
+        """Let a task process some of what is due; return whether there may be more."""
+        self._feed(place, task)
+        waited = sum(task.waiting().values())
+        output = task.process(self.clock_ms())
+        left = sum(task.waiting().values())
+        if output.records:
+            await self._write(place, output)
+            self.metrics.wrote(output)
+            oldest_ms = getattr(task, "oldest_ms", None)
+            if oldest_ms is not None:
+                self.metrics.latency.observe((self.clock_ms() - oldest_ms) / 1000)
+            await asyncio.sleep(0)
+        return bool(output.records) or 0 < left < waited
 
     async def _write(self, place: tuple[str, int], output: Output) -> None:
         if output.blobs:

@@ -35,6 +35,7 @@ QUEUED_RECORDS = 200_000
 _LEAST_RECORDS = 2_000
 _POLL_S = 0.1
 _PAUSED_POLL_S = 0.002
+_GATHER_S = 0.002  # a little later more records are there, at the cost of one
 _COMMITTED_TIMEOUT_S = 30.0
 _HANDLER_TIMEOUT_S = 20.0
 
@@ -115,12 +116,26 @@ class Poller(threading.Thread):
                 self._pause_and_resume()
                 message = self.consumer.poll(_PAUSED_POLL_S if self._paused else _POLL_S)
                 if message is not None:
-                    self._deliver([message, *self.consumer.consume(BATCH_RECORDS, 0)])
+                    self._stopping.wait(_GATHER_S)
+                    self._deliver([message, *self._there()])
         except Exception as error:  # the thread's end must end the worker, whatever it was
             self._loop.call_soon_threadsafe(self._on_failure, error)
         finally:
             self._commit(asynchronous=False)
             self.consumer.close()
+
+    def _there(self) -> list[Any]:
+        """Return what has been fetched, as far as it goes into a batch.
+
+        One call of ``consume`` may return less than there is: of many small fetches, one.
+        """
+        messages: list[Any] = []
+        while len(messages) < BATCH_RECORDS:
+            some = self.consumer.consume(BATCH_RECORDS, 0)
+            if not some:
+                break
+            messages += some
+        return messages
 
     def _commit(self, asynchronous: bool) -> None:
         with self._lock:
