@@ -19,7 +19,7 @@ from streamproc.monitors.sums import Row, add_rows, rounded
 IDLE_MS = 200
 """How long without news a partition that said it had caught up is waited for."""
 
-WAIT_MS = 30_000
+WAIT_MS = 10_000
 """How long any other partition is."""
 
 SCORE_TOLERANCE = 0.25

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-WAIT_MS = 30_000
+WAIT_MS = 10_000
 """How long an input that is known to have more is waited for; above the session timeout."""
 
 AT_ONCE = -(1 << 62)

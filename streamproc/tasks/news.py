@@ -9,7 +9,7 @@ import orjson
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out
 
-LEARNER_SILENT_MS = 30_000
+LEARNER_SILENT_MS = 10_000
 """How long a learner that says nothing is waited for; it may itself wait for a partition."""
 
 _LEARN_BYTES = 500_000
