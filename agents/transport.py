@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -429,6 +429,3 @@ class Batches:
         for tp, batches in records.items():
             for batch in batches:
                 yield tp, batch
-
-
-Stream = AsyncIterator[Batch]

@@ -220,8 +220,6 @@ class KeyedWindow:
 
     def _widen(self, log: _Log, time_ms: int, scaled: int) -> None:
         """Let the windows that stand at ``log.now_ms`` know of a record put in behind it."""
-        if time_ms > log.now_ms:
-            log.now_ms = time_ms
         for i, span_ms in enumerate(self._spans):
             if time_ms <= log.now_ms - span_ms:
                 log.lefts[i] += 1

@@ -41,10 +41,12 @@ class Merge:
     >>> merge = Merge()
     >>> merge.first.items.append((20, 0, "label"))
     >>> merge.second.items.extend([(10, 0, "event"), (30, 1, "event")])
-    >>> [merge.pop(now_ms=0) for _ in range(3)]
-    [(10, 0, 'event'), (20, 0, 'label'), None]
+    >>> [merge.due(now_ms=0).popleft() for _ in range(2)]
+    [(10, 0, 'event'), (20, 0, 'label')]
+    >>> merge.due(now_ms=0) is None
+    True
     >>> merge.first.caught_up = True
-    >>> merge.pop(now_ms=0)
+    >>> merge.due(now_ms=0).popleft()
     (30, 1, 'event')
     """
 
@@ -61,11 +63,6 @@ class Merge:
     def caught_up(self) -> bool:
         """Whether all that both logs held is processed."""
         return self.first.caught_up and self.second.caught_up and not len(self)
-
-    def pop(self, now_ms: int) -> tuple[int, int, Any] | None:
-        """Take the next item, or None where there is none or an input is waited for."""
-        due = self.due(now_ms)
-        return due.popleft() if due else None
 
     def due(self, now_ms: int) -> deque[tuple[int, int, Any]] | None:
         """Return the items whose first is next; None where there are none or one is waited for."""

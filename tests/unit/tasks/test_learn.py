@@ -162,7 +162,7 @@ def test_nothing_is_learnt_before_every_partition_has_passed_it() -> None:
 
 @pytest.mark.parametrize(("caught_up", "wait_ms"), [(True, IDLE_MS), (False, WAIT_MS)])
 def test_a_silent_partition_is_waited_for_so_long(caught_up: bool, wait_ms: int) -> None:
-    """One that had caught up for 200 ms, another for 30 s; the wait that expired counts once."""
+    """One that had caught up for 200 ms, another for 10 s; the wait that expired counts once."""
     learning = Learning(pipeline(model=Recorder()), 2)
     learning.send([news(0, 7, [outcome(1, 5)], 1), news(1, 1, [], 0, caught_up=caught_up)])
     learning.run(NOW_MS)

@@ -298,7 +298,7 @@ def test_labels_wait_for_the_events_before_them() -> None:
 
 
 def test_a_wait_that_expires_is_counted_once() -> None:
-    """An input that is known to have more is waited for 30 s, and not for each record again."""
+    """An input that is known to have more is waited for 10 s, and not for each record again."""
     scoring = Scoring().put(LABELS, caught_up=False).put(EVENTS, event(1, 10), event(2, 11))
     for at_ms in (0, WAIT_MS - 1):
         scoring.run(NOW_MS + at_ms)
