@@ -13,6 +13,7 @@ class AlertStage:
     """Makes the one task that judges."""
 
     name = "alerts"
+    patient = True
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

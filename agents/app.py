@@ -25,7 +25,7 @@ from agents.models import ModelFollower
 from agents.observe import Observer
 from agents.runner import Runner, Stage
 from agents.score import ScoreStage
-from agents.transport import Batches, Transport
+from agents.transport import Transport
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
 from streamproc.kafka.registry import Registry
@@ -46,6 +46,7 @@ class App(faust.App):
 
     runner: Runner
     deployment: Deployment
+    patient_topics: frozenset[str] = frozenset()
     on_ended: Callable[[], None] = staticmethod(lambda: None)
 
     def _new_transport(self) -> Any:
@@ -105,9 +106,9 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
         value_serializer="raw",
         key_serializer="raw",
         stream_wait_empty=False,
-        ConsumerScheduler=Batches,
         broker_session_timeout=60.0,
     )
+    app.sensors.remove(app.monitor)  # it times every message, for Faust's own statistics
     app.deployment = deployment
     score = ScoreStage(deployment)
     stages: list[Stage] = [score]
@@ -123,6 +124,7 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
     producer = confluent_kafka.Producer(deployment.producer_config())
     runner = Runner(pipeline, producer, deployment.store, stages, metrics)
     app.runner = runner
+    app.patient_topics = frozenset(t for stage in stages if stage.patient for t in stage.topics)
     observer = Observer(runner, score, judge, metrics)
     _declare(app, runner, stages)
     _declare_services(app, runner, score, observer)
@@ -199,7 +201,7 @@ def _follower(
 
     def hear(learnt: dict[str, Any]) -> None:
         score.heard(learnt, runner.clock_ms())
-        runner.wake()
+        runner.wake(score)
 
     def on_progress(learnt: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(hear, learnt)

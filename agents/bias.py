@@ -13,6 +13,7 @@ class BiasStage:
     """Makes the tasks that fold what was observed minus what was predicted."""
 
     name = "bias"
+    patient = True
 
     def __init__(self, deployment: Deployment, upstream: Upstream) -> None:
         self.deployment = deployment

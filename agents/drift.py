@@ -13,6 +13,7 @@ class DriftStage:
     """Makes the tasks that fold features and scores."""
 
     name = "drift"
+    patient = True
 
     def __init__(self, deployment: Deployment, upstream: Upstream) -> None:
         self.deployment = deployment

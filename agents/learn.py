@@ -13,6 +13,7 @@ class LearnStage:
     """Makes the one learn task, which goes on from the newest published version."""
 
     name = "learn"
+    patient = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

@@ -20,7 +20,7 @@ from confluent_kafka import Producer as KafkaProducer
 from faust.types import TP
 
 from agents.metrics import Metrics
-from agents.transport import Batch
+from agents.poller import Batch
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
@@ -44,6 +44,8 @@ class Stage(Protocol):
 
     name: str
     topics: tuple[str, ...]
+    patient: bool
+    """Whether nobody waits for it, so that its records may be gathered for a while."""
 
     def start(self, partition: int, offsets: dict[str, int]) -> Task:
         """Return the task of a partition, its state as of the offsets it goes on from.
@@ -82,6 +84,7 @@ class Runner:
         self._failed_delivery: str | None = None
         self._stopping = False
         self._ends: dict[TP, int] = {}
+        self._next: dict[TP, int] = {}
         self.models_known = asyncio.Event()
 
     @property
@@ -102,15 +105,19 @@ class Runner:
     def offer(self, batch: Batch) -> None:
         """Take a batch from an agent; the task of its partition gets it in the next round."""
         tp = TP(batch.topic, batch.partition)
+        if batch.start != self._next[tp]:
+            self.fail(_lost(tp, self._next[tp], batch.start))
+            return
+        self._next[tp] = batch.next_offset
         self._fetched[tp].append(batch)
         self._offered[tp] += len(batch.records)
         self._ends[tp] = batch.end
         self._due.add((self._stage_of[batch.topic].name, batch.partition))
         self._wake.set()
 
-    def wake(self) -> None:
-        """Begin the next round now, with every task: one that waited may go on."""
-        self._due.update(self.tasks)
+    def wake(self, stage: Stage) -> None:
+        """Begin the next round now, with a stage's tasks: one that waited may go on."""
+        self._due.update(place for place in self.tasks if place[0] == stage.name)
         self._wake.set()
 
     def _feed(self, place: tuple[str, int], task: Task) -> None:
@@ -135,6 +142,7 @@ class Runner:
             own = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
             starts |= stage.start_offsets(own) if own else {}
         self._committed = {tp: at for tp, at in committed.items() if at >= 0}
+        self._next = {tp: max(at, 0) for tp, at in starts.items()}
         return starts
 
     # ---------------------------------------------------------------- partitions come and go
@@ -161,7 +169,8 @@ class Runner:
             self.fail(error)
             return
         finally:
-            self._starting.pop(place, None)
+            if self._starting.get(place) is asyncio.current_task():
+                del self._starting[place]
         self.tasks[place] = task
         self._due.add(place)
         self._wake.set()
@@ -333,3 +342,11 @@ class Runner:
         if self.failure is None:
             async with self._busy:
                 await self._commit()
+
+
+def _lost(tp: TP, expected: int, came: int) -> StreamprocError:
+    return StreamprocError(
+        f"{tp.topic}/{tp.partition}: the records from offset {expected} to {came} were read and "
+        "then lost inside this worker, which is a fault of ours; nothing after the last commit is "
+        "lost: start the worker again, and report this"
+    )

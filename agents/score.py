@@ -17,6 +17,7 @@ class ScoreStage:
     """Makes score tasks, and hands each new model version to all of them."""
 
     name = "score"
+    patient = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

@@ -90,13 +90,6 @@ def _produce(run: _Run, file: Path) -> subprocess.Popen[bytes]:
     )
 
 
-_SETTLES = pytest.mark.xfail(
-    reason="known fault: after some turns of two workers a few events stay without a prediction",
-    strict=False,
-)
-"""Taken off as soon as the fault is found; CHANGELOG and docs/operating.md name it, too."""
-
-
 @pytest.fixture(scope="module")
 def turns(
     kafka: KafkaServer, data: Path, tmp_path_factory: pytest.TempPathFactory
@@ -127,7 +120,8 @@ def turns(
         for worker in run.workers.values():
             worker.stop()
         outcomes = read_all(kafka.address, f"{NAME}.outcomes", as_json)
-        read = oracle.read(file, limit=told["events"]).only(events)
+        # A ctrl-C may come between the sending of an event and the counting of it.
+        read = oracle.read(file, limit=told["events"] + 1).only(events)
         yield Turns(read, labels, predictions.until_end(), outcomes)
 
 
@@ -151,7 +145,6 @@ def _raw_id(message: Any) -> str:
     return str(as_json(message)["transaction_id"])
 
 
-@_SETTLES
 def test_no_event_is_without_a_prediction(turns: Turns) -> None:
     """Every event has a prediction at least; those who died may have left some twice."""
     counts = Counter(each["id"] for each in turns.predictions)
@@ -160,7 +153,6 @@ def test_no_event_is_without_a_prediction(turns: Turns) -> None:
     assert counts.keys() == set(turns.payments.ids)
 
 
-@_SETTLES
 def test_every_label_is_joined(turns: Turns) -> None:
     """Every label has an outcome at least, and each outcome holds what a prediction said."""
     counts = Counter(each["id"] for each in turns.outcomes)
@@ -170,7 +162,6 @@ def test_every_label_is_joined(turns: Turns) -> None:
     assert {(each["id"], each["model"], each["score"]) for each in turns.outcomes} <= said
 
 
-@_SETTLES
 def test_windows_survive_their_workers(turns: Turns) -> None:
     """Every prediction, repeated or not, has the features that a plain calculation gives."""
     place = {event_id: i for i, event_id in enumerate(turns.payments.ids)}

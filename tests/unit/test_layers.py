@@ -180,7 +180,7 @@ def test_what_goes_upward_is_found(dotted: str, source: str) -> None:
         ("streamproc.features.windows", "from streamproc.messages import Features"),
         ("streamproc.monitors.judge", "from streamproc.monitors.drift import test"),
         ("streamproc.kafka.topics", "import time\nnow = time.monotonic()"),
-        ("agents.score", "from agents.transport import Batch"),
+        ("agents.score", "from agents.poller import Batch"),
         ("streamproc.cli.main", "from agents.app import build"),
         (
             "streamproc.eventtime",

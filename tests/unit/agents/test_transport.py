@@ -1,225 +1,88 @@
-"""The poller and Faust's consumer, with a librdkafka that does as it is told."""
+"""Faust's consumer: what it hands on, and when."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-import confluent_kafka
-import pytest
-from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from agents import transport
-from agents.transport import Batch, Batches, Consumer, Poller
+from agents.poller import Batch
+from agents.transport import Consumer
 
 CARDS = TP("cards", 0)
-LABELS = TP("labels", 0)
+SCORES = TP("scores", 0)
 
 
-class Message:
-    """A record, or an error in place of one."""
+class Record:
+    """A record that knows its offset."""
 
-    def __init__(self, tp: TP, offset: int, error: int | None = None) -> None:
-        self._tp, self._offset, self._error = tp, offset, error
-
-    def topic(self) -> str:
-        """Return the topic."""
-        return str(self._tp.topic)
-
-    def partition(self) -> int:
-        """Return the partition."""
-        return int(self._tp.partition)
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
 
     def offset(self) -> int:
-        """Return the offset."""
+        """Return it."""
         return self._offset
 
-    def error(self) -> KafkaError | None:
-        """Return what went wrong."""
-        return None if self._error is None else KafkaError(self._error)
 
-
-class Rdkafka:
-    """Remembers what it was asked for."""
-
-    def __init__(self, committed: dict[TP, int] | None = None) -> None:
-        self.known = committed or {}
-        self.calls: list[tuple[str, Any]] = []
-
-    def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
-        """Return the committed offsets, -1001 where there is none."""
-        for each in partitions:
-            each.offset = self.known.get(TP(each.topic, each.partition), -1001)
-        return partitions
-
-    def _note(self, what: str, partitions: list[Any]) -> None:
-        self.calls.append((what, {(p.topic, p.partition): p.offset for p in partitions}))
-
-    def assign(self, partitions: list[Any]) -> None:
-        """Remember."""
-        self._note("assign", partitions)
-
-    def pause(self, partitions: list[Any]) -> None:
-        """Remember."""
-        self._note("pause", partitions)
-
-    def resume(self, partitions: list[Any]) -> None:
-        """Remember."""
-        self._note("resume", partitions)
-
-    def commit(self, offsets: list[Any], asynchronous: bool) -> list[Any]:
-        """Remember."""
-        self._note("commit", offsets)
-        return offsets
-
-    def get_watermark_offsets(self, tp: Any, cached: bool) -> tuple[int, int]:
-        """Return that a thousand records are there."""
-        return 0, 1000
-
-
-class Done:
-    """A future that is done, or fails, and tells when it was waited for."""
-
-    def __init__(self, calls: list[tuple[str, Any]]) -> None:
-        self.calls = calls
-
-    def result(self, timeout: float) -> None:
-        """Remember."""
-        self.calls.append(("waited", None))
-
-
-class Rig:
-    """A poller without its thread."""
-
-    def __init__(self, committed: dict[TP, int] | None = None) -> None:
-        self.delivered: list[tuple[int, list[Batch]]] = []
-        self.rebalances: list[tuple[str, set[TP], int]] = []
-        self.progress: dict[TP, int] = {}
-        self.starts: dict[TP, int] = {}
-        loop: Any = self
-        self.poller = Poller(
-            {"group.id": "g", "bootstrap.servers": "127.0.0.1:1", "log_level": 0},
-            loop, lambda *each: self.delivered.append(each), self.rebalanced,
-            lambda offsets: {**offsets, **self.starts}, self.progress, lambda error: None,
-        )  # fmt: skip
-        self.poller.consumer.close()
-        self.kafka: Any = Rdkafka(committed)
-        setattr(self.poller, "consumer", self.kafka)  # noqa: B010
-
-    def rebalanced(self, what: str, tps: set[TP], generation: int) -> Done:
-        """Remember."""
-        self.rebalances.append((what, tps, generation))
-        return Done(self.kafka.calls)
-
-    def call_soon_threadsafe(self, call: Any, *args: Any) -> None:
-        """Call now."""
-        call(*args)
-
-    def assign(self, *tps: TP) -> None:
-        """Let librdkafka assign partitions."""
-        self.poller._assign(self.kafka, [confluent_kafka.TopicPartition(*tp) for tp in tps])
-
-
-def test_partitions_are_read_from_where_they_were_committed_or_told_to() -> None:
-    """Committed offsets, the earliest where there is none, and what the stages say first."""
-    rig = Rig({CARDS: 7})
-    rig.starts = {TP("learn", 0): 3}
-    rig.assign(CARDS, LABELS, TP("learn", 0))
-    expected = {("cards", 0): 7, ("labels", 0): confluent_kafka.OFFSET_BEGINNING, ("learn", 0): 3}
-    assert rig.kafka.calls == [("assign", expected)]
-    assert rig.poller.offsets == {CARDS: 7, LABELS: 0, TP("learn", 0): 3}
-    assert rig.rebalances == [("assigned", {CARDS, LABELS, TP("learn", 0)}, 1)]
-
-
-def test_offsets_are_committed_before_partitions_are_given_up() -> None:
-    """The handlers run first, and what they ask to be committed is, before another may read."""
-    rig = Rig()
-    rig.assign(CARDS, LABELS)
-    rig.poller.commit({CARDS: 5})
-    rig.poller.commit({CARDS: 9, LABELS: 2})
-    rig.poller._revoke(rig.kafka, [confluent_kafka.TopicPartition(*CARDS)])
-    assert rig.kafka.calls[1:] == [
-        ("waited", None),
-        ("commit", {("cards", 0): 9, ("labels", 0): 2}),
-    ]
-    assert (rig.poller.assigned, rig.rebalances[-1]) == ({LABELS}, ("revoked", {CARDS}, 2))
-
-
-def test_a_fetch_becomes_a_batch_a_partition() -> None:
-    """In the log's order; caught up where the end of the log was seen last."""
-    rig = Rig()
-    rig.assign(CARDS, LABELS)
-    end = KafkaError._PARTITION_EOF
-    rig.poller._deliver(
-        [
-            Message(CARDS, 1),
-            Message(LABELS, 4),
-            Message(CARDS, 2),
-            Message(CARDS, 3, end),
-            Message(LABELS, 5, end),
-            Message(LABELS, 5),
-        ]
-    )
-    ((generation, batches),) = rig.delivered
-    found = {b.topic: ([r.offset() for r in b.records], b.caught_up, b.end) for b in batches}
-    assert (generation, found) == (
-        1,
-        {"cards": ([1, 2], True, 1000), "labels": ([4, 5], False, 1000)},
-    )
-
-
-def test_the_end_of_an_empty_log_is_news() -> None:
-    """A partition without records says that it is caught up."""
-    rig = Rig()
-    rig.assign(CARDS)
-    rig.poller._deliver([Message(CARDS, 0, KafkaError._PARTITION_EOF)])
-    ((_, (batch,)),) = rig.delivered
-    assert (list(batch.records), batch.caught_up) == ([], True)
-
-
-def test_an_error_that_lasts_ends_the_poller_and_another_does_not() -> None:
-    """Bad credentials are fatal; a broker that is away for a while is not."""
-    rig = Rig()
-    rig.poller._deliver([Message(CARDS, 0, KafkaError._TRANSPORT)])
-    with pytest.raises(KafkaException):
-        rig.poller._deliver([Message(CARDS, 0, KafkaError._AUTHENTICATION)])
-
-
-def test_a_partition_that_is_far_ahead_is_paused_and_resumed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """More than its share waits: paused; a third of it left: resumed; the others are read on."""
-    monkeypatch.setattr(transport, "QUEUED_RECORDS", 20)
-    monkeypatch.setattr(transport, "_LEAST_RECORDS", 5)
-    rig = Rig()
-    rig.assign(CARDS, LABELS)
-    rig.poller._deliver([Message(CARDS, n) for n in range(11)] + [Message(LABELS, 0)])
-    states = []
-    for dealt_with in (0, 5, 8, 9):
-        rig.progress[CARDS] = dealt_with
-        rig.poller._pause_and_resume()
-        states.append([what for what, _ in rig.kafka.calls[1:]])
-    assert states == [["pause"], ["pause"], ["pause"], ["pause", "resume"]]
-    assert all(list(tps) == [("cards", 0)] for _, tps in rig.kafka.calls[1:])
+def batch(*offsets: int, tp: TP = CARDS, caught_up: bool = False) -> Batch:
+    """Return a batch of records."""
+    records: list[Any] = [Record(offset) for offset in offsets]
+    return Batch(*tp, offsets[0], records, caught_up, 9)
 
 
 class Flow(Consumer):
     """Faust's consumer, of which only the taking of batches is there."""
 
     def __init__(self) -> None:
+        self.app: Any = SimpleNamespace(
+            consumer_generation_id=1, patient_topics={"scores"}, on_rebalance_start=lambda: None,
+            rebalancing=True,
+        )  # fmt: skip
         self.flow_active = True
         self.can_resume_flow = asyncio.Event()
-        self.not_waiting_next_records = asyncio.Event()
-        self._news = asyncio.Event()
-        self._arrived: list[Batch] = []
-        self._active_partitions = {CARDS}
+        self._news, self._handled = asyncio.Event(), asyncio.Event()
+        self._arrived: dict[TP, Batch] = {}
+        self._patient: dict[TP, Batch] = {}
+        self._read_offset: Any = {}
+        self._main = asyncio.get_running_loop()
+        self.assigning: Callable[[], None] = lambda: None
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Do what a test asks for in place of Faust's handlers."""
+        self.assigning()
+
+    def stop_flow(self) -> None:
+        """Stop the flow, as Faust does when partitions are revoked."""
+        self.flow_active = False
+        self.can_resume_flow.clear()
+
+    def resume_flow(self) -> None:
+        """Start it again."""
+        self.flow_active = True
+        self.can_resume_flow.set()
+
+    async def taken(self) -> list[tuple[str, list[int], bool]]:
+        """Return what Faust is handed by one call."""
+        found: list[Any] = [message.value async for _, message in self.getmany(0.01)]
+        return [(b.topic, [r.offset() for r in b.records], b.caught_up) for b in found]
 
 
-def batch(*offsets: int) -> Batch:
-    """Return a batch of cards."""
-    records: list[Any] = [Message(CARDS, offset) for offset in offsets]
-    return Batch("cards", 0, records, False, 9)
+def test_what_comes_of_a_partition_meanwhile_is_one_batch() -> None:
+    """Each message costs Faust the same, whatever is in it; the news of the last batch counts."""
+
+    async def scenario() -> list[tuple[str, list[int], bool]]:
+        flow = Flow()
+        flow._handled.set()
+        flow._on_batches(1, [batch(1, 2, caught_up=True), batch(1, tp=TP("cards", 1))])
+        flow._on_batches(1, [batch(3)])
+        flow._on_batches(0, [batch(4)])  # of an assignment that is over
+        return await flow.taken()
+
+    assert asyncio.run(scenario()) == [("cards", [1, 2, 3], False), ("cards", [1], False)]
 
 
 def test_batches_that_arrive_before_the_flow_is_on_again_are_kept() -> None:
@@ -227,21 +90,64 @@ def test_batches_that_arrive_before_the_flow_is_on_again_are_kept() -> None:
 
     async def scenario() -> tuple[bool, Any]:
         flow = Flow()
-        waiting = asyncio.ensure_future(flow._wait_next_records(5.0))
-        await asyncio.sleep(0)
-        flow.flow_active = (
-            False  # a rebalance: the flow stops, and new batches come before it starts
-        )
-        flow._arrived.append(batch(1))
-        flow._news.set()
+        flow._handled.set()
+        flow.stop_flow()
+        waiting = asyncio.ensure_future(flow.taken())
+        flow._on_batches(1, [batch(1)])
         for _ in range(5):
             await asyncio.sleep(0)
         early = waiting.done()
-        flow.flow_active = True
-        flow.can_resume_flow.set()
-        records, _ = await waiting
-        return early, [(tp, each) for tp, each in Batches().iterate(records)]
+        flow.resume_flow()
+        return early, await waiting
 
-    early, taken = asyncio.run(scenario())
-    assert not early
-    assert [(tp, [r.offset() for r in each.records]) for tp, each in taken] == [(CARDS, [1])]
+    assert asyncio.run(scenario()) == (False, [("cards", [1], False)])
+
+
+def test_nothing_is_handed_out_before_faust_has_heard_of_the_assignment() -> None:
+    """Faust may start the flow of an assignment that is over, while it handles the next one.
+
+    What it is given then it drops without a word: so it is kept until the handlers have run.
+    """
+
+    async def scenario() -> tuple[bool, Any]:
+        flow = Flow()
+        flow._begin(2)
+        flow.resume_flow()
+        flow._on_batches(2, [batch(1)])
+        waiting = asyncio.ensure_future(flow.taken())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        early = waiting.done()
+        await flow._rebalance("assigned", {CARDS}, 2)
+        return early, await waiting
+
+    assert asyncio.run(scenario()) == (False, [("cards", [1], False)])
+
+
+def test_an_assignment_that_is_over_when_it_was_handled_starts_nothing() -> None:
+    """The next one does."""
+
+    async def scenario() -> bool:
+        flow = Flow()
+        flow._begin(2)
+        flow.assigning = lambda: flow._begin(3)
+        await flow._rebalance("assigned", {CARDS}, 2)
+        return flow._handled.is_set()
+
+    assert asyncio.run(scenario()) is False
+
+
+def test_batches_nobody_waits_for_are_gathered_for_a_while(monkeypatch: Any) -> None:
+    """Those of the monitors: all that came of a partition, as one."""
+    monkeypatch.setattr(transport, "PATIENCE_S", 0.0)
+
+    async def scenario() -> tuple[Any, Any]:
+        flow = Flow()
+        flow._handled.set()
+        flow._on_batches(1, [batch(1, tp=SCORES), batch(1)])
+        flow._on_batches(1, [batch(2, tp=SCORES, caught_up=True)])
+        first = await flow.taken()
+        return first, await flow.taken()
+
+    first, then = asyncio.run(scenario())
+    assert (first, then) == ([("cards", [1], False)], [("scores", [1, 2], True)])
