@@ -58,6 +58,12 @@ class App(faust.App):
     def _new_producer_transport(self) -> Any:
         return self._new_transport()
 
+    def on_init_dependencies(self) -> Any:
+        """Leave out Faust's own statistics, which time every message."""
+        services = super().on_init_dependencies()
+        self.sensors.remove(self.monitor)
+        return services
+
     def consumer_config(self) -> dict[str, Any]:
         """Return librdkafka's configuration for the group's consumer."""
         return self.deployment.consumer_config()
@@ -108,7 +114,6 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
         stream_wait_empty=False,
         broker_session_timeout=60.0,
     )
-    app.sensors.remove(app.monitor)  # it times every message, for Faust's own statistics
     app.deployment = deployment
     score = ScoreStage(deployment)
     stages: list[Stage] = [score]
