@@ -55,7 +55,8 @@ class Deployment:
             "partition.assignment.strategy": "range",
             "session.timeout.ms": 6_000,
             "heartbeat.interval.ms": 1_000,
-            "fetch.wait.max.ms": 100,
+            "fetch.min.bytes": 100_000,
+            "fetch.wait.max.ms": 2,
             "fetch.error.backoff.ms": 50,
             # Little is fetched ahead: no partition's records pile up before those of another.
             "queued.min.messages": 1_000,
@@ -81,6 +82,7 @@ class Deployment:
             "partitioner": "murmur2_random",
             "enable.idempotence": not self.embedded,
             "message.timeout.ms": 0,
+            "delivery.report.only.error": True,
             "retry.backoff.ms": 20,
             "logger": LOGGER,
         }

@@ -30,7 +30,7 @@ QUEUED_RECORDS = 200_000
 _LEAST_RECORDS = 2_000
 _POLL_S = 0.1
 _PAUSED_POLL_S = 0.002
-_GATHER_S = 0.002  # a little later more records are there, at the cost of one
+_GATHER_S = 0.0005  # a little later more records are there, at the cost of one
 _COMMITTED_TIMEOUT_S = 30.0
 _HANDLER_TIMEOUT_S = 20.0
 

@@ -35,8 +35,17 @@ ROUND_EVERY_S = 0.004
 """How long at least a round and the wait for the next take together, unless there is a backlog."""
 
 COMMIT_EVERY_S = 0.5
+"""How often offsets are committed: then as soon as all that was written has arrived."""
+
+COMMIT_WITHIN_S = 2.0
+"""How often at least; where more is written all the time, rounds stand still until it arrived."""
+
 _TICK_S = 0.05
 _FLUSH_S = 1.0
+
+
+Place = tuple[str, int]
+"""A stage's name and a partition: where a task is."""
 
 
 class Stage(Protocol):
@@ -68,14 +77,15 @@ class Runner:
     metrics: Metrics
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     commit: Callable[[dict[TP, int]], None] = lambda offsets: None
-    tasks: dict[tuple[str, int], Task] = field(default_factory=dict)
+    tasks: dict[Place, Task] = field(default_factory=dict)
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
         self._stage_of = {topic: stage for stage in self.stages for topic in stage.topics}
         self._fetched: dict[TP, deque[Batch]] = defaultdict(deque)
-        self._starting: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._due: set[tuple[str, int]] = set()
+        self._starting: dict[Place, asyncio.Task[None]] = {}
+        self._due: dict[Place, None] = {}
+        self._patient = {stage.name for stage in self.stages if stage.patient}
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
@@ -112,15 +122,15 @@ class Runner:
         self._fetched[tp].append(batch)
         self._offered[tp] += len(batch.records)
         self._ends[tp] = batch.end
-        self._due.add((self._stage_of[batch.topic].name, batch.partition))
+        self._due[self._stage_of[batch.topic].name, batch.partition] = None
         self._wake.set()
 
     def wake(self, stage: Stage) -> None:
         """Begin the next round now, with a stage's tasks: one that waited may go on."""
-        self._due.update(place for place in self.tasks if place[0] == stage.name)
+        self._due.update((place, None) for place in self.tasks if place[0] == stage.name)
         self._wake.set()
 
-    def _feed(self, place: tuple[str, int], task: Task) -> None:
+    def _feed(self, place: Place, task: Task) -> None:
         """Let a task take in some of what was fetched for it, and tell the poller what waits."""
         partition = place[1]
         for topic, waiting in task.waiting().items():
@@ -172,7 +182,7 @@ class Runner:
             if self._starting.get(place) is asyncio.current_task():
                 del self._starting[place]
         self.tasks[place] = task
-        self._due.add(place)
+        self._due[place] = None
         self._wake.set()
 
     async def revoked(self, tps: Iterable[TP]) -> None:
@@ -208,26 +218,39 @@ class Runner:
                 if self._stopping:  # while this round waited its turn: all is committed already
                     break
                 now_s = time.monotonic()
+                since_s = now_s - committed_s
+                if since_s >= COMMIT_WITHIN_S or (
+                    since_s >= COMMIT_EVERY_S and not len(self.producer)
+                ):
+                    await self._commit()
+                    committed_s = now_s
                 if now_s - everyone_s >= _TICK_S:
                     everyone_s = now_s
-                    self._due.update(self.tasks)
-                due, self._due = self._due, set()
+                    self._due.update(dict.fromkeys(self.tasks))
                 more = False
-                for place, task in list(self.tasks.items()):
-                    if place in due and await self._process(place, task):
-                        self._due.add(place)
+                for place, task in self._take_due():
+                    if await self._process(place, task):
+                        self._due[place] = None
                         more = True
                 self.producer.poll(0)
                 self._check_deliveries()
-                if time.monotonic() - committed_s >= COMMIT_EVERY_S:
-                    await self._commit()
-                    committed_s = time.monotonic()
             if more:
                 self._wake.set()
             else:  # a little later more will have come, and cost no more than one record
                 await asyncio.sleep(max(0.0, began_s + ROUND_EVERY_S - time.monotonic()))
 
-    async def _process(self, place: tuple[str, int], task: Task) -> bool:
+    def _take_due(self) -> list[tuple[Place, Task]]:
+        """Return the tasks whose turn it is: all that are due, but one for which nobody waits."""
+        due, self._due = list(self._due), {}
+        turn: list[Place] = []
+        patient: list[Place] = []
+        for place in due:
+            (patient if place[0] in self._patient else turn).append(place)
+        turn += patient[:1]
+        self._due.update(dict.fromkeys(patient[1:]))
+        return [(place, self.tasks[place]) for place in turn if place in self.tasks]
+
+    async def _process(self, place: Place, task: Task) -> bool:
         """Let a task process some of what is due; return whether there may be more."""
         self._feed(place, task)
         waited = sum(task.waiting().values())
@@ -242,7 +265,7 @@ class Runner:
             await asyncio.sleep(0)
         return bool(output.records) or 0 < left < waited
 
-    async def _write(self, place: tuple[str, int], output: Output) -> None:
+    async def _write(self, place: Place, output: Output) -> None:
         if output.blobs:
             for sha256, blob in output.blobs.items():
                 await asyncio.to_thread(self.store.put, sha256, blob)
@@ -311,7 +334,9 @@ class Runner:
         moved = {tp: at for tp, at in offsets.items() if self._committed.get(tp) != at}
         if not moved:
             return
-        left = await asyncio.to_thread(self.producer.flush, _FLUSH_S)
+        left = len(self.producer)
+        if left:
+            left = await asyncio.to_thread(self.producer.flush, _FLUSH_S)
         self._check_deliveries()
         if left:
             log.warning("broker_slow", unwritten_records=left)

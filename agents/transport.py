@@ -21,7 +21,7 @@ from agents.poller import Batch, Poller
 
 log = structlog.get_logger("transport")
 
-PATIENCE_S = 0.05
+PATIENCE_S = 0.2
 """How long batches for the monitors are gathered: nobody waits for them."""
 
 

@@ -13,7 +13,7 @@ from streamproc.monitors.judge import Judge
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 
-SEND_EVERY_MS = 100
+SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
 Step = tuple[str, str, int]
