@@ -15,7 +15,9 @@ from streamproc.kafka.topics import create
 from streamproc.pipeline import Pipeline
 
 RATE = 1_000
-WARM_UP_S = 10.0
+WARM_UP_S = 40.0
+"""A broker that has just been started takes so long until its code is compiled."""
+
 WINDOW_S = 20.0
 WINDOWS = 3
 _START_TIMEOUT_S = 60.0
