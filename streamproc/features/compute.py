@@ -15,7 +15,8 @@ LARGEST = 1e150
 """Numbers beyond this are refused: the square of a sum of them would not be a float."""
 
 _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
-_SWEPT_AN_EVENT = 1
+_SWEPT_AN_EVENT = 2
+"""With one, entities that are seen once would come as fast as they are looked at."""
 _PARTS: dict[str, Callable[[int], int]] = {
     "is_weekend": lambda time_ms: int((time_ms // _DAY_MS + 3) % 7 >= 5),
     "is_night": lambda time_ms: int(time_ms // _HOUR_MS % 24 <= 6),

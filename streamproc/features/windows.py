@@ -108,6 +108,7 @@ class KeyedWindow:
         self._keep_ms = self._spans[self._longest] + lateness_ms
         self._logs: dict[str, _Log] = {}
         self._to_sweep: list[str] = []
+        self._oldest_ms = -(1 << 62)  # no entity's last record is older, bar those yet to sweep
         self._squares = "std" in spec.aggregates
         self._extremes = "min" in spec.aggregates or "max" in spec.aggregates
         self._results = [RESULTS[kind] for kind in spec.aggregates]
@@ -270,14 +271,24 @@ class KeyedWindow:
             log.lefts = [left - old for left in log.lefts]
 
     def sweep(self, entities: int) -> None:
-        """Look at the next ``entities`` entities and forget those with nothing left to remember."""
-        if not self._to_sweep:
-            self._to_sweep = list(self._logs)
+        """Look at the next ``entities`` entities and forget those with nothing left to remember.
+
+        Once all were looked at, none is until the one longest idle may be forgotten.
+        """
         floor = self.newest_ms - self._keep_ms
+        if not self._to_sweep:
+            if floor < self._oldest_ms:
+                return
+            self._to_sweep = list(self._logs)
+            self._oldest_ms = self.newest_ms - self.lateness_ms
         for key in self._to_sweep[-entities:]:
             log = self._logs.get(key)
-            if log is not None and (not log.times or log.times[-1] <= floor):
+            if log is None:
+                continue
+            if not log.times or log.times[-1] <= floor:
                 del self._logs[key]
+            elif log.times[-1] < self._oldest_ms:
+                self._oldest_ms = log.times[-1]
         del self._to_sweep[-entities:]
 
 

@@ -104,6 +104,17 @@ def test_a_field_of_another_type_is_refused_before_anything_changes(
     assert features.compute(GOOD, "1", "k", 0)["amount_count_1d_by_card"] == 1
 
 
+def test_entities_that_are_seen_once_do_not_pile_up() -> None:
+    """With a sweep an event what is held stays near what a window and the lateness can hold."""
+    features = FeatureSet([Window("x", "k", ("400ms",), ("count",))], "at", lateness_ms=100)
+    most = 0
+    for time_ms in range(20_000):
+        features.compute({"x": 1.0}, "1", f"seen once {time_ms}", time_ms)
+        features.sweep(1)
+        most = max(most, features.window_entries)
+    assert most <= 2 * (400 + 100)
+
+
 @pytest.mark.parametrize("value", [1e150, -1e150, 10**18, 0, -0.0, 5e-324])
 def test_the_largest_and_the_least_numbers_give_finite_aggregates(value: float) -> None:
     """Up to the bound every aggregate of two such numbers is a finite number."""

@@ -253,6 +253,26 @@ def test_idle_entities_are_forgotten(aggregates: tuple[str, ...]) -> None:
     assert most <= 3 * (10 + 10)
 
 
+def test_what_became_idle_since_all_were_looked_at_is_forgotten() -> None:
+    """With nothing to forget none is looked at, and no entity is missed when its time comes.
+
+    time     85   90   ..   100  101  105  ..   116
+    old      o              x                         idle: a window and the lateness later
+    seen          o                   x
+    behind                       o              x     it came after the "new" of 105
+    """
+    window = windows("count", "mean", spans=(10,), lateness_ms=5)
+    held = []
+    for key, time_ms in (
+        ("old", 85), ("seen", 90), ("new", 99), ("new", 100), ("new", 104), ("new", 105),
+        ("behind", 101), ("new", 115), ("new", 116),
+    ):  # fmt: skip
+        window.observe(key, time_ms, str(time_ms), 1.0)
+        window.sweep(10)
+        held.append(window.entities)
+    assert held == [1, 2, 3, 2, 2, 1, 2, 2, 1]
+
+
 def test_one_tiny_value_changes_no_other_entity_and_no_number() -> None:
     """A value of the finest kind makes its own entity's sums finer, and every sum stays exact."""
     window = windows("sum", "min", "max", "std", spans=(10,))
