@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from streamproc.errors import BadRecord, DefinitionError
 
@@ -19,6 +20,7 @@ _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+_WHOLE_SECOND_MS = {f":{second:02}Z": second * 1_000 for second in range(60)}
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 Order = tuple[int, int, str]
@@ -40,17 +42,34 @@ def parse_time_ms(value: object) -> int:
         if _MIN_MS <= value <= _MAX_MS:
             return value
         raise BadRecord("time_not_valid", f"{value} ms lies outside the years 1 to 9999")
-    if isinstance(value, str) and _RFC_3339.fullmatch(value):
-        try:
-            moment = datetime.fromisoformat(value.upper())
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            return (moment - _EPOCH) // _MILLISECOND
-        except (ValueError, OverflowError):
-            pass  # a form that is right with a date that does not exist: told below
+    if isinstance(value, str):
+        # Most times are whole seconds in UTC, and many share a minute.
+        second_ms = _WHOLE_SECOND_MS.get(value[16:])
+        time_ms = _text_ms(value) if second_ms is None else _minute_ms(value[:16])
+        if time_ms is not None:
+            return time_ms + (second_ms or 0)
     raise BadRecord(
         "time_not_valid", f"{value!r:.80} is neither RFC 3339 text nor integer milliseconds"
     )
+
+
+def _text_ms(text: str) -> int | None:
+    """Return the milliseconds of RFC 3339 text; None for other text and dates that don't exist."""
+    if not _RFC_3339.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // _MILLISECOND
+    except (ValueError, OverflowError):
+        return None
+
+
+@lru_cache(maxsize=4_096)
+def _minute_ms(minute: str) -> int | None:
+    """Return the time of a minute in UTC, such as ``2018-07-01T00:02``, as ``_text_ms`` does."""
+    return _text_ms(minute + ":00Z")
 
 
 def parse_duration_ms(text: str, what: str = "duration") -> int:

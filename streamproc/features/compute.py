@@ -14,14 +14,19 @@ from streamproc.messages import Features, FeatureValue
 LARGEST = 1e150
 """Numbers beyond this are refused: the square of a sum of them would not be a float."""
 
-_DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
-_SWEPT_AN_EVENT = 1
+_HOUR_MS = 3_600_000
+_HOURS_A_WEEK = 168
+_EPOCH_HOUR = 72
+"""The epoch's hour of the week, which begins on Monday: 1970 began on a Thursday."""
+_SWEPT_AN_EVENT = 2
+"""With one, entities that are seen once would come as fast as they are looked at."""
 _PARTS: dict[str, Callable[[int], int]] = {
-    "is_weekend": lambda time_ms: int((time_ms // _DAY_MS + 3) % 7 >= 5),
-    "is_night": lambda time_ms: int(time_ms // _HOUR_MS % 24 <= 6),
-    "hour": lambda time_ms: time_ms // _HOUR_MS % 24,
-    "weekday": lambda time_ms: (time_ms // _DAY_MS + 3) % 7,
+    "is_weekend": lambda hour: int(hour // 24 >= 5),
+    "is_night": lambda hour: int(hour % 24 <= 6),
+    "hour": lambda hour: hour % 24,
+    "weekday": lambda hour: hour // 24,
 }
+"""Every part is a function of the hour of the week, and so found in a table."""
 
 
 class FeatureSet:
@@ -38,13 +43,14 @@ class FeatureSet:
     def __init__(self, spec: Sequence[Feature], time_field: str, lateness_ms: int) -> None:
         self._spec = tuple(spec)
         self._time_field = time_field
-        self._readers = [_reader(feature, time_field) for feature in spec]
+        self._readers = _readers(spec, time_field)
         self._windows = [
             (KeyedWindow(feature, lateness_ms), feature.value, feature.names)
             for feature in spec
             if isinstance(feature, Window)
         ]
-        self._names = [name for feature in spec for name in feature.names]
+        # Names first, so that features come out in the order declared.
+        self._nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
 
     def compute(
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
@@ -54,14 +60,13 @@ class FeatureSet:
         Raises :class:`BadRecord`, before any state changes, where a field is not what was
         declared. A ``late`` event, later than allowed, does not enter the windows.
         """
-        # Names first, so that features come out in the order declared.
-        features: Features = dict.fromkeys(self._names)
+        features = self._nulls.copy()
         for read in self._readers:
             read(fields, time_ms, features)
         for window, value_field, names in self._windows:
-            number = fields.get(value_field)
-            values = window.observe(key, time_ms, record_id, number, late)
-            features.update(zip(names, values, strict=True))
+            values = window.observe(key, time_ms, record_id, fields.get(value_field), late)
+            for i, name in enumerate(names):  # faster than an update from pairs
+                features[name] = values[i]
         return features
 
     def sweep(self, events: int) -> None:
@@ -78,15 +83,26 @@ class FeatureSet:
 _Reader = Callable[[dict[str, Any], int, Features], None]
 
 
-def _reader(feature: Feature, time_field: str) -> _Reader:
-    if isinstance(feature, Field):
-        return _field_reader(feature)
-    if isinstance(feature, Calendar):
-        return _calendar_reader(feature, time_field)
-    value_field = feature.value
+def _readers(spec: Sequence[Feature], time_field: str) -> list[_Reader]:
+    """Return what reads the features, or checks what a window takes, in the order declared."""
+    readers: list[_Reader] = []
+    checked: set[str] = set()
+    for feature in spec:
+        if isinstance(feature, Calendar):
+            readers.append(_calendar_reader(feature, time_field))
+        elif isinstance(feature, Field):
+            readers.append(_field_reader(feature))
+            if feature.type == "number":
+                checked.add(feature.name)
+        elif feature.value not in checked:
+            readers.append(_check(feature.value))
+            checked.add(feature.value)
+    return readers
 
+
+def _check(name: str) -> _Reader:
     def check(fields: dict[str, Any], time_ms: int, features: Features) -> None:
-        number_of(fields, value_field)
+        number_of(fields, name)
 
     return check
 
@@ -96,7 +112,10 @@ def _field_reader(feature: Field) -> _Reader:
     if feature.type == "number":
 
         def read(fields: dict[str, Any], time_ms: int, features: Features) -> None:
-            features[name] = number_of(fields, name)
+            value = fields.get(name)
+            if type(value) is not float or not -LARGEST <= value <= LARGEST:
+                value = number_of(fields, name)  # the call costs: most numbers go without
+            features[name] = value
 
         return read
     wanted: type = str if feature.type == "text" else bool
@@ -114,7 +133,9 @@ def _field_reader(feature: Field) -> _Reader:
 
 
 def _calendar_reader(feature: Calendar, time_field: str) -> _Reader:
-    parts = [(part, _PARTS[part]) for part in feature.parts]
+    table: list[Features] = [
+        {part: _PARTS[part](hour) for part in feature.parts} for hour in range(_HOURS_A_WEEK)
+    ]
     own_time, field = feature.time == time_field, feature.time
 
     def read(fields: dict[str, Any], time_ms: int, features: Features) -> None:
@@ -122,8 +143,7 @@ def _calendar_reader(feature: Calendar, time_field: str) -> _Reader:
             if fields.get(field) is None:
                 return
             time_ms = parse_time_ms(fields[field])
-        for part, compute in parts:
-            features[part] = compute(time_ms)
+        features.update(table[(time_ms // _HOUR_MS + _EPOCH_HOUR) % _HOURS_A_WEEK])
 
     return read
 

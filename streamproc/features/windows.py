@@ -9,27 +9,28 @@ that was not. (Compare ``math.fsum``, Shewchuk 1997, which is exact once but can
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
 from itertools import islice
 
+from streamproc.features.aggregates import RESULTS, Number
 from streamproc.features.spec import Window
 
 _TRIM_AT = 64
-_TINY = 2.0**-960
-_Number = float | int | None
+_FLOAT_SHIFT = 400
+"""Scales up to 2**400 times a value, of 1e150 at most, are floats, and so are means times one."""
 
 
 class _Log:
     """One entity's records in order, and for each span where its window begins and what it sums.
 
     ``values`` holds integers in units of ``1 / scale``; the window of span i as of ``now_ms`` is
-    ``[lefts[i]:]``.
+    ``[lefts[i]:]``. ``factor`` is the scale as a float and ``unit`` is ``1 / factor``, both powers
+    of two, with which a product is exact; both are 0.0 where the scale is too fine for that.
     """
 
     __slots__ = (
+        "factor",
         "ids",
         "lefts",
         "maxima",
@@ -40,24 +41,31 @@ class _Log:
         "squares",
         "sums",
         "times",
+        "unit",
         "values",
     )
 
-    def __init__(self, spans: int) -> None:
+    def __init__(self, spans: int, extremes: bool) -> None:
         self.times: list[int] = []
         self.ids: list[str] = []
         self.values: list[int] = []
         self.lefts = [0] * spans
         self.sums = [0] * spans
         self.squares = [0] * spans
-        self.minima: list[deque[tuple[int, int]]] = [deque() for _ in range(spans)]
-        self.maxima: list[deque[tuple[int, int]]] = [deque() for _ in range(spans)]
+        queues = spans if extremes else 0  # an empty deque takes 600 bytes: only where needed
+        self.minima: list[deque[tuple[int, int]]] = [deque() for _ in range(queues)]
+        self.maxima: list[deque[tuple[int, int]]] = [deque() for _ in range(queues)]
         self.now_ms = -(1 << 62)
         self.shift = 0
         self.scale = 1
+        self.factor = self.unit = 1.0
 
     def scaled(self, value: float) -> int:
         """Return ``value`` as an integer in units of this log, made finer where it has to be."""
+        if self.factor and type(value) is float:
+            product = value * self.factor  # exact, as the factor is a power of two
+            if product.is_integer():
+                return int(product)
         numerator, denominator = value.as_integer_ratio()
         digits = denominator.bit_length() - 1
         if digits > self.shift:
@@ -72,6 +80,9 @@ class _Log:
         self.minima = [deque((t, v << by) for t, v in kept) for kept in self.minima]
         self.maxima = [deque((t, v << by) for t, v in kept) for kept in self.maxima]
         self.shift, self.scale = shift, 1 << shift
+        self.factor, self.unit = 0.0, 0.0
+        if shift <= _FLOAT_SHIFT:
+            self.factor, self.unit = 2.0**shift, 2.0**-shift
 
 
 class KeyedWindow:
@@ -97,9 +108,10 @@ class KeyedWindow:
         self._keep_ms = self._spans[self._longest] + lateness_ms
         self._logs: dict[str, _Log] = {}
         self._to_sweep: list[str] = []
+        self._oldest_ms = -(1 << 62)  # no entity's last record is older, bar those yet to sweep
         self._squares = "std" in spec.aggregates
         self._extremes = "min" in spec.aggregates or "max" in spec.aggregates
-        self._results = [_RESULTS[kind] for kind in spec.aggregates]
+        self._results = [RESULTS[kind] for kind in spec.aggregates]
         self._plain = spec.aggregates == ("count", "mean")
 
     def __len__(self) -> int:
@@ -112,8 +124,8 @@ class KeyedWindow:
         return len(self._logs)
 
     def observe(
-        self, key: str, time_ms: int, record_id: str, value: _Number, late: bool = False
-    ) -> list[_Number]:
+        self, key: str, time_ms: int, record_id: str, value: Number, late: bool = False
+    ) -> list[Number]:
         """Take a record in and return its windows' aggregates, as :attr:`Window.names` lists them.
 
         A null value is not taken in; nor is a record that is ``late`` (later than allowed), which
@@ -123,7 +135,7 @@ class KeyedWindow:
             self.newest_ms = time_ms
         log = self._logs.get(key)
         if log is None:
-            log = self._logs[key] = _Log(len(self._spans))
+            log = self._logs[key] = _Log(len(self._spans), self._extremes)
         times = log.times
         in_order = time_ms >= log.now_ms and (
             not times
@@ -137,17 +149,38 @@ class KeyedWindow:
             times.append(time_ms)
             log.ids.append(record_id)
             log.values.append(scaled)
+            if self._plain and log.unit:
+                return self._advance_plain(log, time_ms, scaled)
         return self._advance(log, time_ms, scaled)
 
-    def _advance(self, log: _Log, time_ms: int, scaled: int | None) -> list[_Number]:
+    def _advance_plain(self, log: _Log, time_ms: int, scaled: int) -> list[Number]:
+        """Do as :meth:`_advance` does for counts and means, after a record that is not null."""
+        log.now_ms = time_ms
+        times, values, lefts, sums, unit = log.times, log.values, log.lefts, log.sums, log.unit
+        end = len(times)
+        out: list[Number] = []
+        for i, span_ms in enumerate(self._spans):
+            total, left, floor = sums[i] + scaled, lefts[i], time_ms - span_ms
+            while times[left] <= floor:  # the record itself ends it
+                total -= values[left]
+                left += 1
+            lefts[i], sums[i] = left, total
+            count = end - left
+            out.append(count)
+            out.append(total / count * unit)  # rounded once: a product with a power of two is exact
+        if lefts[self._longest] > _TRIM_AT:
+            self._trim(log)
+        return out
+
+    def _advance(self, log: _Log, time_ms: int, scaled: int | None) -> list[Number]:
         """Move every span's window to ``time_ms``; ``scaled`` was just appended to the log."""
         log.now_ms = time_ms
         times, values, lefts, sums = log.times, log.values, log.lefts, log.sums
         if self._squares or self._extremes:
             self._advance_rest(log, time_ms, scaled)
-        out: list[_Number] = []
+        out: list[Number] = []
         added = 0 if scaled is None else scaled
-        end, scale, plain = len(times), log.scale, self._plain
+        end = len(times)
         for i, span_ms in enumerate(self._spans):
             total, left, floor = sums[i] + added, lefts[i], time_ms - span_ms
             while left < end and times[left] <= floor:
@@ -155,14 +188,11 @@ class KeyedWindow:
                 left += 1
             lefts[i], sums[i] = left, total
             count = end - left
-            if plain:
-                out.append(count)
-                out.append(total / (scale * count) if count else None)
-            else:
-                low = log.minima[i][0][1] if log.minima[i] else 0
-                high = log.maxima[i][0][1] if log.maxima[i] else 0
-                window = (count, total, log.squares[i], low, high, scale)
-                out.extend([result(*window) for result in self._results])
+            low = high = 0
+            if self._extremes and count:
+                low, high = log.minima[i][0][1], log.maxima[i][0][1]
+            window = (count, total, log.squares[i], low, high, log.scale)
+            out.extend([result(*window) for result in self._results])
         if lefts[self._longest] > _TRIM_AT:
             self._trim(log)
         return out
@@ -190,7 +220,7 @@ class KeyedWindow:
 
     def _out_of_order(
         self, log: _Log, time_ms: int, record_id: str, scaled: int | None, late: bool
-    ) -> list[_Number]:
+    ) -> list[Number]:
         """Aggregate as of a time behind the newest, then take the record in where it belongs."""
         times, values = log.times, log.values
         place = bisect_right(times, time_ms)
@@ -201,7 +231,7 @@ class KeyedWindow:
         ):
             place -= 1
         own = [] if scaled is None else [scaled]
-        out: list[_Number] = []
+        out: list[Number] = []
         # What may have been let go is left out where it was not, so that it makes no difference.
         kept = bisect_right(times, self.newest_ms - self._keep_ms)
         for span_ms in self._spans:
@@ -241,14 +271,24 @@ class KeyedWindow:
             log.lefts = [left - old for left in log.lefts]
 
     def sweep(self, entities: int) -> None:
-        """Look at the next ``entities`` entities and forget those with nothing left to remember."""
-        if not self._to_sweep:
-            self._to_sweep = list(self._logs)
+        """Look at the next ``entities`` entities and forget those with nothing left to remember.
+
+        Once all were looked at, none is until the one longest idle may be forgotten.
+        """
         floor = self.newest_ms - self._keep_ms
+        if not self._to_sweep:
+            if floor < self._oldest_ms:
+                return
+            self._to_sweep = list(self._logs)
+            self._oldest_ms = self.newest_ms - self.lateness_ms
         for key in self._to_sweep[-entities:]:
             log = self._logs.get(key)
-            if log is not None and (not log.times or log.times[-1] <= floor):
+            if log is None:
+                continue
+            if not log.times or log.times[-1] <= floor:
                 del self._logs[key]
+            elif log.times[-1] < self._oldest_ms:
+                self._oldest_ms = log.times[-1]
         del self._to_sweep[-entities:]
 
 
@@ -257,26 +297,3 @@ def _keep_extreme(kept: deque[tuple[int, int]], time_ms: int, value: int, sign: 
     while kept and sign * kept[-1][1] >= sign * value:
         kept.pop()
     kept.append((time_ms, value))
-
-
-def _std(count: int, total: int, squares: int, low: int, high: int, scale: int) -> float | None:
-    if count < 2:
-        return 0.0 if count else None
-    above, below = count * squares - total * total, count * (count - 1) * scale * scale
-    variance = above / below
-    if variance < _TINY and above:  # too small to be a float, or a float with all its digits
-        shift = below.bit_length()
-        return math.isqrt((above << 2 * shift) // below) / (1 << shift)
-    return math.sqrt(variance)
-
-
-_RESULTS: dict[str, Callable[[int, int, int, int, int, int], _Number]] = {
-    "count": lambda count, total, squares, low, high, scale: count,
-    "sum": lambda count, total, squares, low, high, scale: total / scale,
-    "mean": lambda count, total, squares, low, high, scale: (
-        total / (scale * count) if count else None
-    ),
-    "std": _std,
-    "min": lambda count, total, squares, low, high, scale: low / scale if count else None,
-    "max": lambda count, total, squares, low, high, scale: high / scale if count else None,
-}

@@ -227,14 +227,14 @@ class ScoreTask:
                 "trace": self._trace(record),
             }
         )
-        out = Out(key=key.encode(), value=self._codec.publish("prediction", prediction))
+        waiting = self._waiting(event, prediction)
+        out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:
             self.late += 1
             out["headers"] = [("late", b"true")]
         output.to("predictions").append(out)
         if self.oldest_ms is None:
             self.oldest_ms = record.timestamp()[1]
-        waiting = self._waiting(event, prediction)
         if self.pipeline.labels is None:
             pending.remember(record_id, time_ms)
             if self.pipeline.learns:  # without labels an outcome is the prediction itself
@@ -270,9 +270,8 @@ class ScoreTask:
     ) -> None:
         outcome = joined(waiting, label, label_time_ms, now_ms)
         outcomes.append(outcome)
-        output.to("outcomes").append(
-            Out(key=waiting.key, value=self._codec.publish("outcome", outcome))
-        )
+        out: Out = {"key": waiting.key, "value": self._codec.publish("outcome", outcome)}
+        output.to("outcomes").append(out)
 
     def _trace(self, record: Record) -> str:
         """Return the event's W3C traceparent, or one made of its place in the log."""

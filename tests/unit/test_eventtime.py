@@ -44,6 +44,16 @@ def test_naive_text_is_utc_and_a_space_will_do(moment: datetime) -> None:
 
 
 @given(MOMENTS)
+def test_whole_seconds_in_utc_are_read_as_any_other_time(moment: datetime) -> None:
+    """Every second of a minute, whichever of them comes first."""
+    minute = moment.replace(microsecond=0, tzinfo=None)
+    for second in (moment.second, 0, 59, moment.second):
+        moment = minute.replace(second=second)
+        expected = exact_ms(moment.replace(tzinfo=UTC))
+        assert [expected] * 2 == [parse_time_ms(moment.isoformat() + z) for z in "Zz"]
+
+
+@given(MOMENTS)
 def test_what_is_written_is_read_again(moment: datetime) -> None:
     """A time that is written for people reads back as itself."""
     time_ms = exact_ms(moment)
@@ -87,13 +97,16 @@ def test_integers_are_milliseconds_between_the_years_1_and_9999() -> None:
         " 2018-07-01T00:00:00Z", "2018-07-01T00:00:00Z\n",
         "2018-07-01T00:00:00Z".replace("0", "\N{ARABIC-INDIC DIGIT ZERO}"),
         "0000-01-01T00:00:00Z", "2018-07-01T00:00:00,5Z", "2018-W26-7T00:00:00Z", b"2018",
+        "20180701T000000.5:31Z", "2018-07-01T00:00:00Z:31Z", "2018-07-01T23:60:31Z", ":31Z",
     ],
 )  # fmt: skip
 def test_anything_else_is_no_time(value: object) -> None:
     """Dates alone, seconds, floats, other forms and dates that don't exist are refused."""
-    with pytest.raises(BadRecord) as refused:
-        parse_time_ms(value)
-    assert refused.value.reason == "time_not_valid"
+    for _ in range(2):  # the same again, whatever was remembered of the first
+        with pytest.raises(BadRecord) as refused:
+            parse_time_ms(value)
+        assert refused.value.reason == "time_not_valid"
+        assert refused.value.detail.startswith(repr(value)[:80])
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))

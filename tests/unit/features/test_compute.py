@@ -104,6 +104,45 @@ def test_a_field_of_another_type_is_refused_before_anything_changes(
     assert features.compute(GOOD, "1", "k", 0)["amount_count_1d_by_card"] == 1
 
 
+@pytest.mark.parametrize(
+    ("spec", "value", "reason"),
+    [
+        ((Window("x", "k", ("1h",), ("count",)),), "5", "field_not_number"),
+        ((Window("x", "k", ("1h",), ("sum",)), Field("x")), 1e151, "number_out_of_range"),
+        ((Field("x", "text"), Window("x", "k", ("1h",), ("sum",))), "5", "field_not_number"),
+        ((Field("x", "text"), Window("x", "k", ("1h",), ("sum",))), 5, "field_not_text"),
+    ],
+)
+def test_what_a_window_takes_is_checked_whatever_else_reads_the_field(
+    spec: tuple[Any, ...], value: object, reason: str
+) -> None:
+    """A window's value is a number, or the event is refused, before another window takes it in."""
+    other = Window("y", "k", ("1h",), ("count",))
+    features = FeatureSet((other, *spec), "at", 0)
+    with pytest.raises(BadRecord) as refused:
+        features.compute({"x": value, "y": 1.0}, "1", "k", 0)
+    assert (refused.value.reason, features.window_entries) == (reason, 0)
+
+
+def test_the_first_of_two_bad_fields_is_told_of() -> None:
+    """In the order declared, where windows read a field that another feature reads too."""
+    window = Window("x", "k", ("1h",), ("count",))
+    for spec, first in (((window, Field("y"), Field("x")), "'x'"), ((Field("y"), window), "'y'")):
+        with pytest.raises(BadRecord, match=first):
+            features_of({"x": "bad", "y": "bad"}, *spec)
+
+
+def test_entities_that_are_seen_once_do_not_pile_up() -> None:
+    """With a sweep an event what is held stays near what a window and the lateness can hold."""
+    features = FeatureSet([Window("x", "k", ("400ms",), ("count",))], "at", lateness_ms=100)
+    most = 0
+    for time_ms in range(20_000):
+        features.compute({"x": 1.0}, "1", f"seen once {time_ms}", time_ms)
+        features.sweep(1)
+        most = max(most, features.window_entries)
+    assert most <= 2 * (400 + 100)
+
+
 @pytest.mark.parametrize("value", [1e150, -1e150, 10**18, 0, -0.0, 5e-324])
 def test_the_largest_and_the_least_numbers_give_finite_aggregates(value: float) -> None:
     """Up to the bound every aggregate of two such numbers is a finite number."""

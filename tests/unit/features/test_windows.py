@@ -124,6 +124,8 @@ def streams(draw: st.DrawFn) -> list[Seen]:
 @settings(max_examples=120, deadline=None)
 @given(streams(), st.sampled_from([AGGREGATES, ("count", "mean"), ("max",), ("std", "sum")]))
 @example([Seen("a", 0, 0, 1e16), Seen("a", 1, 1, 1.0), Seen("a", 2, 2, -1e16)], AGGREGATES)
+@example([Seen("a", 0, 0, 2**53 + 1), Seen("a", 1, 1, -(2**53))], ("count", "mean"))
+@example([Seen("a", i, i, v) for i, v in enumerate((2**55, 1, 0.0))], ("count", "mean"))
 def test_every_number_is_that_of_a_brute_force(
     records: list[Seen], aggregates: tuple[str, ...]
 ) -> None:
@@ -163,10 +165,11 @@ def test_the_edges_of_a_window() -> None:
                o    o                        o
     window     (                             ]       of 10 ms
     """
-    window = windows("count", "sum", spans=(10,))
-    assert window.observe("k", 0, "0", 1.0) == [1, 1.0]
-    assert window.observe("k", 1, "1", 2.0) == [2, 3.0]
-    assert window.observe("k", 10, "2", 4.0) == [2, 6.0]
+    for second, means in (("sum", (1.0, 3.0, 6.0)), ("mean", (1.0, 1.5, 3.0))):
+        window = windows("count", second, spans=(10,))
+        assert window.observe("k", 0, "0", 1.0) == [1, means[0]]
+        assert window.observe("k", 1, "1", 2.0) == [2, means[1]]
+        assert window.observe("k", 10, "2", 4.0) == [2, means[2]]
 
 
 def test_the_edges_before_the_epoch() -> None:
@@ -248,6 +251,26 @@ def test_idle_entities_are_forgotten(aggregates: tuple[str, ...]) -> None:
         window.sweep(4)
         most = max(most, window.entities)
     assert most <= 3 * (10 + 10)
+
+
+def test_what_became_idle_since_all_were_looked_at_is_forgotten() -> None:
+    """With nothing to forget none is looked at, and no entity is missed when its time comes.
+
+    time     85   90   ..   100  101  105  ..   116
+    old      o              x                         idle: a window and the lateness later
+    seen          o                   x
+    behind                       o              x     it came after the "new" of 105
+    """
+    window = windows("count", "mean", spans=(10,), lateness_ms=5)
+    held = []
+    for key, time_ms in (
+        ("old", 85), ("seen", 90), ("new", 99), ("new", 100), ("new", 104), ("new", 105),
+        ("behind", 101), ("new", 115), ("new", 116),
+    ):  # fmt: skip
+        window.observe(key, time_ms, str(time_ms), 1.0)
+        window.sweep(10)
+        held.append(window.entities)
+    assert held == [1, 2, 3, 2, 2, 1, 2, 2, 1]
 
 
 def test_one_tiny_value_changes_no_other_entity_and_no_number() -> None:
