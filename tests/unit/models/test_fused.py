@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -173,8 +174,54 @@ def _refuse(features: Features) -> Any:
     raise AssertionError(f"{features} went to River")
 
 
+@pytest.mark.parametrize("raw", [-30.5, -30.0, -29.5, -18.5, -17.5, 17.5, 18.5, 29.5, 30.0, 30.5])
+@pytest.mark.parametrize("label", [0, 1])
+def test_where_river_changes_formula(raw: float, label: int) -> None:
+    """River's sigmoid is 0 or 1 beyond 30, its gradient another one beyond 18."""
+
+    def make() -> Any:
+        return linear_model.LogisticRegression(intercept_init=raw)
+
+    river, learner = make(), Learner(make(), "binary", None)
+    scorer = Scorer(make(), "binary", None, 0.5, "main@1", learnt=True)
+    assert _rivers_score(river, "binary", {}) == _our_score(scorer, {})
+    for _ in range(3):
+        _rivers_learning(river, "binary", {"a": 1e-9}, label)
+        _our_learning(learner, {"a": 1e-9}, label)
+    assert dumps(river) == dumps(learner.model)
+    scorer = Scorer(learner.model, "binary", None, 0.5, "main@1", learnt=True)
+    for value in (1e-9, 0, -1e-9):
+        features: Features = {"a": value}
+        assert _rivers_score(river, "binary", features) == _our_score(scorer, features)
+
+
+@pytest.mark.parametrize("label", [-100.0, 0.0, 100.0])
+def test_gradients_are_clipped_at_both_ends(label: float) -> None:
+    """One that is too steep counts as much as River says."""
+    kind, make = MODELS["clipped linear"]
+    river, learner = make(), Learner(make(), kind, None)
+    for number in range(5):
+        river.learn_one({"a": number * 0.5}, label)
+        learner.learn({"a": number * 0.5}, label)
+    assert dumps(river) == dumps(learner.model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("odd", [np.float32(0.1), np.float64(0.1), np.int64(3), Fraction(1, 10)])
+def test_numbers_of_other_types_are_rivers(name: str, odd: Any) -> None:
+    """A narrow float would be computed with narrowly; River widens some of them."""
+    kind, make = MODELS[name]
+    river, learner = make(), Learner(make(), kind, None)
+    for number in range(9):
+        features = {"a": 0.3 * number, "b": odd * number if number % 2 else 0.7}
+        assert _rivers_learning(river, kind, features, 1) == _our_learning(learner, features, 1)
+        assert dumps(river) == dumps(learner.model)
+        scorer = Scorer(deepcopy(river), kind, None, 0.5, "main@1", learnt=True)
+        assert _rivers_score(river, kind, features) == _our_score(scorer, features)
+
+
 def test_many_sets_of_names_are_not_kept() -> None:
-    """More of them than are remembered change no bit."""
+    """More of them than are remembered change no bit, and take no more memory."""
     learner, river = (
         Learner(MODELS["scaled logistic"][1](), "binary", None),
         _scaled(linear_model.LogisticRegression()),
@@ -184,6 +231,8 @@ def test_many_sets_of_names_are_not_kept() -> None:
         features: Features = {n: float(number % 7) for i, n in enumerate(names) if number >> i & 1}
         learner.learn(features, number % 2)
         river.learn_one(dict(features), bool(number % 2))
+    assert learner._fused is not None
+    assert 0 < len(learner._fused._layouts) <= 256
     assert dumps(river) == learner.snapshot()
 
 
@@ -242,6 +291,7 @@ def _rate() -> Any:
         ("binary", linear_model.LogisticRegression(l2=0.1)),
         ("binary", linear_model.LogisticRegression(clip_gradient=0.1)),
         ("regression", linear_model.LinearRegression(loss=optim.losses.Huber())),
+        ("regression", linear_model.LinearRegression(loss=optim.losses.Absolute())),
         ("binary", preprocessing.MinMaxScaler() | linear_model.LogisticRegression()),
         ("binary", preprocessing.StandardScaler(False) | linear_model.LogisticRegression()),
         (
