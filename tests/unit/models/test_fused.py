@@ -258,6 +258,31 @@ def test_who_asks_for_the_model_may_change_it() -> None:
     assert dumps(river) == dumps(learner.model)
 
 
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        {"counts": {"a": 3}, "means": {"a": 1.0}, "vars": {"a": 0.5}},
+        {"counts": {"a": 3, "b": 2}, "means": {"a": 1.0, "b": 0.5}, "vars": {"a": 0.5}},
+        {"counts": {"a": 3, "b": 2}, "means": {"a": 1, "b": 5}, "vars": {"a": 2, "b": 10**400}},
+    ],
+)
+def test_parts_that_do_not_know_the_same(scaler: dict[str, Any]) -> None:
+    """A pipeline put together from parts that learnt elsewhere is taken as River takes it."""
+
+    def make() -> Any:
+        linear = linear_model.LogisticRegression()
+        linear.learn_one({"a": 1.0, "b": 2.0}, True)
+        return preprocessing.StandardScaler._from_state(**scaler) | linear
+
+    river, learner = make(), Learner(make(), "binary", None)
+    features: list[Features] = [{"a": 2.5}, {"a": 1}, {"a": 0.5, "b": 1.5}, {"a": 3.5}]
+    for each in features:
+        assert _rivers_learning(river, "binary", each, 1) == _our_learning(learner, each, 1)
+        assert dumps(river) == dumps(learner.model)
+        scorer = Scorer(deepcopy(river), "binary", None, 0.5, "main@1", learnt=True)
+        assert _rivers_score(deepcopy(river), "binary", each) == _our_score(scorer, each)
+
+
 class MyRegression(linear_model.LogisticRegression):
     """A model of a user's own."""
 
