@@ -14,6 +14,7 @@ from river import base
 
 from streamproc.errors import BadRecord
 from streamproc.messages import Features, Score
+from streamproc.models.fused import FusedLearner, fused_score, parts_of
 from streamproc.models.kinds import BINARY_CLASSES, Kind, kind_of, last_step, parse_label
 from streamproc.models.versions import dumps, loads
 
@@ -30,9 +31,9 @@ class Scorer:
 
     ``classes`` are those of the labels (0 and 1 where None), the positive one of two last;
     ``threshold`` is the score from which a decision is yes; ``name`` is the version's,
-    ``<variant>@<version>``. A classifier that has ``learnt`` nothing scores 0.5, or the same for
-    every class, whatever River says; where not told, that is version 0 of a model that differs in
-    nothing from a new one.
+    ``<variant>@<version>``. The model is taken as it is: what it learns later may not be seen.
+    A classifier that has ``learnt`` nothing scores 0.5, or the same for every class, whatever
+    River says; where not told, that is version 0 of a model that differs in nothing from a new one.
 
     >>> from river import linear_model
     >>> model = linear_model.LogisticRegression()
@@ -82,7 +83,7 @@ def _score_one(
     model: Any, kind: Kind, classes: Sequence[Any] | None, threshold: float, learnt: bool
 ) -> ScoreOne:
     if kind == "regression":
-        return _number_scorer(model.predict_one, lambda value: None)
+        return _number_scorer(fused_score(model, kind, model.predict_one), lambda value: None)
     if kind == "anomaly":
         return _number_scorer(model.score_one, _verdict(model, threshold))
     if kind == "binary":
@@ -128,14 +129,19 @@ def _number_scorer(
 def _binary_scorer(model: Any, threshold: float) -> ScoreOne:
     probabilities = _probabilities(model)
 
+    def of_river(features: Features) -> float:
+        says = probabilities(features)
+        return float(says[True] if True in says else _silent(says))
+
+    probability = fused_score(model, "binary", of_river)
+
     def score_one(features: Features) -> Scored:
         for value in features.values():
             if value is None:
                 features = _without_nulls(features)
                 break
         try:
-            says = probabilities(features)
-            score = float(says[True] if True in says else _silent(says))
+            score = probability(features)
         except Exception as error:  # the model's own code, on whatever it was given
             raise _failed(error) from error
         if isfinite(score):
@@ -217,7 +223,8 @@ def _not_finite(score: float) -> BadRecord:
 class Learner:
     """Learns from features and their labels; ``outcomes`` counts what was learnt from.
 
-    ``allow`` names what else than River's own the model is made of; see ``versions.loads``.
+    The model that it was made with may lag behind until it is asked for as :attr:`model`. ``allow``
+    names what else than River's own the model is made of; see ``versions.loads``.
 
     >>> from river import linear_model
     >>> learner = Learner(linear_model.LogisticRegression(), "binary", None)
@@ -233,14 +240,27 @@ class Learner:
         classes: Sequence[Any] | None,
         allow: Collection[str] = (),
     ) -> None:
-        self.model = model
         self._allow = allow
         self.kind = kind
         self.classes = tuple(classes) if classes else None
         self.outcomes = 0
+        self._go_on_with(model)
         classes = self.classes or (BINARY_CLASSES if kind == "binary" else ())
         # What most labels are, ready for River; by type too, as 1 == True == 1.0.
         self._targets = {(type(each), each): self._target(each) for each in classes}
+
+    def _go_on_with(self, model: Any) -> None:
+        self._model = model
+        self._parts = parts_of(model, self.kind)
+        self._fused: FusedLearner | None = None
+
+    @property
+    def model(self) -> Any:
+        """The model, with all that was learnt in it."""
+        if self._fused is not None:
+            self._fused.give_back()
+            self._fused = None  # whoever asked may change the model
+        return self._model
 
     def _target(self, label: Any) -> Any:
         """Return a label as River is to get it; raise :class:`BadRecord` where it doesn't fit."""
@@ -255,7 +275,10 @@ class Learner:
         Raises :class:`BadRecord` for a label that doesn't fit, of which nothing is learnt, and
         where the model fails.
         """
-        features = _without_nulls(features)  # a copy: some models keep what they learn from
+        for value in features.values():
+            if value is None:
+                features = _without_nulls(features)
+                break
         if self.kind == "anomaly":
             target: tuple[Any, ...] = ()
         else:
@@ -263,8 +286,15 @@ class Learner:
                 target = (self._targets[type(label), label],)
             except (KeyError, TypeError):  # another number of the same value, or no label at all
                 target = (self._target(label),)
+        if self._parts is not None:
+            if self._fused is None:
+                self._fused = FusedLearner(self._parts)
+            if self._fused.learn(features, *target):
+                self.outcomes += 1
+                return
         try:
-            self.model.learn_one(features, *target)
+            # A copy: some models keep what they learn from.
+            self.model.learn_one(dict(features), *target)
         except Exception as error:  # the model's own code, on whatever it was given
             raise _failed(error) from error
         self.outcomes += 1
@@ -277,5 +307,5 @@ class Learner:
         :class:`StreamprocError` where the model cannot be stored, and keeps it.
         """
         blob = dumps(self.model)
-        self.model = loads(blob, self._allow)
+        self._go_on_with(loads(blob, self._allow))
         return blob

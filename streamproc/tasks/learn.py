@@ -77,13 +77,15 @@ class LearnTask:
         self._owed: set[tuple[int, int]] = set()
         self._complete = True
         self._held: list[_Held] = []
-        self._since_version: list[dict[str, Any]] = []
+        # Of what the next version learns from, which itself is let go at once.
+        self._labels: list[Any] = []
+        self._scores: list[Any] = []
         self._started_ms: int | None = None
 
     @property
     def until_version(self) -> int:
         """How many more outcomes the next version takes."""
-        return self.pipeline.publish_every - len(self._since_version)
+        return self.pipeline.publish_every - len(self._labels)
 
     def restore(self, published: ModelVersion, model: Any) -> None:
         """Go on from a published version; what was sent since is to be taken in again.
@@ -133,15 +135,16 @@ class LearnTask:
             source.epoch, source.learnt = news["epoch"], 0
         outcomes = news["outcomes"]
         number = news["outcomes_sent"] - len(outcomes)
+        partition, epoch = news["partition"], source.epoch
         before_offset, until = self._restored
+        taken_in_before = offset < before_offset
         for outcome in outcomes:
             number += 1
             order = order_of(max(outcome["label_time_ms"], outcome["event_time_ms"]), outcome["id"])
-            if offset < before_offset and order <= until and (offset, number) not in self._owed:
+            if taken_in_before and order <= until and (offset, number) not in self._owed:
                 source.learnt = max(source.learnt, number)
                 continue
-            held = _Held(order, outcome, news["partition"], offset, source.epoch, number)
-            self._held.append(held)
+            self._held.append(_Held(order, outcome, partition, offset, epoch, number))
 
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Learn from the outcomes that are due, at most ``most``; publish versions as they come."""
@@ -151,12 +154,13 @@ class LearnTask:
         due = self._due(now_ms)
         if not due:
             return output
-        rest = due[most:] + self._held
-        for i, held in enumerate(due[:most]):
-            self._learn(held, output)
+        self._held = due[most:] + self._held
+        due = due[:most]
+        due.reverse()
+        while due:  # popped one by one: what was learnt needs no memory any more
+            self._learn(due.pop(), output)
             if not self.until_version:
-                self._publish([*due[i + 1 : most], *rest], now_ms, output)
-        self._held = rest
+                self._publish([*reversed(due), *self._held], now_ms, output)
         output.to("models").append(self._progress())
         return output
 
@@ -187,13 +191,15 @@ class LearnTask:
             source.learnt = held.number
         if held.order > self._until:
             self._until = held.order
+        outcome = held.outcome
         try:
-            self.learner.learn(held.outcome["features"], held.outcome["label"])
+            self.learner.learn(outcome["features"], outcome["label"])
         except BadRecord as bad:
             self.failed += 1
             output.to("dead_letters").append(self._dead_letter(held, bad))
             return
-        self._since_version.append(held.outcome)
+        self._labels.append(outcome["label"])
+        self._scores.append(outcome["score"])
 
     def _publish(self, rest: list[_Held], now_ms: int, output: Output) -> None:
         """Publish what the model is now; ``rest`` are the outcomes taken in but not yet learnt."""
@@ -217,7 +223,7 @@ class LearnTask:
                 "owed": [[held.offset, held.number] for held in rest if held.order <= self._until],
             },
         )
-        self._since_version = []
+        self._labels, self._scores = [], []
         output.blobs[record["sha256"]] = blob
         value = self._codec.encode("model", record)
         output.to("models").append(Out(key=record["model"].encode(), value=value))
@@ -228,11 +234,9 @@ class LearnTask:
         """How well the versions before did on the outcomes that this one learnt from."""
         if self.pipeline.labels is None:
             return {}
-        labels = [outcome["label"] for outcome in self._since_version]
-        scores = [outcome["score"] for outcome in self._since_version]
         pipeline = self.pipeline
         return prequential_report(
-            pipeline.kind, labels, scores, pipeline.threshold, pipeline.classes
+            pipeline.kind, self._labels, self._scores, pipeline.threshold, pipeline.classes
         )
 
     def _progress(self) -> Out:
