@@ -45,6 +45,8 @@ class Consumer(FaustConsumer):
             self._on_rebalance,
             self.app.start_offsets,
             self.app.runner.progress,
+            self.app.end_open_transactions,
+            self.app.left,
             self.app.fail,
         )
 

@@ -151,6 +151,7 @@ def test_no_event_is_without_a_prediction(turns: Turns) -> None:
     repeated = sum(counts.values()) - len(counts)
     print(f"\n{len(counts):,} events predicted, {repeated:,} predictions repeated")
     assert counts.keys() == set(turns.payments.ids)
+    assert repeated == 0
 
 
 def test_every_label_is_joined(turns: Turns) -> None:
@@ -158,6 +159,7 @@ def test_every_label_is_joined(turns: Turns) -> None:
     counts = Counter(each["id"] for each in turns.outcomes)
     print(f"\n{len(counts):,} labels joined, {sum(counts.values()) - len(counts):,} repeated")
     assert counts.keys() == turns.labels
+    assert len(turns.outcomes) == len(counts)
     said = {(each["id"], each["model"], each["score"]) for each in turns.predictions}
     assert {(each["id"], each["model"], each["score"]) for each in turns.outcomes} <= said
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from agents import runner as runner_module
+from agents import writing
 from agents.metrics import Metrics
 from agents.poller import Batch
 from agents.runner import Runner
+from agents.writing import AtLeastOnce, Writer
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.replay import FileRecord
@@ -146,10 +147,14 @@ class Rig:
         self.commits: list[tuple[dict[TP, int], int]] = []
         log: Any = self.log
         self.runner = Runner(
-            pipeline(), log, Store("memory://runner"), [self.stage], Metrics("w"),  # type: ignore[list-item]
-            clock_ms=lambda: 5, commit=lambda at: self.commits.append((at, len(self.log.written))),
+            pipeline(), self.writer(log), Store("memory://runner"), [self.stage], Metrics("w"),  # type: ignore[list-item]
+            clock_ms=lambda: 5,
         )  # fmt: skip
         self.runner.models_known.set()
+
+    def writer(self, log: Any) -> Writer:
+        """Return what writes to the log."""
+        return AtLeastOnce(log, lambda at: self.commits.append((at, len(self.log.written))))
 
     def assign(self, *partitions: int) -> None:
         """Assign partitions that nobody has read yet."""
@@ -201,7 +206,7 @@ def test_records_that_come_before_the_task_wait_for_it() -> None:
 
 def test_nothing_is_committed_that_was_not_written_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """At each commit everything up to the offset is in the log, and was flushed."""
-    monkeypatch.setattr(runner_module, "COMMIT_WITHIN_S", 0.0)
+    monkeypatch.setattr(writing, "COMMIT_WITHIN_S", 0.0)
     rig = Rig()
 
     async def scenario() -> None:
@@ -220,8 +225,8 @@ def test_offsets_are_committed_when_all_has_arrived_without_waiting_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rounds go on while records are on their way; their offsets follow when they are there."""
-    monkeypatch.setattr(runner_module, "COMMIT_EVERY_S", 0.0)
-    monkeypatch.setattr(runner_module, "COMMIT_WITHIN_S", 3600.0)
+    monkeypatch.setattr(writing, "COMMIT_EVERY_S", 0.0)
+    monkeypatch.setattr(writing, "COMMIT_WITHIN_S", 3600.0)
     rig = Rig()
 
     async def scenario() -> None:
