@@ -31,7 +31,6 @@ from agents.transport import Transport
 from agents.writing import AtLeastOnce, ExactlyOnce
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.kafka.registry import Registry
 from streamproc.kafka.topics import create, probe
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
@@ -188,6 +187,8 @@ def _writer(app: App) -> AtLeastOnce | ExactlyOnce:
 def _codec(pipeline: Pipeline, settings: Settings) -> Codec:
     if settings.registry is None:
         return JsonCodec()
+    from streamproc.kafka.registry import Registry  # its client takes half a second to import
+
     return Registry(settings.registry).codec(pipeline.topics)
 
 

@@ -116,7 +116,8 @@ class Runner:
         self._next[tp] = batch.next_offset
         self._fetched[tp].append(batch)
         self._offered[tp] += len(batch.records)
-        self._ends[tp] = batch.end
+        # The markers of transactions take offsets, too: who has read all is not behind by them.
+        self._ends[tp] = batch.next_offset if batch.caught_up else batch.end
         self._due[self._stage_of[batch.topic].name, batch.partition] = None
         self._wake.set()
 
@@ -295,7 +296,7 @@ class Runner:
             self._committed |= moved
 
     def _entry(self, moved: dict[TP, int]) -> Out:
-        """Return the journal's entry of a transaction: who consumed what of each input, and when."""
+        """Return a transaction's entry in the journal: who consumed what of each input, and when."""
         entry = {
             "instance": self.instance,
             "now_ms": self.clock_ms(),

@@ -345,6 +345,19 @@ def test_records_that_were_lost_on_the_way_end_the_worker() -> None:
     assert [value for _, _, value in rig.log.written] == [b"4", b"7"]
 
 
+def test_the_end_of_a_log_that_was_read_is_where_reading_ended() -> None:
+    """The markers of transactions after the last record are no lag."""
+    rig = Rig()
+
+    async def scenario() -> None:
+        rig.assign(0)
+        rig.offer(0, 0, 1)  # says that it is the log's end, whose offset is 99
+        await rig.until(lambda: len(rig.log.written) == 2)
+
+    rig.go(scenario)
+    assert rig.runner.end_of(EVENTS, 0) == 2
+
+
 def test_a_start_that_was_given_up_does_not_hide_the_one_after_it() -> None:
     """A partition that goes and comes back while its task starts can go again."""
     rig = Rig()
