@@ -296,7 +296,7 @@ class Runner:
             self._committed |= moved
 
     def _entry(self, moved: dict[TP, int]) -> Out:
-        """Return a transaction's entry in the journal: who consumed what of each input, and when."""
+        """Return a transaction's entry in the journal: who consumed what of each input."""
         entry = {
             "instance": self.instance,
             "now_ms": self.clock_ms(),

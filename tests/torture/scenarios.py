@@ -52,16 +52,18 @@ def zombie(field: Field) -> float:
 
 def scale(field: Field) -> float:
     """Add a third worker, then take two away, by SIGTERM, and add one again."""
-    slowest_s = 0.0
-    field.start("w3").wait_until_scoring()
-    began_s = time.monotonic()
-    slowest_s = max(slowest_s, field.recovered(began_s))
+    field.start(_another(field)).wait_until_scoring()
+    slowest_s = field.recovered(time.monotonic())
     for _ in range(2):
         field.wait(0.2, 1.0)
         slowest_s = max(slowest_s, field.recovered(field.leave(field.any())))
-    name = next(each for each in ("w1", "w2") if each not in field.workers)
-    field.start(name).wait_until_scoring()
+    field.start(_another(field)).wait_until_scoring()
     return max(slowest_s, field.recovered(time.monotonic()))
+
+
+def _another(field: Field) -> str:
+    """Return the name of a worker that does not run."""
+    return next(name for name in ("w1", "w2", "w3") if name not in field.workers)
 
 
 def gone(field: Field) -> float:
