@@ -133,9 +133,10 @@ class Consumer(FaustConsumer):
         Faust's own makes two tasks a message for it, and drops what is behind a partition's "read
         offset": after a rebalance, where a log's end was seen early, all that came before that.
         """
-        while not (self.should_stop or fetcher.should_stop):
-            async for _, message in self.getmany(1.0):
-                await self.callback(message)
+        with suppress(asyncio.CancelledError):  # in a rebalance Faust takes it for a crash
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(1.0):
+                    await self.callback(message)
 
     async def _getmany(self, active: set[TP] | None, timeout: float) -> Any:
         raise NotImplementedError("what the poller brought is taken by getmany()")
