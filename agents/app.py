@@ -64,6 +64,7 @@ class App(faust.App):
         """Leave out Faust's own statistics, which time every message."""
         services = super().on_init_dependencies()
         self.sensors.remove(self.monitor)
+        self.sensors.add(faust.Sensor())  # with none at all it warns at every rebalance
         return services
 
     def consumer_config(self) -> dict[str, Any]:

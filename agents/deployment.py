@@ -113,9 +113,22 @@ class Deployment:
         records = self.read(journal, 0, start, None)
         return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
 
+    def refused(self, partition: int) -> set[int]:
+        """Return the offsets of a partition's events that were refused as ahead of their time.
+
+        They stay so, though their time has come since.
+        """
+        found = set()
+        for record in self.read(self.pipeline.topics.dead_letters, partition, 0, None):
+            told = dict(record.headers() or ())
+            of_an_event = told.get("source_topic") == self.pipeline.topics.events.encode()
+            if of_an_event and told.get("reason") == b"time_in_future":
+                found.add(int(told["source_offset"]))
+        return found
+
     def end_of(self, topic: str, partition: int) -> int:
         """Return the offset after a partition's last record, committed or not; 0 without topic."""
-        admin = AdminClient(self.settings.kafka_config())
+        admin = AdminClient({**self.settings.kafka_config(), "log_level": 4})
         tp = TopicPartition(topic, partition)
         try:
             found = admin.list_offsets(
@@ -144,6 +157,7 @@ class Deployment:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
+            "logger": LOGGER,
         }
         consumer = confluent_kafka.Consumer(config)
         try:

@@ -83,7 +83,7 @@ def end_open_transactions(at: Deployment) -> None:
 
 def _members(at: Deployment) -> set[str]:
     """Return the names of the group's members."""
-    admin = AdminClient(at.settings.kafka_config())
+    admin = AdminClient({**at.settings.kafka_config(), "log_level": 4})
     group = at.pipeline.name
     try:
         told = admin.describe_consumer_groups([group], request_timeout=_ADMIN_S)[group].result()

@@ -110,7 +110,7 @@ class Poller(threading.Thread):
         """Subscribe; partitions come by way of the rebalance callbacks."""
         self._topics = topics
         self.consumer.subscribe(
-            topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+            topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
         )
 
     def commit(self, offsets: dict[TP, int]) -> None:
@@ -254,10 +254,15 @@ class Poller(threading.Thread):
             found = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S)
         return found
 
-    def _revoke(self, consumer: Any, partitions: list[Any]) -> None:
+    def _lose(self, consumer: Any, partitions: list[Any]) -> None:
+        """Give up what is, or will soon be, another's: the brokers were not heard for too long."""
+        self.group = None
+        self._revoke(consumer, partitions, "lost")
+
+    def _revoke(self, consumer: Any, partitions: list[Any], how: str = "revoked") -> None:
         revoked = {TP(tp.topic, tp.partition) for tp in partitions}
         self._generation += 1
-        waiting = self._on_rebalance("revoked", revoked, self._generation)
+        waiting = self._on_rebalance(how, revoked, self._generation)
         try:
             waiting.result(_HANDLER_TIMEOUT_S)
         except TimeoutError:

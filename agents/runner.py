@@ -91,6 +91,8 @@ class Runner:
         self._ends: dict[TP, int] = {}
         self._next: dict[TP, int] = {}
         self.models_known = asyncio.Event()
+        self.lost = False
+        self._rebalances = self._committing = 0
 
     @property
     def queued(self) -> int:
@@ -182,13 +184,15 @@ class Runner:
         self._wake.set()
 
     async def revoked(self, tps: Iterable[TP]) -> None:
-        """Commit what was processed and drop the tasks of these partitions."""
+        """Commit what was processed, unless all is lost, and drop the tasks of these partitions."""
         async with self._busy:
             try:
-                await self._commit()
-                await self.writer.finish()
+                if not self.lost:  # else nobody would take it, and the last one may wait for long
+                    await self._commit()
+                    await self.writer.finish()
             except Lost as lost:  # whoever gets them restores them, and so do we
                 log.warning("not_committed", why=str(lost))
+            self._rebalances += 1
             self._drop({(self._stage_of[tp.topic].name, tp.partition) for tp in tps})
             self._committed = {}
             self.progress.clear()
@@ -294,6 +298,7 @@ class Runner:
             await self.writer.write(self.pipeline.topics.journal, 0, [self._entry(moved)])
         if await self.writer.commit(moved):
             self._committed |= moved
+            self._committing = self._rebalances
 
     def _entry(self, moved: dict[TP, int]) -> Out:
         """Return a transaction's entry in the journal: who consumed what of each input."""
@@ -309,7 +314,13 @@ class Runner:
         return Out(key=self.instance.encode(), value=orjson.dumps(entry))
 
     def _start_over(self, lost: Lost) -> None:
-        """Drop every task and go back to the group for the offsets that are committed."""
+        """Drop every task and go back to the group for the offsets that are committed.
+
+        Tasks that were started since the transaction began were started from these already.
+        """
+        if self._committing != self._rebalances:
+            log.warning("not_committed", why=str(lost))
+            return
         log.warning("starting_over", why=str(lost))
         self._drop(list({*self.tasks, *self._starting}))
         self._fetched.clear()

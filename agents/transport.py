@@ -99,7 +99,8 @@ class Consumer(FaustConsumer):
 
     async def _rebalance(self, what: str, tps: set[TP], generation: int) -> None:
         log.info("partitions", status=what, partitions=[f"{t}/{p}" for t, p in sorted(tps)])
-        if what == "revoked":
+        if what != "assigned":
+            self.app.runner.lost = what == "lost"
             self.app.on_rebalance_start()
             await self.on_partitions_revoked(tps)
         else:

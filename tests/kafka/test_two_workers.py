@@ -39,6 +39,9 @@ _SILENT_S = 30.0
 class Turns:
     """What went in, and what came out, of the run in which workers came and went."""
 
+    pipeline: Path
+    address: str
+    folder: Path
     payments: oracle.Payments
     labels: set[str]
     predictions: list[dict[str, Any]]
@@ -122,7 +125,8 @@ def turns(
         outcomes = read_all(kafka.address, f"{NAME}.outcomes", as_json)
         # A ctrl-C may come between the sending of an event and the counting of it.
         read = oracle.read(file, limit=told["events"] + 1).only(events)
-        yield Turns(read, labels, predictions.until_end(), outcomes)
+        found = predictions.until_end()
+        yield Turns(run.pipeline, run.address, run.folder, read, labels, found, outcomes)
 
 
 def _settle(
@@ -174,6 +178,14 @@ def test_windows_survive_their_workers(turns: Turns) -> None:
     wrong = set(rows[difference > 1e-9].tolist()) - set(rows[difference <= 1e-9].tolist())
     print(f"\n{(difference > 1e-9).sum()} predictions with other features, {len(wrong)} events")
     assert not wrong
+
+
+def test_every_prediction_can_be_made_again_to_the_bit(turns: Turns) -> None:
+    """From the log and the published models, whoever made it and whatever became of them."""
+    told = run_command(
+        *("replay", turns.pipeline, "--verify"), address=turns.address, folder=turns.folder
+    )
+    assert told == {"compared": len(turns.payments), "differences": []}
 
 
 def test_a_backlog_goes_on_when_a_neighbour_came_and_went(

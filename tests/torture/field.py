@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -14,8 +15,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.kafka.processes import Worker, command, environment, payments_as
+from tests.kafka.processes import Worker, payments_as
 from tests.kafka_server import KafkaServer
+from tests.servers import ROOT
 
 PARTITIONS = 4
 _SILENT_S = 60.0
@@ -79,16 +81,8 @@ class Field:
             self.start(instance)
         for worker in self.workers.values():
             worker.wait_until_scoring()
-        line = command(
-            *("produce", self.file, "--pipeline", self.pipeline, "--label-delay", "6h"),
-            *("--rate", str(self._rate), "--json"),
-        )
-        self._flow = subprocess.Popen(
-            line,
-            env=environment(self.kafka.address, self.folder / "store"),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-        )
+        line = [sys.executable, "-m", "tests.torture.flow", self.kafka.address, self.name]
+        self._flow = subprocess.Popen([*line, str(self.file), str(self._rate)], cwd=ROOT)
         self.watcher = Watcher(self.kafka.address, f"{self.name}.predictions")
         self.recovered(0.0)
         return self
@@ -155,7 +149,7 @@ class Field:
     def stop_flow(self) -> None:
         """End the flow of payments; what was sent is there."""
         self._flow.send_signal(signal.SIGINT)
-        self._flow.communicate(timeout=60)
+        self._flow.wait(timeout=60)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return what the present workers have logged under this event."""
