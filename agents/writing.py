@@ -170,12 +170,12 @@ class ExactlyOnce:
         """Keep records for the next transaction; wait where it is full already."""
         self._pending.append((topic, partition, records))
         self._records += len(records)
-        if self._records > MOST_RECORDS:
-            await self.finish()
+        if self._records > MOST_RECORDS and self._running is not None:
+            await asyncio.wait({self._running})  # what became of it is for check() to tell
 
     def due(self, since_s: float) -> bool:
         """Say whether the last transaction is over and the next may begin."""
-        return since_s >= TRANSACTION_EVERY_S and (self._running is None or self._running.done())
+        return since_s >= TRANSACTION_EVERY_S and self._running is None
 
     async def commit(self, offsets: dict[TP, int]) -> bool:
         """Begin the transaction of all that is to be written, and these offsets."""
