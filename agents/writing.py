@@ -38,8 +38,11 @@ MOST_RECORDS = 20_000
 """With so many records for the next transaction, rounds wait for the one on its way."""
 
 _FLUSH_S = 1.0
+STUCK_S = 10.0
+"""A call that takes so long, twice its time limit, will not return."""
+
 _CALL_S = 5.0
-_INIT_S = 30.0
+_LOOK_S = 0.5
 
 Written = tuple[str, int, list[Out]]
 
@@ -154,12 +157,13 @@ class ExactlyOnce:
         self._pending: list[Written] = []
         self._records = 0
         self._running: asyncio.Task[None] | None = None
+        self._called_s = 0.0
         self._stopping = False
 
     def start(self) -> None:
         """Take the name: whoever had it is fenced, and its open transaction aborted."""
         try:
-            self._until_done(lambda: self._producer.init_transactions(_INIT_S))
+            self._until_done(lambda: self._producer.init_transactions(_CALL_S))
         except KafkaException as error:
             raise StreamprocError(
                 f"no transactions on these brokers ({error.args[0].str()}); see their log, or set "
@@ -170,8 +174,9 @@ class ExactlyOnce:
         """Keep records for the next transaction; wait where it is full already."""
         self._pending.append((topic, partition, records))
         self._records += len(records)
-        if self._records > MOST_RECORDS and self._running is not None:
-            await asyncio.wait({self._running})  # what became of it is for check() to tell
+        while self._records > MOST_RECORDS and self._running and not self._running.done():
+            await asyncio.wait({self._running}, timeout=_LOOK_S)
+            self._free_stuck()  # what became of it is for check() to tell
 
     def due(self, since_s: float) -> bool:
         """Say whether the last transaction is over and the next may begin."""
@@ -193,12 +198,14 @@ class ExactlyOnce:
 
     async def finish(self) -> None:
         """Wait for the transaction on its way."""
-        if self._running is not None:
-            running, self._running = self._running, None
-            await running
+        while self._running is not None and not self._running.done():
+            await asyncio.wait({self._running}, timeout=_LOOK_S)
+            self._free_stuck()
+        self.check()
 
     def check(self) -> None:
         """Raise what ended the last transaction, if it is over."""
+        self._free_stuck()
         if self._running is not None and self._running.done():
             running, self._running = self._running, None
             running.result()
@@ -206,6 +213,28 @@ class ExactlyOnce:
     def drop(self) -> None:
         """Forget what was to be written."""
         self._pending, self._records = [], 0
+
+    def _free_stuck(self) -> None:
+        """Leave a producer alone that does not come back, and begin anew with another.
+
+        A call that sends offsets may never return when the group's coordinator went away
+        (librdkafka #5456, #5511). The new producer fences the old one.
+        """
+        running = self._running
+        if running is None or running.done() or time.monotonic() - self._called_s < STUCK_S:
+            return
+        log.warning("transaction_stuck", after_s=STUCK_S)
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._called_s = time.monotonic()
+        self._running = asyncio.create_task(
+            asyncio.to_thread(self._replace, "it did not come back")
+        )
+
+    def _replace(self, why: str) -> None:
+        """Take the name anew, by a new producer; what was not committed is lost."""
+        self._producer = self._new_producer()
+        self.start()
+        raise Lost(why)
 
     def stop(self) -> None:
         """Try again no longer."""
@@ -215,6 +244,7 @@ class ExactlyOnce:
         began_s = time.monotonic()
         producer = self._producer
         try:
+            self._called_s = time.monotonic()
             producer.begin_transaction()
             for topic, partition, records in written:
                 for step in steps(producer, topic, partition, records, None):
@@ -227,7 +257,8 @@ class ExactlyOnce:
                 )
             self._until_done(lambda: producer.commit_transaction(_CALL_S))
         except KafkaException as error:
-            self._abort(error.args[0], time.monotonic() - began_s)
+            if producer is self._producer:  # else it was left alone, and this is no news
+                self._abort(error.args[0], time.monotonic() - began_s)
 
     def _abort(self, error: KafkaError, took_s: float) -> None:
         """Abort the transaction and raise :class:`Lost`, or say who has our name."""
@@ -242,14 +273,13 @@ class ExactlyOnce:
                 "each its own STREAMPROC_INSTANCE"
             )
         # Expired while it was open, or in a state that a producer can't get out of: begin anew.
-        self._producer = self._new_producer()
-        self.start()
-        raise Lost(error.str())
+        self._replace(error.str())
 
     def _until_done(self, call: Callable[[], object]) -> None:
         """Call until it succeeds, as long as the error says that this may help."""
         while True:
             try:
+                self._called_s = time.monotonic()
                 call()
                 return
             except KafkaException as error:

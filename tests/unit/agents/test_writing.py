@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -30,6 +31,7 @@ class Brokers:
         self.fails: dict[str, list[KafkaException]] = {}
         self.calls: list[str] = []
         self.producers = 0
+        self.hangs: threading.Event | None = None
 
     def producer(self) -> Any:
         """Return a new producer."""
@@ -73,7 +75,10 @@ class Producer:
         self._values.append(value)
 
     def send_offsets_to_transaction(self, offsets: list[Any], group: Any, timeout: float) -> None:
-        """Keep them."""
+        """Keep them; the first time it may hang."""
+        hangs, self._brokers.hangs = self._brokers.hangs, None
+        if hangs is not None:
+            hangs.wait(10)
         self._brokers.call("offsets")
         self._offsets = {(each.topic, each.partition): each.offset for each in offsets}
         self._group = group
@@ -234,6 +239,31 @@ def test_what_waits_for_a_slow_transaction_is_bounded() -> None:
         assert rig.writer.due(1.0)
 
     rig.go(scenario)
+
+
+def test_a_producer_that_does_not_come_back_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its call hangs; the next one takes the name, and what the old one says then is no news."""
+    monkeypatch.setattr("agents.writing.STUCK_S", 0.05)
+    monkeypatch.setattr("agents.writing._LOOK_S", 0.01)
+    rig, hanging = Rig(), threading.Event()
+    rig.brokers.hangs = hanging
+
+    async def scenario() -> None:
+        await rig.write(b"1")
+        await rig.writer.commit({CARDS: 1})
+        with pytest.raises(Lost):
+            await rig.writer.finish()
+        rig.brokers.fails["commit"] = [error(KafkaError._FENCED)]
+        hanging.set()
+        while rig.brokers.fails["commit"]:
+            await asyncio.sleep(0.001)
+        await rig.write(b"2")
+        await rig.writer.commit({CARDS: 1})
+        await rig.writer.finish()
+
+    rig.go(scenario)
+    assert [values for values, _, _ in rig.brokers.committed] == [[b"2"]]
+    assert (rig.brokers.producers, rig.brokers.calls.count("init")) == (2, 2)
 
 
 def test_what_was_computed_before_a_loss_is_dropped_with_it() -> None:
