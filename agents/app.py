@@ -103,10 +103,11 @@ class App(faust.App):
         await super().stop()
 
 
-def build(pipeline: Pipeline, settings: Settings) -> App:
+def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> App:
     """Return the app of a pipeline: checks the brokers, makes missing topics, declares agents.
 
-    Raises :class:`StreamprocError` where no broker answers, or topics don't fit.
+    With ``fresh_model`` a model that changed is learnt anew. Raises :class:`StreamprocError` where
+    no broker answers, or topics don't fit.
     """
     config = settings.kafka_config()
     cluster = probe(config)
@@ -120,6 +121,7 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
         embedded=cluster.embedded,
         exactly_once=_exactly_once(settings, cluster.embedded),
         epoch=time.time_ns() // 1_000_000,
+        fresh_model=fresh_model,
     )
     app = App(
         pipeline.name,

@@ -47,6 +47,7 @@ class Deployment:
     embedded: bool
     exactly_once: bool
     epoch: int
+    fresh_model: bool = False
 
     def consumer_config(self) -> dict[str, Any]:
         """Return the configuration of the group's consumer."""

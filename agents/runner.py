@@ -34,6 +34,9 @@ TAKEN_RECORDS = 2_000
 ROUND_EVERY_S = 0.004
 """How long at least a round and the wait for the next take together, unless there is a backlog."""
 
+STORE_AGAIN_S = 1.0
+"""After how long a store that could not be written to is tried again."""
+
 _TICK_S = 0.05
 
 
@@ -87,6 +90,8 @@ class Runner:
         self._offered: dict[TP, int] = defaultdict(int)
         self.progress: dict[TP, int] = {}
         self._committed_s = time.monotonic()
+        self._unstored: dict[Place, Output] = {}
+        self._store_again_s = 0.0
         self._stopping = False
         self._ends: dict[TP, int] = {}
         self._next: dict[TP, int] = {}
@@ -257,9 +262,15 @@ class Runner:
 
     async def _process(self, place: Place, task: Task) -> bool:
         """Let a task process some of what is due; return whether there may be more."""
-        self._feed(place, task)
+        output = self._unstored.pop(place, None)
+        if output is None:
+            self._feed(place, task)
         waited = sum(task.waiting().values())
-        output = task.process(self.clock_ms())
+        if output is None:
+            output = task.process(self.clock_ms())
+        if not await self._stored(output):
+            self._unstored[place] = output  # the task goes on when this could be stored
+            return False
         left = sum(task.waiting().values())
         if output.records:
             await self._write(place, output)
@@ -270,10 +281,24 @@ class Runner:
             await asyncio.sleep(0)
         return bool(output.records) or 0 < left < waited
 
-    async def _write(self, place: Place, output: Output) -> None:
-        if output.blobs:
+    async def _stored(self, output: Output) -> bool:
+        """Store what has to be there before a record names it; say whether that was possible."""
+        if not output.blobs:
+            return True
+        if time.monotonic() < self._store_again_s:
+            return False
+        try:
             for sha256, blob in output.blobs.items():
                 await asyncio.to_thread(self.store.put, sha256, blob)
+        except StreamprocError as error:
+            log.error("store_away", error=str(error), again_in_s=STORE_AGAIN_S)
+            self._store_again_s = time.monotonic() + STORE_AGAIN_S
+            self.metrics.store_away.set(1)
+            return False
+        self.metrics.store_away.set(0)
+        return True
+
+    async def _write(self, place: Place, output: Output) -> None:
         partition = place[1]
         for role, records in output.records.items():
             topic = getattr(self.pipeline.topics, role)
@@ -289,7 +314,10 @@ class Runner:
     async def _commit(self) -> None:
         """Commit where each task has come, with what was written on the way."""
         moved: dict[TP, int] = {}
-        for (_, partition), task in self.tasks.items():
+        for place, task in self.tasks.items():
+            if place in self._unstored:
+                continue  # it is ahead of what it wrote
+            partition = place[1]
             for topic, at in task.positions().items():
                 tp = TP(topic, partition)
                 if self._committed.get(tp) != at:
@@ -331,6 +359,7 @@ class Runner:
             if place in self._starting:
                 self._starting.pop(place).cancel()
             self.tasks.pop(place, None)
+            self._unstored.pop(place, None)
         self.writer.drop()
 
     def fail(self, error: Exception) -> None:

@@ -230,10 +230,14 @@ class ExactlyOnce:
             asyncio.to_thread(self._replace, "it did not come back")
         )
 
-    def _replace(self, why: str) -> None:
-        """Take the name anew, by a new producer; what was not committed is lost."""
+    def _renew(self) -> None:
+        """Take the name anew, by a new producer: one that outlived an absence may get stuck."""
         self._producer = self._new_producer()
         self.start()
+
+    def _replace(self, why: str) -> None:
+        """Go on by a new producer; what the old one had not committed is aborted, and lost."""
+        self._renew()
         raise Lost(why)
 
     def stop(self) -> None:
@@ -256,6 +260,8 @@ class ExactlyOnce:
                     lambda: producer.send_offsets_to_transaction(to_send, group, _CALL_S)
                 )
             self._until_done(lambda: producer.commit_transaction(_CALL_S))
+            if time.monotonic() - began_s > _CALL_S and producer is self._producer:
+                self._renew()
         except KafkaException as error:
             if producer is self._producer:  # else it was left alone, and this is no news
                 self._abort(error.args[0], time.monotonic() - began_s)
@@ -263,16 +269,17 @@ class ExactlyOnce:
     def _abort(self, error: KafkaError, took_s: float) -> None:
         """Abort the transaction and raise :class:`Lost`, or say who has our name."""
         log.warning("transaction_aborted", error=error.str(), after_s=round(took_s, 2))
+        if took_s > _CALL_S:
+            self._replace(error.str())
         if error.txn_requires_abort():
             with suppress(KafkaException):  # then the brokers do it when it times out
                 self._until_done(lambda: self._producer.abort_transaction(_CALL_S))
                 raise Lost(error.str())
-        if error.code() in _FENCED and took_s < TRANSACTION_TIMEOUT_S:
+        if error.code() in _FENCED:
             raise StreamprocError(
                 f"another process took the name {self._instance!r}, which is this worker's; give "
                 "each its own STREAMPROC_INSTANCE"
             )
-        # Expired while it was open, or in a state that a producer can't get out of: begin anew.
         self._replace(error.str())
 
     def _until_done(self, call: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from agents import runner as runner_module
 from agents import writing
 from agents.metrics import Metrics
 from agents.poller import Batch
@@ -93,6 +94,7 @@ class Echo:
     def __init__(self) -> None:
         self.records: list[Any] = []
         self.at: int | None = None
+        self.blobs: dict[str, bytes] = {}
 
     def waiting(self) -> dict[str, int]:
         """Return what waits."""
@@ -103,8 +105,8 @@ class Echo:
         self.records += records
 
     def process(self, now_ms: int) -> Output:
-        """Write two."""
-        output = Output()
+        """Write two, and a file where told to."""
+        output = Output(blobs=dict(self.blobs) if self.records else {})
         now, self.records = self.records[:2], self.records[2:]
         for each in now:
             output.to("predictions").append(Out(key=None, value=each.value()))
@@ -356,6 +358,37 @@ def test_the_end_of_a_log_that_was_read_is_where_reading_ended() -> None:
 
     rig.go(scenario)
     assert rig.runner.end_of(EVENTS, 0) == 2
+
+
+def test_a_store_that_is_away_holds_up_who_needs_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That task waits, uncommitted; the others go on; when the store is back, so does it."""
+    monkeypatch.setattr(runner_module, "STORE_AGAIN_S", 0.0)
+    monkeypatch.setattr(writing, "COMMIT_WITHIN_S", 0.0)
+    rig = Rig()
+    blob, away = b"a model", StreamprocError("the disk is full; free some")
+    put: list[str] = []
+
+    def store(sha256: str, data: bytes) -> None:
+        put.append(sha256)
+        if len(put) < 4:
+            raise away
+
+    monkeypatch.setattr(rig.runner.store, "put", store)
+
+    async def scenario() -> None:
+        rig.assign(0, 1)
+        await rig.until(lambda: len(rig.runner.tasks) == 2)
+        task: Any = rig.runner.tasks["echo", 0]
+        task.blobs = {"its hash": blob}
+        rig.offer(0, 0, 1)
+        rig.offer(1, 0, 1)
+        await rig.until(lambda: len(rig.log.written) == 4)
+
+    rig.go(scenario)
+    assert put == ["its hash"] * 4
+    assert [partition for _, partition, _ in rig.log.written] == [1, 1, 0, 0]
+    assert rig.commits[0][0] == {TP(EVENTS, 1): 2}
+    assert rig.commits[-1][0] == {TP(EVENTS, 0): 2}
 
 
 def test_a_start_that_was_given_up_does_not_hide_the_one_after_it() -> None:

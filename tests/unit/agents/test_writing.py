@@ -197,7 +197,7 @@ def test_a_transaction_that_expired_is_begun_anew_by_a_new_producer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The brokers have aborted it, and fenced us, because it took too long: a pause, say."""
-    monkeypatch.setattr("agents.writing.TRANSACTION_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("agents.writing._CALL_S", 0.0)
     rig = Rig()
     rig.brokers.fails["commit"] = [error(KafkaError._FENCED)]
 
