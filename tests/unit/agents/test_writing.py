@@ -206,6 +206,7 @@ def test_a_transaction_that_expired_is_begun_anew_by_a_new_producer(
         await rig.writer.commit({CARDS: 1})
         with pytest.raises(Lost):
             await rig.writer.finish()
+        monkeypatch.setattr("agents.writing._CALL_S", 5.0)
         await rig.write(b"2")
         await rig.writer.commit({CARDS: 1})
         await rig.writer.finish()
