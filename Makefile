@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: help demo test lint types wheel bench kafka requirements clean
+.PHONY: help demo test lint types wheel bench torture kafka requirements clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ types: $(VENV)/.dev ## Types, by mypy in strict mode
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+torture: $(VENV)/.dev ## Break workers and brokers; SCENARIO=kill ROUNDS=5 for a part
+	@$(BIN)/python -m tests.torture
 
 bench: $(VENV)/.dev ## Measure what is claimed; figures to benchmarks/latest.json
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -20,15 +20,17 @@ from agents.bias import BiasStage
 from agents.deployment import Deployment
 from agents.drift import DriftStage
 from agents.learn import LearnStage
+from agents.leaving import end_open_transactions, leave
 from agents.metrics import Metrics, MetricsServer
 from agents.models import ModelFollower
 from agents.observe import Observer
+from agents.poller import Poller
 from agents.runner import Runner, Stage
 from agents.score import ScoreStage
 from agents.transport import Transport
+from agents.writing import AtLeastOnce, ExactlyOnce
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.kafka.registry import Registry
 from streamproc.kafka.topics import create, probe
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
@@ -62,11 +64,29 @@ class App(faust.App):
         """Leave out Faust's own statistics, which time every message."""
         services = super().on_init_dependencies()
         self.sensors.remove(self.monitor)
+        self.sensors.add(faust.Sensor())  # with none at all it warns at every rebalance
         return services
 
     def consumer_config(self) -> dict[str, Any]:
         """Return librdkafka's configuration for the group's consumer."""
         return self.deployment.consumer_config()
+
+    @property
+    def poller(self) -> Poller:
+        """What polls the consumer; it is there once the app has started."""
+        consumer: Any = self.consumer
+        poller: Poller = consumer.poller
+        return poller
+
+    def left(self, member: str) -> None:
+        """Leave the group as a static member; called in the poller's thread, at its end."""
+        if not self.deployment.embedded:
+            leave(self.deployment.settings, self.deployment.pipeline.name, member)
+
+    def end_open_transactions(self) -> None:
+        """Abort what dead workers left open; called in the poller's thread."""
+        if self.deployment.exactly_once:
+            end_open_transactions(self.deployment)
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where to read assigned partitions from; called in the poller's thread."""
@@ -83,10 +103,11 @@ class App(faust.App):
         await super().stop()
 
 
-def build(pipeline: Pipeline, settings: Settings) -> App:
+def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> App:
     """Return the app of a pipeline: checks the brokers, makes missing topics, declares agents.
 
-    Raises :class:`StreamprocError` where no broker answers, or topics don't fit.
+    With ``fresh_model`` a model that changed is learnt anew. Raises :class:`StreamprocError` where
+    no broker answers, or topics don't fit.
     """
     config = settings.kafka_config()
     cluster = probe(config)
@@ -98,10 +119,10 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
         store=Store(settings.store),
         partitions=topics[0].partitions,
         embedded=cluster.embedded,
+        exactly_once=_exactly_once(settings, cluster.embedded),
         epoch=time.time_ns() // 1_000_000,
+        fresh_model=fresh_model,
     )
-    if cluster.embedded:
-        log.info("at_least_once", why="the embedded broker does not isolate transactions")
     app = App(
         pipeline.name,
         broker=[f"kafka://{address.strip()}" for address in settings.brokers.split(",")],
@@ -126,8 +147,15 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
     judge = AlertStage(deployment) if pipeline.monitors else None
     stages += [judge] if judge else []
     metrics = Metrics(settings.instance)
-    producer = confluent_kafka.Producer(deployment.producer_config())
-    runner = Runner(pipeline, producer, deployment.store, stages, metrics)
+    runner = Runner(
+        pipeline,
+        _writer(app),
+        deployment.store,
+        stages,
+        metrics,
+        instance=settings.instance,
+        journals=deployment.exactly_once,
+    )
     app.runner = runner
     app.patient_topics = frozenset(t for stage in stages if stage.patient for t in stage.topics)
     observer = Observer(runner, score, judge, metrics)
@@ -136,9 +164,34 @@ def build(pipeline: Pipeline, settings: Settings) -> App:
     return app
 
 
+def _exactly_once(settings: Settings, embedded: bool) -> bool:
+    if embedded:
+        log.info("at_least_once", why="the embedded broker does not isolate transactions")
+        return False
+    return settings.guarantee != "at_least_once"
+
+
+def _writer(app: App) -> AtLeastOnce | ExactlyOnce:
+    """Return what writes; for the group it asks the poller, which is there once the app runs."""
+    at = app.deployment
+    if not at.exactly_once:
+        producer = confluent_kafka.Producer(at.producer_config())
+        return AtLeastOnce(producer, lambda offsets: app.poller.commit(offsets))
+    instance = at.settings.instance
+    writer = ExactlyOnce(
+        lambda: confluent_kafka.Producer(at.transactional_config(instance)),
+        group=lambda: app.poller.group,
+        instance=instance,
+    )
+    writer.start()
+    return writer
+
+
 def _codec(pipeline: Pipeline, settings: Settings) -> Codec:
     if settings.registry is None:
         return JsonCodec()
+    from streamproc.kafka.registry import Registry  # its client takes half a second to import
+
     return Registry(settings.registry).codec(pipeline.topics)
 
 
@@ -174,8 +227,7 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
                     f"{_READY_TIMEOUT_S:.0f} s; see whether the broker is up"
                 )
             runner.models_known.set()
-            consumer: Any = app.consumer
-            runner.commit = consumer.poller.commit
+            runner.rejoin = app.poller.rejoin
             await runner.run()
         except Exception as error:  # whatever ends the rounds ends the worker, and is told
             runner.fail(error)

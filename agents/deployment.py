@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import confluent_kafka
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+import orjson
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from agents.writing import TRANSACTION_TIMEOUT_S
 from streamproc.codec import Codec
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
@@ -21,6 +24,7 @@ LOGGER = logging.getLogger("librdkafka")
 """Where librdkafka tells of brokers that went away: into the worker's log, not past it."""
 
 _READ_RECORDS = 5_000
+_LATELY_RECORDS = 2_000
 _READ_TIMEOUT_S = 30.0
 
 
@@ -41,7 +45,9 @@ class Deployment:
     store: Store
     partitions: int
     embedded: bool
+    exactly_once: bool
     epoch: int
+    fresh_model: bool = False
 
     def consumer_config(self) -> dict[str, Any]:
         """Return the configuration of the group's consumer."""
@@ -49,6 +55,8 @@ class Deployment:
             **self.settings.kafka_config(),
             "group.id": self.pipeline.name,
             "client.id": self.settings.instance,
+            **({} if self.embedded else {"group.instance.id": self.settings.instance}),
+            "group.protocol": "classic",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
@@ -87,11 +95,61 @@ class Deployment:
             "logger": LOGGER,
         }
 
+    def transactional_config(self, instance: str) -> dict[str, Any]:
+        """Return the configuration of the producer that writes as ``instance``, in transactions."""
+        return {
+            **self.producer_config(),
+            "transactional.id": f"{self.pipeline.name}-{instance}",
+            "transaction.timeout.ms": int(TRANSACTION_TIMEOUT_S * 1000),
+            # The last transaction's markers may not be there yet: ask again soon.
+            "retry.backoff.ms": 5,
+            "retry.backoff.max.ms": 20,
+            "message.timeout.ms": int(TRANSACTION_TIMEOUT_S * 1000),
+        }
+
+    def lately_wrote(self) -> set[str]:
+        """Return the instances that wrote the journal's last records."""
+        journal = self.pipeline.topics.journal
+        start = max(0, self.end_of(journal, 0) - _LATELY_RECORDS)
+        records = self.read(journal, 0, start, None)
+        return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
+
+    def refused(self, partition: int) -> set[int]:
+        """Return the offsets of a partition's events that were refused as ahead of their time.
+
+        They stay so, though their time has come since.
+        """
+        found = set()
+        for record in self.read(self.pipeline.topics.dead_letters, partition, 0, None):
+            told = dict(record.headers() or ())
+            of_an_event = told.get("source_topic") == self.pipeline.topics.events.encode()
+            if of_an_event and told.get("reason") == b"time_in_future":
+                found.add(int(told["source_offset"]))
+        return found
+
+    def end_of(self, topic: str, partition: int) -> int:
+        """Return the offset after a partition's last record, committed or not; 0 without topic."""
+        admin = AdminClient({**self.settings.kafka_config(), "log_level": 4})
+        tp = TopicPartition(topic, partition)
+        try:
+            found = admin.list_offsets(
+                {tp: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            )
+            return int(found[tp].result(_READ_TIMEOUT_S).offset)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return 0
+            raise
+
     def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Record]:
         """Yield a partition's records from ``start`` to before ``end``, or what is there now.
 
-        Raises :class:`StreamprocError` where the broker falls silent.
+        What is in a transaction yet is waited for, until it is committed or aborted. Raises
+        :class:`StreamprocError` where the broker falls silent.
         """
+        if end is None:
+            end = self.end_of(topic, partition)
         config = {
             **self.settings.kafka_config(),
             "group.id": f"{self.pipeline.name}-restore",
@@ -100,11 +158,12 @@ class Deployment:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
+            "logger": LOGGER,
         }
         consumer = confluent_kafka.Consumer(config)
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
-            while end is None or start < end:
+            while start < end:
                 messages: list[Any] = [consumer.poll(_READ_TIMEOUT_S)]
                 for message in (*messages, *consumer.consume(_READ_RECORDS, 0)):
                     if message is None:
@@ -114,12 +173,12 @@ class Deployment:
                         )
                     error = message.error()
                     if error is None:
-                        if end is not None and message.offset() >= end:
+                        if message.offset() >= end:
                             return
                         start = message.offset() + 1
                         yield message
                     elif error.code() == KafkaError._PARTITION_EOF:
-                        return
+                        start = max(start, message.offset())
                     elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise KafkaException(error)
         finally:

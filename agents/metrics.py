@@ -91,6 +91,9 @@ class Metrics:
         self.alerts_open = Gauge(
             "streamproc_alerts_open", "Open alerts", ["kind"], registry=registry
         )
+        self.store_away = Gauge(
+            "streamproc_store_away", "1 while the store cannot be written to", registry=registry
+        )
         self.expired_waits = Gauge(
             "streamproc_expired_waits", "Waits for a lagging input given up", registry=registry
         )

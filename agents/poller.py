@@ -31,6 +31,7 @@ _LEAST_RECORDS = 2_000
 _POLL_S = 0.1
 _PAUSED_POLL_S = 0.002
 _GATHER_S = 0.0005  # a little later more records are there, at the cost of one
+_COMMITTED_SOON_S = 0.5
 _COMMITTED_TIMEOUT_S = 30.0
 _HANDLER_TIMEOUT_S = 20.0
 
@@ -78,6 +79,8 @@ class Poller(threading.Thread):
         on_rebalance: Callable[[str, set[TP], int], Any],
         start_offsets: Callable[[dict[TP, int]], dict[TP, int]],
         progress: Mapping[TP, int],
+        end_open_transactions: Callable[[], None],
+        on_left: Callable[[str], None],
         on_failure: Callable[[Exception], None],
     ) -> None:
         super().__init__(name="poller", daemon=True)
@@ -86,6 +89,9 @@ class Poller(threading.Thread):
         self._to_commit: dict[TP, int] = {}
         self.assigned: set[TP] = set()
         self.offsets: dict[TP, int] = {}
+        self.group: Any = None
+        self._topics: list[str] = []
+        self._rejoin = threading.Event()
         self._generation = 0
         self._next: dict[TP, int] = {}
         self._loop = loop
@@ -95,13 +101,16 @@ class Poller(threading.Thread):
         self._progress = progress
         self._delivered: dict[TP, int] = defaultdict(int)
         self._paused: set[TP] = set()
+        self._end_open_transactions = end_open_transactions
+        self._on_left = on_left
         self._on_failure = on_failure
         self._stopping = threading.Event()
 
     def subscribe(self, topics: list[str]) -> None:
         """Subscribe; partitions come by way of the rebalance callbacks."""
+        self._topics = topics
         self.consumer.subscribe(
-            topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+            topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
         )
 
     def commit(self, offsets: dict[TP, int]) -> None:
@@ -112,6 +121,10 @@ class Poller(threading.Thread):
         with self._lock:
             self._to_commit |= offsets
 
+    def rejoin(self) -> None:
+        """Give all partitions up and ask for them again, to read from what is committed."""
+        self._rejoin.set()
+
     def stop(self) -> None:
         """Leave the group and end the thread."""
         self._stopping.set()
@@ -120,6 +133,10 @@ class Poller(threading.Thread):
         """Poll until stopped."""
         try:
             while not self._stopping.is_set():
+                if self._rejoin.is_set():
+                    self._rejoin.clear()
+                    self.consumer.unsubscribe()
+                    self.subscribe(self._topics)
                 self._commit(asynchronous=True)
                 self._pause_and_resume()
                 message = self.consumer.poll(_PAUSED_POLL_S if self._paused else _POLL_S)
@@ -133,7 +150,10 @@ class Poller(threading.Thread):
             self._loop.call_soon_threadsafe(self._on_failure, error)
         finally:
             self._commit(asynchronous=False)
+            member = self.consumer.memberid()
             self.consumer.close()
+            if member:
+                self._on_left(member)
 
     def _there(self) -> list[Any]:
         """Return what has been fetched, as far as it goes into a batch.
@@ -204,7 +224,7 @@ class Poller(threading.Thread):
         return ends[1]
 
     def _assign(self, consumer: Any, partitions: list[Any]) -> None:
-        committed = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S)
+        committed = self._committed_of(consumer, partitions)
         offsets = {TP(tp.topic, tp.partition): tp.offset for tp in committed}
         starts = self._start_offsets(offsets)
         consumer.assign(
@@ -220,13 +240,29 @@ class Poller(threading.Thread):
         self._paused.clear()
         self.offsets = {tp: max(at, 0) for tp, at in starts.items()}
         self._next = dict(self.offsets)
+        # Of this generation: a commit with it is refused as soon as the partitions are another's.
+        self.group = consumer.consumer_group_metadata()
         self._generation += 1
         self._on_rebalance("assigned", set(starts), self._generation)
 
-    def _revoke(self, consumer: Any, partitions: list[Any]) -> None:
+    def _committed_of(self, consumer: Any, partitions: list[Any]) -> list[Any]:
+        """Return the committed offsets, which an open transaction of a dead worker holds up."""
+        try:
+            found: list[Any] = consumer.committed(partitions, timeout=_COMMITTED_SOON_S)
+        except KafkaException:
+            self._end_open_transactions()
+            found = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S)
+        return found
+
+    def _lose(self, consumer: Any, partitions: list[Any]) -> None:
+        """Give up what is, or will soon be, another's: the brokers were not heard for too long."""
+        self.group = None
+        self._revoke(consumer, partitions, "lost")
+
+    def _revoke(self, consumer: Any, partitions: list[Any], how: str = "revoked") -> None:
         revoked = {TP(tp.topic, tp.partition) for tp in partitions}
         self._generation += 1
-        waiting = self._on_rebalance("revoked", revoked, self._generation)
+        waiting = self._on_rebalance(how, revoked, self._generation)
         try:
             waiting.result(_HANDLER_TIMEOUT_S)
         except TimeoutError:
@@ -235,6 +271,7 @@ class Poller(threading.Thread):
                 f"a rebalance waited {_HANDLER_TIMEOUT_S:.0f} s for this worker; is it short of "
                 "CPU? Start it again"
             ) from None
+        self.group = None
         self._commit(asynchronous=False)
         # librdkafka keeps a pause through a rebalance: whoever comes back would stay silent.
         if self._paused:

@@ -30,7 +30,10 @@ def restore_score(task: ScoreTask, at: Deployment, offsets: dict[str, int]) -> N
             prediction = at.codec.decode("prediction", record.value())
             if prediction["id"] not in labels:
                 predictions[prediction["id"]] = orjson.dumps(prediction)
+    refused = at.refused(partition) if events_end else ()
     for record in at.read(topics.events, partition, 0, events_end):
+        if record.offset() in refused:
+            continue
         task.replay_event(record, predictions, labels, now_ms)
     for record in labels.values():
         task.hold_label(record)

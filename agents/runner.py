@@ -1,8 +1,7 @@
 """Drives the tasks of a worker: restore, process, write, commit.
 
-At least once: what a task wants written is produced at once; now and then the producer is flushed
-and then the offsets are committed from which each task would have to go on. So after a crash
-records may be processed, and predictions written, a second time; none is left out.
+How what a task wants written and the offsets it was made from come together is the writer's
+business: see ``agents.writing``.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+import orjson
 import structlog
-from confluent_kafka import Producer as KafkaProducer
 from faust.types import TP
 
 from agents.metrics import Metrics
 from agents.poller import Batch
+from agents.writing import Lost, Writer
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
@@ -34,14 +34,10 @@ TAKEN_RECORDS = 2_000
 ROUND_EVERY_S = 0.004
 """How long at least a round and the wait for the next take together, unless there is a backlog."""
 
-COMMIT_EVERY_S = 0.5
-"""How often offsets are committed: then as soon as all that was written has arrived."""
-
-COMMIT_WITHIN_S = 2.0
-"""How often at least; where more is written all the time, rounds stand still until it arrived."""
+STORE_AGAIN_S = 1.0
+"""After how long a store that could not be written to is tried again."""
 
 _TICK_S = 0.05
-_FLUSH_S = 1.0
 
 
 Place = tuple[str, int]
@@ -71,12 +67,14 @@ class Runner:
     """Holds the tasks of the partitions this worker was assigned, and runs them in turn."""
 
     pipeline: Pipeline
-    producer: KafkaProducer
+    writer: Writer
     store: Store
     stages: list[Stage]
     metrics: Metrics
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    commit: Callable[[dict[TP, int]], None] = lambda offsets: None
+    rejoin: Callable[[], None] = lambda: None
+    instance: str = "worker-1"
+    journals: bool = False
     tasks: dict[Place, Task] = field(default_factory=dict)
     failure: Exception | None = None
 
@@ -91,11 +89,15 @@ class Runner:
         self._committed: dict[TP, int] = {}
         self._offered: dict[TP, int] = defaultdict(int)
         self.progress: dict[TP, int] = {}
-        self._failed_delivery: str | None = None
+        self._committed_s = time.monotonic()
+        self._unstored: dict[Place, Output] = {}
+        self._store_again_s = 0.0
         self._stopping = False
         self._ends: dict[TP, int] = {}
         self._next: dict[TP, int] = {}
         self.models_known = asyncio.Event()
+        self.lost = False
+        self._rebalances = self._committing = 0
 
     @property
     def queued(self) -> int:
@@ -121,7 +123,8 @@ class Runner:
         self._next[tp] = batch.next_offset
         self._fetched[tp].append(batch)
         self._offered[tp] += len(batch.records)
-        self._ends[tp] = batch.end
+        # The markers of transactions take offsets, too: who has read all is not behind by them.
+        self._ends[tp] = batch.next_offset if batch.caught_up else batch.end
         self._due[self._stage_of[batch.topic].name, batch.partition] = None
         self._wake.set()
 
@@ -186,14 +189,16 @@ class Runner:
         self._wake.set()
 
     async def revoked(self, tps: Iterable[TP]) -> None:
-        """Commit what was processed and drop the tasks of these partitions."""
+        """Commit what was processed, unless all is lost, and drop the tasks of these partitions."""
         async with self._busy:
-            await self._commit()
-            places = {(self._stage_of[tp.topic].name, tp.partition) for tp in tps}
-            for place in places:
-                if place in self._starting:
-                    self._starting.pop(place).cancel()
-                self.tasks.pop(place, None)
+            try:
+                if not self.lost:  # else nobody would take it, and the last one may wait for long
+                    await self._commit()
+                    await self.writer.finish()
+            except Lost as lost:  # whoever gets them restores them, and so do we
+                log.warning("not_committed", why=str(lost))
+            self._rebalances += 1
+            self._drop({(self._stage_of[tp.topic].name, tp.partition) for tp in tps})
             self._committed = {}
             self.progress.clear()
             self._offered.clear()
@@ -208,7 +213,7 @@ class Runner:
         A round takes the tasks for which something came; every now and then all, since a task that
         waits for news may go on when none comes.
         """
-        committed_s = everyone_s = time.monotonic()
+        everyone_s = time.monotonic()
         while True:
             began_s = time.monotonic()
             with suppress(TimeoutError):
@@ -218,26 +223,31 @@ class Runner:
                 if self._stopping:  # while this round waited its turn: all is committed already
                     break
                 now_s = time.monotonic()
-                since_s = now_s - committed_s
-                if since_s >= COMMIT_WITHIN_S or (
-                    since_s >= COMMIT_EVERY_S and not len(self.producer)
-                ):
-                    await self._commit()
-                    committed_s = now_s
                 if now_s - everyone_s >= _TICK_S:
                     everyone_s = now_s
                     self._due.update(dict.fromkeys(self.tasks))
-                more = False
-                for place, task in self._take_due():
-                    if await self._process(place, task):
-                        self._due[place] = None
-                        more = True
-                self.producer.poll(0)
-                self._check_deliveries()
+                try:
+                    more = await self._round()
+                except Lost as lost:
+                    self._start_over(lost)
+                    continue
             if more:
                 self._wake.set()
             else:  # a little later more will have come, and cost no more than one record
                 await asyncio.sleep(max(0.0, began_s + ROUND_EVERY_S - time.monotonic()))
+
+    async def _round(self) -> bool:
+        """Process what is due, and commit when it is time; return whether there is more to do."""
+        self.writer.check()
+        await self._commit_if_due()
+        more = False
+        for place, task in self._take_due():
+            if await self._process(place, task):
+                self._due[place] = None
+                more = True
+        self.writer.check()
+        await self._commit_if_due()
+        return more
 
     def _take_due(self) -> list[tuple[Place, Task]]:
         """Return the tasks whose turn it is: all that are due, but one for which nobody waits."""
@@ -252,9 +262,15 @@ class Runner:
 
     async def _process(self, place: Place, task: Task) -> bool:
         """Let a task process some of what is due; return whether there may be more."""
-        self._feed(place, task)
+        output = self._unstored.pop(place, None)
+        if output is None:
+            self._feed(place, task)
         waited = sum(task.waiting().values())
-        output = task.process(self.clock_ms())
+        if output is None:
+            output = task.process(self.clock_ms())
+        if not await self._stored(output):
+            self._unstored[place] = output  # the task goes on when this could be stored
+            return False
         left = sum(task.waiting().values())
         if output.records:
             await self._write(place, output)
@@ -265,108 +281,107 @@ class Runner:
             await asyncio.sleep(0)
         return bool(output.records) or 0 < left < waited
 
-    async def _write(self, place: Place, output: Output) -> None:
-        if output.blobs:
+    async def _stored(self, output: Output) -> bool:
+        """Store what has to be there before a record names it; say whether that was possible."""
+        if not output.blobs:
+            return True
+        if time.monotonic() < self._store_again_s:
+            return False
+        try:
             for sha256, blob in output.blobs.items():
                 await asyncio.to_thread(self.store.put, sha256, blob)
+        except StreamprocError as error:
+            log.error("store_away", error=str(error), again_in_s=STORE_AGAIN_S)
+            self._store_again_s = time.monotonic() + STORE_AGAIN_S
+            self.metrics.store_away.set(1)
+            return False
+        self.metrics.store_away.set(0)
+        return True
+
+    async def _write(self, place: Place, output: Output) -> None:
         partition = place[1]
         for role, records in output.records.items():
             topic = getattr(self.pipeline.topics, role)
             to = partition if role in ("predictions", "outcomes", "dead_letters") else 0
-            await self._produce(topic, to, records)
+            await self.writer.write(topic, to, records)
 
-    async def _produce(self, topic: str, partition: int, records: list[Out]) -> None:
-        """Hand records to librdkafka, in order; wait where its queue is full."""
-        batch: list[Any] = []
-        for record in records:
-            if "headers" in record:
-                await self._produce_batch(topic, partition, batch)
-                batch = []
-                await self._produce_one(topic, partition, record)
-            else:
-                batch.append(record)
-        await self._produce_batch(topic, partition, batch)
-
-    async def _produce_batch(self, topic: str, partition: int, batch: list[Any]) -> None:
-        while batch:
-            with suppress(BufferError):  # what did not go in says so itself
-                self.producer.produce_batch(
-                    topic, batch, partition=partition, on_delivery=self._delivered
-                )
-            batch = [record for record in batch if record.pop("_error", None) is not None]
-            if batch:
-                await self._room_in_producer()
-
-    async def _produce_one(self, topic: str, partition: int, record: Out) -> None:
-        while True:
-            try:
-                self.producer.produce(
-                    topic,
-                    value=record["value"],
-                    key=record["key"],
-                    partition=partition,
-                    headers=list(record["headers"]),
-                    on_delivery=self._delivered,
-                )
-                return
-            except BufferError:
-                await self._room_in_producer()
-
-    async def _room_in_producer(self) -> None:
-        await asyncio.to_thread(self.producer.poll, 0.05)
-        if self._stopping:
-            raise StreamprocError(
-                "stopped while the brokers took nothing; what came since the last commit is "
-                "processed when the worker starts again"
-            )
-
-    def _delivered(self, error: Any, message: Any) -> None:
-        if error is not None and self._failed_delivery is None:
-            self._failed_delivery = f"{message.topic()}/{message.partition()}: {error.str()}"
+    async def _commit_if_due(self) -> None:
+        now_s = time.monotonic()
+        if self.writer.due(now_s - self._committed_s):
+            self._committed_s = now_s
+            await self._commit()
 
     async def _commit(self) -> None:
-        """Flush what was written, then commit the offsets of what it was made from."""
-        offsets = {
-            TP(topic, partition): at
-            for (_, partition), task in self.tasks.items()
-            for topic, at in task.positions().items()
-        }
-        moved = {tp: at for tp, at in offsets.items() if self._committed.get(tp) != at}
-        if not moved:
-            return
-        left = len(self.producer)
-        if left:
-            left = await asyncio.to_thread(self.producer.flush, _FLUSH_S)
-        self._check_deliveries()
-        if left:
-            log.warning("broker_slow", unwritten_records=left)
-            return
-        self.commit(moved)
-        self._committed |= moved
+        """Commit where each task has come, with what was written on the way."""
+        moved: dict[TP, int] = {}
+        for place, task in self.tasks.items():
+            if place in self._unstored:
+                continue  # it is ahead of what it wrote
+            partition = place[1]
+            for topic, at in task.positions().items():
+                tp = TP(topic, partition)
+                if self._committed.get(tp) != at:
+                    moved[tp] = at
+        if moved and self.journals:
+            await self.writer.write(self.pipeline.topics.journal, 0, [self._entry(moved)])
+        if await self.writer.commit(moved):
+            self._committed |= moved
+            self._committing = self._rebalances
 
-    def _check_deliveries(self) -> None:
-        if self._failed_delivery:
-            raise StreamprocError(
-                f"a record could not be written to {self._failed_delivery}; nothing after the "
-                "last commit is lost: mend the topic and start the worker again"
-            )
+    def _entry(self, moved: dict[TP, int]) -> Out:
+        """Return a transaction's entry in the journal: who consumed what of each input."""
+        entry = {
+            "instance": self.instance,
+            "now_ms": self.clock_ms(),
+            "pipeline": self.pipeline.fingerprint,
+            "inputs": {
+                f"{tp.topic}/{tp.partition}": [self._committed.get(tp, 0), at]
+                for tp, at in moved.items()
+            },
+        }
+        return Out(key=self.instance.encode(), value=orjson.dumps(entry))
+
+    def _start_over(self, lost: Lost) -> None:
+        """Drop every task and go back to the group for the offsets that are committed.
+
+        Tasks that were started since the transaction began were started from these already.
+        """
+        if self._committing != self._rebalances:
+            log.warning("not_committed", why=str(lost))
+            return
+        log.warning("starting_over", why=str(lost))
+        self._drop(list({*self.tasks, *self._starting}))
+        self._fetched.clear()
+        self.rejoin()
+
+    def _drop(self, places: Iterable[Place]) -> None:
+        for place in places:
+            if place in self._starting:
+                self._starting.pop(place).cancel()
+            self.tasks.pop(place, None)
+            self._unstored.pop(place, None)
+        self.writer.drop()
 
     def fail(self, error: Exception) -> None:
         """End the worker for a reason; the first is the one that is told."""
         if self.failure is None:
             self.failure = error
         self._stopping = True
+        self.writer.stop()
         self._wake.set()
 
     async def stop(self) -> None:
         """Commit what was processed, and stop."""
         self._stopping = True
+        self.writer.stop()
         self._wake.set()
         for starting in self._starting.values():
             starting.cancel()
         if self.failure is None:
             async with self._busy:
-                await self._commit()
+                with suppress(Lost):  # it will be processed when the worker starts again
+                    await self._commit()
+                    await self.writer.finish()
 
 
 def _lost(tp: TP, expected: int, came: int) -> StreamprocError:

@@ -45,6 +45,8 @@ class Consumer(FaustConsumer):
             self._on_rebalance,
             self.app.start_offsets,
             self.app.runner.progress,
+            self.app.end_open_transactions,
+            self.app.left,
             self.app.fail,
         )
 
@@ -97,7 +99,8 @@ class Consumer(FaustConsumer):
 
     async def _rebalance(self, what: str, tps: set[TP], generation: int) -> None:
         log.info("partitions", status=what, partitions=[f"{t}/{p}" for t, p in sorted(tps)])
-        if what == "revoked":
+        if what != "assigned":
+            self.app.runner.lost = what == "lost"
             self.app.on_rebalance_start()
             await self.on_partitions_revoked(tps)
         else:
@@ -131,9 +134,10 @@ class Consumer(FaustConsumer):
         Faust's own makes two tasks a message for it, and drops what is behind a partition's "read
         offset": after a rebalance, where a log's end was seen early, all that came before that.
         """
-        while not (self.should_stop or fetcher.should_stop):
-            async for _, message in self.getmany(1.0):
-                await self.callback(message)
+        with suppress(asyncio.CancelledError):  # in a rebalance Faust takes it for a crash
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(1.0):
+                    await self.callback(message)
 
     async def _getmany(self, active: set[TP] | None, timeout: float) -> Any:
         raise NotImplementedError("what the poller brought is taken by getmany()")

@@ -20,11 +20,11 @@ _SWITCH_S = 0.0005  # the thread that polls waits so long for the one that compu
 log = structlog.get_logger("worker")
 
 
-def run_worker(pipeline: Pipeline, settings: Settings) -> None:
+def run_worker(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> None:
     """Run a worker until SIGINT or SIGTERM; raises what ended it otherwise."""
     _tune_collector()
     sys.setswitchinterval(_SWITCH_S)
-    asyncio.run(_run(pipeline, settings))
+    asyncio.run(_run(pipeline, settings, fresh_model))
 
 
 def _tune_collector() -> None:
@@ -43,8 +43,8 @@ def _keep_out(phase: str, info: dict[str, int]) -> None:
         gc.freeze()
 
 
-async def _run(pipeline: Pipeline, settings: Settings) -> None:
-    app = build(pipeline, settings)
+async def _run(pipeline: Pipeline, settings: Settings, fresh_model: bool) -> None:
+    app = build(pipeline, settings, fresh_model)
     ended = asyncio.Event()
     app.on_ended = ended.set
     loop = asyncio.get_running_loop()

@@ -20,9 +20,14 @@ from tests.kafka_server import KafkaServer
 from tests.servers import java_missing
 
 LATEST = Path(__file__).with_name("latest.json")
-RATIO, P99_MS, MEMORY_EVENTS = 2.0, 25.0, 1_000_000
+_ONCE, _LEAST = "exactly_once", "at_least_once"
+RATIO, MEMORY_EVENTS = 2.0, 1_000_000
+P99_MS = {_LEAST: 25.0, _ONCE: 50.0}
+SHARE = 0.85
+"""Of the throughput at least once, what is left exactly once."""
+
 _TIMEOUT_S = 600.0
-_ORDER = ("bare", "worker", "bare", "worker", "bare")
+_ORDER = ("bare", _LEAST, _ONCE, "bare", _LEAST, _ONCE, "bare")
 
 
 def main() -> None:
@@ -51,7 +56,8 @@ def throughput(folder: Path, brokers: str) -> dict[str, float]:
     sent = payments.send(files, _pipeline(folder, "produced", "july"), brokers).sent
     events, labels = sent["event"], sent["label"]
     _title(f"Throughput: July, {events:,} payments and {labels:,} labels, 4 partitions")
-    runs, bare = list[Run](), list[dict[str, float]]()
+    runs: dict[str, list[Run]] = {_LEAST: [], _ONCE: []}
+    bare = list[dict[str, float]]()
     for turn, what in enumerate(_ORDER):
         if what == "bare":
             log = folder / f"bare-{turn}.log"
@@ -60,13 +66,20 @@ def throughput(folder: Path, brokers: str) -> dict[str, float]:
             _row(f"bare loop, run {turn + 1}", bare[-1]["events_per_s"], _cpu(bare[-1]))
             continue
         path = payments.named(folder, f"worker-{turn}", "july")
-        runs.append(run_worker(path, brokers, events, _TIMEOUT_S))
-        _row(f"worker, run {turn + 1}", runs[-1].events_per_s, runs[-1].cpu_us_per_event)
-    cpu_us = median(run.cpu_us_per_event for run in runs)
-    bare_cpu_us, rate = median(map(_cpu, bare)), median(run.events_per_s for run in runs)
-    ratio = cpu_us / bare_cpu_us
-    _row("worker, median", rate, cpu_us)
+        run = run_worker(path, brokers, events, _TIMEOUT_S, what)
+        runs[what].append(run)
+        _row(_spoken(what), run.events_per_s, run.cpu_us_per_event)
+    cpu, rates = (
+        {what: median(getattr(run, figure) for run in done) for what, done in runs.items()}
+        for figure in ("cpu_us_per_event", "events_per_s")
+    )
+    bare_cpu_us = median(map(_cpu, bare))
+    cpu_us, rate, ratio = cpu[_LEAST], rates[_LEAST], cpu[_LEAST] / bare_cpu_us
+    for what in runs:
+        _row(f"{_spoken(what)}, median", rates[what], cpu[what])
     _row("bare loop, median", median(run["events_per_s"] for run in bare), bare_cpu_us)
+    share = rates[_ONCE] / rate
+    _verdict(f"throughput exactly once / at least once: {share:.2f}", share >= SHARE, f"{SHARE}")
     _verdict(f"CPU an event, worker / bare loop: {ratio:.2f}", ratio <= RATIO, f"at most {RATIO}")
     print(
         "In it, on both sides: six windows, the calendar, the score, learning from labels\n"
@@ -78,13 +91,24 @@ def throughput(folder: Path, brokers: str) -> dict[str, float]:
         "cpu_us_per_event": round(cpu_us, 2),
         "bare_loop_cpu_us_per_event": round(bare_cpu_us, 2),
         "ratio": round(ratio, 3),
+        "ratio_exactly_once": round(cpu[_ONCE] / bare_cpu_us, 3),
+        "events_per_s_exactly_once": round(rates[_ONCE], 1),
     }
 
 
 def end_to_end(folder: Path, brokers: str) -> dict[str, float]:
-    """Measure the latency at a steady rate."""
-    found = latency.measure(payments.named(folder, "latency", "live"), brokers)
-    _title(f"End to end: {latency.RATE:,} events/s, at least once, produce() to prediction held")
+    """Measure the latency at a steady rate, with either guarantee."""
+    least = _end_to_end(folder, brokers, _LEAST)
+    once = _end_to_end(folder, brokers, _ONCE)
+    return {**least, **{name.replace("_ms", "_exactly_once_ms"): ms for name, ms in once.items()}}
+
+
+def _end_to_end(folder: Path, brokers: str, guarantee: str) -> dict[str, float]:
+    name = f"latency-{guarantee.replace('_', '-')}"
+    found = latency.measure(payments.named(folder, name, name), brokers, guarantee)
+    _title(
+        f"End to end: {latency.RATE:,} events/s, {_spoken(guarantee)}, produce() to prediction held"
+    )
     print(f"  {'window':<12}{'events':>8}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}", end="")
     print(f"{'p99.9 ms':>10}{'most ms':>9}")
     for each in (*found.windows, found.overall):
@@ -101,7 +125,8 @@ def end_to_end(folder: Path, brokers: str) -> dict[str, float]:
         f"  {found.outcomes:,} labels joined, {LABEL_DELAY_S:.0f} s after their events"
     )
     p99_ms = found.overall["p99_ms"]
-    _verdict(f"p99 {p99_ms:.1f} ms", p99_ms <= P99_MS, f"at most {P99_MS:.0f} ms")
+    most_ms = P99_MS[guarantee]
+    _verdict(f"p99 {p99_ms:.1f} ms", p99_ms <= most_ms, f"at most {most_ms:.0f} ms")
     return {"p50_ms": round(found.overall["p50_ms"], 2), "p99_ms": round(p99_ms, 2)}
 
 
@@ -113,7 +138,7 @@ def memory(folder: Path, brokers: str) -> dict[str, float]:
     pipeline = _pipeline(folder, "memory", "months")
     sent = payments.send(files, pipeline, brokers, MEMORY_EVENTS).sent
     path = folder / "memory.py"
-    run = run_worker(path, brokers, sent["event"], _TIMEOUT_S)
+    run = run_worker(path, brokers, sent["event"], _TIMEOUT_S, _LEAST)
     _title(f"Memory: May to August, {sent['event']:,} payments, {run.outcomes:,} labels joined")
     print(f"  the worker's resident memory: {run.rss_mb:,.0f} MiB", end="")
     print(f" ({run.events_per_s:,.0f} events/s, {run.cpu_us_per_event:.1f} µs of CPU an event)")
@@ -131,6 +156,10 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"{unknown} are none of {list(_PARTS)}")
     asked.only = asked.only or list(_PARTS)
     return asked
+
+
+def _spoken(guarantee: str) -> str:
+    return guarantee.replace("_", " ")
 
 
 def _pipeline(folder: Path, name: str, inputs: str) -> Pipeline:

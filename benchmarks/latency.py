@@ -34,7 +34,7 @@ class Latency:
     outcomes: int
 
 
-def measure(path: Path, brokers: str) -> Latency:
+def measure(path: Path, brokers: str, guarantee: str) -> Latency:
     """Run a worker, the load and a consumer, each a process of its own."""
     pipeline = Pipeline.load(path)
     create({"bootstrap.servers": brokers}, pipeline, partitions=PARTITIONS)
@@ -45,7 +45,7 @@ def measure(path: Path, brokers: str) -> Latency:
     sent = ["-m", "benchmarks.load", brokers, topics.events, str(topics.labels)]
     sent += [str(RATE), str(seconds + 2)]
     with (
-        start_worker(path, brokers) as worker,
+        start_worker(path, brokers, guarantee) as worker,
         Process(received, folder / "receive.log", {}) as receiver,
     ):
         _wait_for(worker, '"stage":"score"', PARTITIONS)

@@ -64,30 +64,41 @@ class Counter:
         self._consumer.close()
 
 
-def worker_env(brokers: str, folder: Path) -> dict[str, str]:
-    """Return the settings of a worker under measurement."""
-    return {
-        "STREAMPROC_BROKERS": brokers,
-        "STREAMPROC_STORE": str(folder / "store"),
-        "STREAMPROC_GUARANTEE": "at_least_once",
-    }
+class Committed(Counter):
+    """Counts a topic's records that a group has dealt with: markers of transactions are none."""
+
+    def __init__(self, brokers: str, topic: str, group: str) -> None:
+        super().__init__(brokers, topic)
+        self._consumer = Consumer({"bootstrap.servers": brokers, "group.id": group})
+
+    def count(self) -> int:
+        """Return how many records are dealt with."""
+        return sum(max(0, each.offset) for each in self._consumer.committed(self._partitions, 10.0))
 
 
-def start_worker(path: Path, brokers: str) -> Process:
+def start_worker(path: Path, brokers: str, guarantee: str) -> Process:
     """Start ``streamproc worker`` on a pipeline file."""
-    env = worker_env(brokers, path.parent)
+    env = {
+        "STREAMPROC_BROKERS": brokers,
+        "STREAMPROC_STORE": str(path.parent / "store"),
+        "STREAMPROC_GUARANTEE": guarantee,
+    }
     command = ["-m", "streamproc.cli", "worker", str(path)]
     return Process(command, path.with_suffix(".log"), env)
 
 
-def run_worker(path: Path, brokers: str, events: int, timeout_s: float) -> Run:
+def run_worker(path: Path, brokers: str, events: int, timeout_s: float, guarantee: str) -> Run:
     """Let a worker score ``events`` that were produced before; it is ended when it has."""
     pipeline = Pipeline.load(path)
     create({"bootstrap.servers": brokers}, pipeline, partitions=PARTITIONS)
     topics = pipeline.topics
     outcomes = Counter(brokers, topics.outcomes)
-    predictions = Counter(brokers, topics.predictions)
-    with start_worker(path, brokers) as worker:
+    predictions = (
+        Committed(brokers, topics.events, pipeline.name)
+        if guarantee == "exactly_once"
+        else Counter(brokers, topics.predictions)
+    )
+    with start_worker(path, brokers, guarantee) as worker:
         deadline_s = time.monotonic() + timeout_s
         first: tuple[int, float, float] | None = None
         while True:

@@ -252,6 +252,12 @@ class Pipeline:
         return seeded(self.model, self.seed)
 
     @cached_property
+    def learns_what(self) -> str:
+        """Twelve hex digits that change when the model does, or what it learns from."""
+        parts = (self.features, self.model, self.kind, self.classes, self.seed)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+    @cached_property
     def fingerprint(self) -> str:
         """Twelve hex digits that change when the definition does."""
         parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)

@@ -48,6 +48,11 @@ class KafkaServer:
         """Stop the broker; its data stays."""
         self._server.stop()
 
+    def kill(self) -> None:
+        """End the broker as a crash would; its data stays."""
+        self._server.process.kill()
+        self._server.process.wait()
+
     def _format(self) -> None:
         storage = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID]
         command = [*self._java, *storage, "-c", str(self._properties)]

@@ -16,6 +16,8 @@ COMMANDS = {
     "worker": "Run a pipeline: predict, learn, watch, until stopped.",
     "produce": "Send a file's rows as events, and its labels when they are due.",
     "watch": "Follow predictions, alerts, outcomes or dead letters.",
+    "explain": "Make a past prediction again, from the log; tell what it came of.",
+    "replay": "Make all past predictions of a time again; tell what differs.",
     "backtest": "Run a file through a pipeline, with no broker; tell how good.",
     "check": "Check a pipeline file and draw it.",
     "topics": "List a pipeline's topics; make those that are missing.",
@@ -23,7 +25,7 @@ COMMANDS = {
 }
 """The commands, in the order a new user meets them, and what each does."""
 
-SEEDED = ("worker", "backtest")
+SEEDED = ("worker", "backtest", "explain", "replay")
 """The commands whose arithmetic has to come out the same in every process."""
 
 

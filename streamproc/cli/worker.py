@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import structlog
+import typer
 
 from agents.worker import run_worker
 from streamproc.cli import logs
@@ -14,14 +16,19 @@ from streamproc.errors import StreamprocError
 from streamproc.kafka.topics import probe
 
 
-def worker(pipeline: PipelineFile = None) -> None:
+def worker(
+    pipeline: PipelineFile = None,
+    fresh_model: Annotated[
+        bool, typer.Option("--fresh-model", help="Learn anew, where the model has changed.")
+    ] = False,
+) -> None:
     """Run a pipeline; SIGINT and SIGTERM end it once what was processed is committed."""
     settings = load_settings()
     chosen = load_pipeline(pipeline, settings)
     logs.configure()
     probe(settings.kafka_config())  # while ctrl-C is still ours: a broker that is away is told here
     try:
-        run_worker(chosen, settings)
+        run_worker(chosen, settings, fresh_model)
     except StreamprocError:
         raise
     except Exception as error:  # the log keeps where; the last line says what

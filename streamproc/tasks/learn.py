@@ -216,6 +216,7 @@ class LearnTask:
             fingerprint=self.pipeline.fingerprint,
             metrics=self._metrics(),
             sources={
+                "learns_what": self.pipeline.learns_what,
                 "resume_offset": self.resume_offset,
                 "next_offset": self.next_offset,
                 "until": list(self._until),

@@ -11,6 +11,7 @@ import orjson
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
+from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
@@ -162,19 +163,20 @@ class ScoreTask:
         predictions: Mapping[str, bytes],
         labels: dict[str, Record],
         now_ms: int,
-    ) -> None:
+    ) -> tuple[Event, Features, bool] | None:
         """Bring an event back into windows and memory, emitting nothing.
 
         ``predictions`` holds what was published, by id; ``labels`` those that came, from which the
-        event's own is taken out.
+        event's own is taken out. Returns the event, its features and whether it was late; None
+        where it was a dead letter.
         """
         try:
             event = self._intake.event(record, now_ms)  # far ahead now, it was so then
             self.pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
-            self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
+            found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
         except BadRecord:
-            return  # it was told of when it was first read
+            return None  # it was told of when it was first read
         self.watermark_ms = max(self.watermark_ms, event.time_ms)
         prediction = predictions.get(event.id)
         if labels.pop(event.id, None) is not None or prediction is None:
@@ -182,6 +184,7 @@ class ScoreTask:
         else:
             self.pending.add(event.id, self._waiting(event, prediction))
         self.pending.expire(self.watermark_ms)
+        return event, found, late
 
     def collect_label(self, record: Record, labels: dict[str, Record]) -> None:
         """Add a label's record to ``labels`` by its id, unless it is no label or a second one."""

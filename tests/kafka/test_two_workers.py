@@ -39,6 +39,9 @@ _SILENT_S = 30.0
 class Turns:
     """What went in, and what came out, of the run in which workers came and went."""
 
+    pipeline: Path
+    address: str
+    folder: Path
     payments: oracle.Payments
     labels: set[str]
     predictions: list[dict[str, Any]]
@@ -122,7 +125,8 @@ def turns(
         outcomes = read_all(kafka.address, f"{NAME}.outcomes", as_json)
         # A ctrl-C may come between the sending of an event and the counting of it.
         read = oracle.read(file, limit=told["events"] + 1).only(events)
-        yield Turns(read, labels, predictions.until_end(), outcomes)
+        found = predictions.until_end()
+        yield Turns(run.pipeline, run.address, run.folder, read, labels, found, outcomes)
 
 
 def _settle(
@@ -151,6 +155,7 @@ def test_no_event_is_without_a_prediction(turns: Turns) -> None:
     repeated = sum(counts.values()) - len(counts)
     print(f"\n{len(counts):,} events predicted, {repeated:,} predictions repeated")
     assert counts.keys() == set(turns.payments.ids)
+    assert repeated == 0
 
 
 def test_every_label_is_joined(turns: Turns) -> None:
@@ -158,6 +163,7 @@ def test_every_label_is_joined(turns: Turns) -> None:
     counts = Counter(each["id"] for each in turns.outcomes)
     print(f"\n{len(counts):,} labels joined, {sum(counts.values()) - len(counts):,} repeated")
     assert counts.keys() == turns.labels
+    assert len(turns.outcomes) == len(counts)
     said = {(each["id"], each["model"], each["score"]) for each in turns.predictions}
     assert {(each["id"], each["model"], each["score"]) for each in turns.outcomes} <= said
 
@@ -172,6 +178,14 @@ def test_windows_survive_their_workers(turns: Turns) -> None:
     wrong = set(rows[difference > 1e-9].tolist()) - set(rows[difference <= 1e-9].tolist())
     print(f"\n{(difference > 1e-9).sum()} predictions with other features, {len(wrong)} events")
     assert not wrong
+
+
+def test_every_prediction_can_be_made_again_to_the_bit(turns: Turns) -> None:
+    """From the log and the published models, whoever made it and whatever became of them."""
+    told = run_command(
+        *("replay", turns.pipeline, "--verify"), address=turns.address, folder=turns.folder
+    )
+    assert told == {"compared": len(turns.payments), "differences": []}
 
 
 def test_a_backlog_goes_on_when_a_neighbour_came_and_went(

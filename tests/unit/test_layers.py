@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("alerts",),
     ("pipeline",),
     ("tasks", "state"),
-    ("replay", "results", "demo"),
+    ("replay", "results", "demo", "audit"),
     ("kafka", "settings", "dashboard"),
     ("agents",),
     ("cli",),

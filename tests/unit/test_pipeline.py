@@ -183,6 +183,14 @@ CHANGES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def test_what_is_learnt_changes_with_the_model_and_its_features_alone() -> None:
+    """A new monitor or threshold is learnt on; a new feature is not."""
+    good = Pipeline(**GOOD)
+    same = Pipeline(**{**GOOD, "threshold": 0.9, "publish_every": 7, "lateness": "3h"})
+    other = Pipeline(**{**GOOD, "features": [*GOOD["features"], Field("another")]})
+    assert good.learns_what == same.learns_what != other.learns_what
+
+
 def test_the_fingerprint_changes_with_the_definition() -> None:
     """Each part of the definition is in it, and equal definitions have the same."""
     prints = [Pipeline(**{**GOOD, **change}).fingerprint for change in CHANGES]

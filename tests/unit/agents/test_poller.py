@@ -46,9 +46,28 @@ class Rdkafka:
         self.known = committed or {}
         self.calls: list[tuple[str, Any]] = []
         self.script: list[Any] = []
+        self.held_up = False
+
+    def consumer_group_metadata(self) -> str:
+        """Return what tells a member of this generation."""
+        return "member"
+
+    def memberid(self) -> str:
+        """Return the member's id."""
+        return "m-1"
+
+    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        """Remember."""
+        self.calls.append(("subscribe", topics))
+
+    def unsubscribe(self) -> None:
+        """Remember."""
+        self.calls.append(("unsubscribe", None))
 
     def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
         """Return the committed offsets, -1001 where there is none."""
+        if self.held_up:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         for each in partitions:
             each.offset = self.known.get(TP(each.topic, each.partition), -1001)
         return partitions
@@ -116,15 +135,23 @@ class Rig:
         self.rebalances: list[tuple[str, set[TP], int]] = []
         self.progress: dict[TP, int] = {}
         self.starts: dict[TP, int] = {}
+        self.left: list[str] = []
+        self.ended = 0
         loop: Any = self
         self.poller = Poller(
             {"group.id": "g", "bootstrap.servers": "127.0.0.1:1", "log_level": 0},
             loop, lambda *each: self.delivered.append(each), self.rebalanced,
-            lambda offsets: {**offsets, **self.starts}, self.progress, lambda error: None,
+            lambda offsets: {**offsets, **self.starts}, self.progress, self.end_open,
+            self.left.append, lambda error: None,
         )  # fmt: skip
         self.poller.consumer.close()
         self.kafka: Any = Rdkafka(committed)
         setattr(self.poller, "consumer", self.kafka)  # noqa: B010
+
+    def end_open(self) -> None:
+        """End the transaction that holds the committed offsets up."""
+        self.ended += 1
+        self.kafka.held_up = False
 
     def rebalanced(self, what: str, tps: set[TP], generation: int) -> Done:
         """Remember."""
@@ -213,6 +240,36 @@ def test_what_was_fetched_before_a_rebalance_is_not_delivered_after_it() -> None
     rig.poller.run()
     found = [(generation, [r.offset() for r in b.records]) for generation, (b,) in rig.delivered]
     assert found == [(3, [7])]
+
+
+def test_a_dead_workers_transaction_is_ended_where_it_holds_the_offsets_up() -> None:
+    """Once, and then the offsets are there."""
+    rig = Rig({CARDS: 7})
+    rig.kafka.held_up = True
+    rig.assign(CARDS)
+    assert (rig.ended, rig.poller.offsets) == (1, {CARDS: 7})
+
+
+def test_the_groups_metadata_is_of_this_assignment_or_none() -> None:
+    """Taken when partitions come, dropped when they go: what was computed then is not committed."""
+    rig = Rig()
+    found = [rig.poller.group]
+    rig.assign(CARDS)
+    found.append(rig.poller.group)
+    rig.poller._revoke(rig.kafka, [confluent_kafka.TopicPartition(*CARDS)])
+    assert [*found, rig.poller.group] == [None, "member", None]
+
+
+def test_asked_to_it_gives_all_up_and_asks_again_and_at_its_end_it_leaves() -> None:
+    """The way back to what is committed; and a static member has to say that it goes."""
+    rig = Rig()
+    rig.poller.subscribe(["cards"])
+    rig.poller.rejoin()
+    rig.kafka.script = [None, rig.poller.stop]
+    rig.poller.run()
+    expected = [("subscribe", ["cards"]), ("unsubscribe", None), ("subscribe", ["cards"])]
+    assert rig.kafka.calls == [*expected, ("close", None)]
+    assert rig.left == ["m-1"]
 
 
 def test_the_end_of_an_empty_log_is_news() -> None:

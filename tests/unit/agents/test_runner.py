@@ -10,9 +10,11 @@ import pytest
 from faust.types import TP
 
 from agents import runner as runner_module
+from agents import writing
 from agents.metrics import Metrics
 from agents.poller import Batch
 from agents.runner import Runner
+from agents.writing import AtLeastOnce, Writer
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.replay import FileRecord
@@ -92,6 +94,7 @@ class Echo:
     def __init__(self) -> None:
         self.records: list[Any] = []
         self.at: int | None = None
+        self.blobs: dict[str, bytes] = {}
 
     def waiting(self) -> dict[str, int]:
         """Return what waits."""
@@ -102,8 +105,8 @@ class Echo:
         self.records += records
 
     def process(self, now_ms: int) -> Output:
-        """Write two."""
-        output = Output()
+        """Write two, and a file where told to."""
+        output = Output(blobs=dict(self.blobs) if self.records else {})
         now, self.records = self.records[:2], self.records[2:]
         for each in now:
             output.to("predictions").append(Out(key=None, value=each.value()))
@@ -146,10 +149,14 @@ class Rig:
         self.commits: list[tuple[dict[TP, int], int]] = []
         log: Any = self.log
         self.runner = Runner(
-            pipeline(), log, Store("memory://runner"), [self.stage], Metrics("w"),  # type: ignore[list-item]
-            clock_ms=lambda: 5, commit=lambda at: self.commits.append((at, len(self.log.written))),
+            pipeline(), self.writer(log), Store("memory://runner"), [self.stage], Metrics("w"),  # type: ignore[list-item]
+            clock_ms=lambda: 5,
         )  # fmt: skip
         self.runner.models_known.set()
+
+    def writer(self, log: Any) -> Writer:
+        """Return what writes to the log."""
+        return AtLeastOnce(log, lambda at: self.commits.append((at, len(self.log.written))))
 
     def assign(self, *partitions: int) -> None:
         """Assign partitions that nobody has read yet."""
@@ -201,7 +208,7 @@ def test_records_that_come_before_the_task_wait_for_it() -> None:
 
 def test_nothing_is_committed_that_was_not_written_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """At each commit everything up to the offset is in the log, and was flushed."""
-    monkeypatch.setattr(runner_module, "COMMIT_WITHIN_S", 0.0)
+    monkeypatch.setattr(writing, "COMMIT_WITHIN_S", 0.0)
     rig = Rig()
 
     async def scenario() -> None:
@@ -220,8 +227,8 @@ def test_offsets_are_committed_when_all_has_arrived_without_waiting_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rounds go on while records are on their way; their offsets follow when they are there."""
-    monkeypatch.setattr(runner_module, "COMMIT_EVERY_S", 0.0)
-    monkeypatch.setattr(runner_module, "COMMIT_WITHIN_S", 3600.0)
+    monkeypatch.setattr(writing, "COMMIT_EVERY_S", 0.0)
+    monkeypatch.setattr(writing, "COMMIT_WITHIN_S", 3600.0)
     rig = Rig()
 
     async def scenario() -> None:
@@ -338,6 +345,50 @@ def test_records_that_were_lost_on_the_way_end_the_worker() -> None:
     rig.go(scenario)
     assert "/0: the records from offset 8 to 9 were read and then lost" in str(rig.runner.failure)
     assert [value for _, _, value in rig.log.written] == [b"4", b"7"]
+
+
+def test_the_end_of_a_log_that_was_read_is_where_reading_ended() -> None:
+    """The markers of transactions after the last record are no lag."""
+    rig = Rig()
+
+    async def scenario() -> None:
+        rig.assign(0)
+        rig.offer(0, 0, 1)  # says that it is the log's end, whose offset is 99
+        await rig.until(lambda: len(rig.log.written) == 2)
+
+    rig.go(scenario)
+    assert rig.runner.end_of(EVENTS, 0) == 2
+
+
+def test_a_store_that_is_away_holds_up_who_needs_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That task waits, uncommitted; the others go on; when the store is back, so does it."""
+    monkeypatch.setattr(runner_module, "STORE_AGAIN_S", 0.0)
+    monkeypatch.setattr(writing, "COMMIT_WITHIN_S", 0.0)
+    rig = Rig()
+    blob, away = b"a model", StreamprocError("the disk is full; free some")
+    put: list[str] = []
+
+    def store(sha256: str, data: bytes) -> None:
+        put.append(sha256)
+        if len(put) < 4:
+            raise away
+
+    monkeypatch.setattr(rig.runner.store, "put", store)
+
+    async def scenario() -> None:
+        rig.assign(0, 1)
+        await rig.until(lambda: len(rig.runner.tasks) == 2)
+        task: Any = rig.runner.tasks["echo", 0]
+        task.blobs = {"its hash": blob}
+        rig.offer(0, 0, 1)
+        rig.offer(1, 0, 1)
+        await rig.until(lambda: len(rig.log.written) == 4)
+
+    rig.go(scenario)
+    assert put == ["its hash"] * 4
+    assert [partition for _, partition, _ in rig.log.written] == [1, 1, 0, 0]
+    assert rig.commits[0][0] == {TP(EVENTS, 1): 2}
+    assert rig.commits[-1][0] == {TP(EVENTS, 0): 2}
 
 
 def test_a_start_that_was_given_up_does_not_hide_the_one_after_it() -> None:

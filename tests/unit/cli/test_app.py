@@ -131,7 +131,8 @@ def test_hashes_are_fixed_in_the_process_that_was_started(tmp_path: Path, comman
         "pathlib.Path('told').write_text(f\"{os.getpid()} {os.environ['PYTHONHASHSEED']}\")\n"
     )
     (tmp_path / "rows.csv").write_text("id\n1\n")
-    with Running(tmp_path, command, "tells.py", *["rows.csv"] * (command == "backtest")) as it:
+    line = {"backtest": ("tells.py", "rows.csv"), "explain": ("an-id", "tells.py")}
+    with Running(tmp_path, command, *line.get(command, ("tells.py",))) as it:
         assert it.done().code == 2
         assert f"{it.process.pid} 0" == (tmp_path / "told").read_text()
 

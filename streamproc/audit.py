@@ -1,0 +1,149 @@
+"""Past predictions, made again from the log and the published models: what an auditor asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamproc.codec import Codec
+from streamproc.features import Window
+from streamproc.messages import Features
+from streamproc.models.scoring import Scorer
+from streamproc.pipeline import Pipeline
+from streamproc.tasks.records import Record
+from streamproc.tasks.score import ScoreTask
+
+ANY_TIME_MS = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """An event as it was scored: its place in the log, and the features that come of the log."""
+
+    id: str
+    key: str
+    time_ms: int
+    offset: int
+    late: bool
+    fields: Mapping[str, Any]
+    features: Features
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A published prediction beside what is rebuilt; ``rebuilt`` is None where no event is found.
+
+    ``score`` and ``decision`` are those of the model it names, on the rebuilt features. ``windows``
+    says, by window feature, which offsets were in it.
+    """
+
+    prediction: Mapping[str, Any]
+    rebuilt: Rebuilt | None
+    score: Any = None
+    decision: Any = None
+    windows: Mapping[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def differences(self) -> list[str]:
+        """What differs, by name; empty where all is equal to the bit.
+
+        >>> said = {"features": {"x": 1.0}, "score": 0.5, "decision": True}
+        >>> event = Rebuilt("a", "k", 0, 0, False, {}, {"x": 2.0})
+        >>> Explained(said, event, 0.5, True).differences
+        ['x']
+        """
+        if self.rebuilt is None:
+            return ["event"]
+        said, found = self.prediction["features"], self.rebuilt.features
+        names = [name for name in {**said, **found} if not same(said.get(name), found.get(name))]
+        if not same(self.prediction["score"], self.score):
+            names.append("score")
+        if not same(self.prediction["decision"], self.decision):
+            names.append("decision")
+        return names
+
+
+def same(said: Any, found: Any) -> bool:
+    """Say whether two values are the same to the bit; 1, 1.0 and True are three.
+
+    >>> same(0.1 + 0.2, 0.3), same(1, 1.0), same({"a": 1.0}, {"a": 1.0})
+    (False, False, True)
+    """
+    if isinstance(said, dict) and isinstance(found, dict):
+        return said.keys() == found.keys() and all(same(said[each], found[each]) for each in said)
+    return type(said) is type(found) and said == found
+
+
+def rebuild(
+    pipeline: Pipeline, codec: Codec, events: Iterable[Record], refused: Collection[int] = ()
+) -> Iterator[Rebuilt]:
+    """Yield what a partition's events were when they were scored, from the log's beginning on.
+
+    ``refused`` are the offsets of events that were ahead of their time then, and are no longer.
+    What was a dead letter for another reason is one again, and is left out.
+    """
+    task = ScoreTask(pipeline, 0, codec)
+    for record in events:
+        if record.offset() in refused:
+            continue
+        found = task.replay_event(record, {}, {}, ANY_TIME_MS)
+        if found is not None:
+            event, features, late = found
+            yield Rebuilt(
+                event.id, event.key, event.time_ms, record.offset(), late, event.fields, features
+            )
+
+
+def verify(
+    predictions: Mapping[str, Mapping[str, Any]],
+    rebuilt: Iterable[Rebuilt],
+    scorer_of: Callable[[str], Scorer],
+) -> Iterator[Explained]:
+    """Yield each prediction, by id, beside its event rebuilt; those without an event at the end."""
+    left = dict(predictions)
+    for event in rebuilt:
+        prediction = left.pop(event.id, None)
+        if prediction is not None:
+            score, decision = scorer_of(prediction["model"]).score(event.features)
+            yield Explained(prediction, event, score, decision)
+    for prediction in left.values():
+        yield Explained(prediction, None)
+
+
+def explain(
+    pipeline: Pipeline,
+    prediction: Mapping[str, Any],
+    rebuilt: Iterable[Rebuilt],
+    scorer_of: Callable[[str], Scorer],
+) -> Explained:
+    """Return one prediction beside its event, and which records were in each of its windows."""
+    own: list[Rebuilt] = []
+    for event in rebuilt:
+        if event.key != prediction["key"]:
+            continue
+        if event.id == prediction["id"]:
+            score, decision = scorer_of(prediction["model"]).score(event.features)
+            windows = _windows(pipeline, event, own)
+            return Explained(prediction, event, score, decision, windows)
+        own.append(event)
+    return Explained(prediction, None)
+
+
+def _windows(pipeline: Pipeline, event: Rebuilt, before: list[Rebuilt]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for feature in pipeline.features:
+        if not isinstance(feature, Window):
+            continue
+        kinds = len(feature.aggregates)
+        inside = [each for each in before if not each.late] + [event]
+        for i, span_ms in enumerate(feature.spans_ms):
+            held = [
+                each.offset
+                for each in inside
+                if event.time_ms - span_ms < each.time_ms <= event.time_ms
+                and each.fields.get(feature.value) is not None
+            ]
+            for name in feature.names[i * kinds : (i + 1) * kinds]:
+                found[name] = held
+    return found

@@ -1,0 +1,1 @@
+"""``make torture``: break a running pipeline in every way we know, and count what it cost."""

@@ -1,0 +1,156 @@
+"""Where it is done: a Kafka, a flow of payments, workers, and an eye on the predictions."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.kafka.processes import Worker, payments_as
+from tests.kafka_server import KafkaServer
+from tests.servers import ROOT
+
+PARTITIONS = 4
+_SILENT_S = 60.0
+
+
+class Watcher(threading.Thread):
+    """Reads the predictions as they are committed, and when each came."""
+
+    def __init__(self, address: str, topic: str) -> None:
+        super().__init__(name="watcher", daemon=True)
+        self.count = 0
+        self._last_s: dict[int, float] = defaultdict(float)
+        self._stopping = threading.Event()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": address,
+                "group.id": "torture",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 20,
+                "log_level": 0,
+            }
+        )
+        self._consumer.assign([TopicPartition(topic, n, 0) for n in range(PARTITIONS)])
+        self.start()
+
+    def run(self) -> None:
+        """Read until stopped."""
+        while not self._stopping.is_set():
+            for message in self._consumer.consume(1_000, 0.05):
+                if message.error() is None:
+                    self.count += 1
+                    self._last_s[message.partition() or 0] = time.monotonic()
+        self._consumer.close()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+        self.join()
+
+    def all_since(self, began_s: float) -> bool:
+        """Say whether a prediction came in every partition since then."""
+        return all(self._last_s[partition] > began_s for partition in range(PARTITIONS))
+
+
+class Field:
+    """A pipeline of its own for one scenario, two workers, and payments that flow."""
+
+    def __init__(
+        self, kafka: KafkaServer, folder: Path, name: str, file: Path, rate: int, seed: int
+    ) -> None:
+        self.kafka, self.folder, self.name, self.file = kafka, folder, name, file
+        self.chance = random.Random(seed)
+        self.pipeline = payments_as(name, folder)
+        self.workers: dict[str, Worker] = {}
+        self._rate = rate
+        self._began = False
+
+    def __enter__(self) -> Field:
+        for instance in ("w1", "w2"):
+            self.start(instance)
+        for worker in self.workers.values():
+            worker.wait_until_scoring()
+        line = [sys.executable, "-m", "tests.torture.flow", self.kafka.address, self.name]
+        self._flow = subprocess.Popen([*line, str(self.file), str(self._rate)], cwd=ROOT)
+        self.watcher = Watcher(self.kafka.address, f"{self.name}.predictions")
+        self.recovered(0.0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._flow.kill()
+        self._flow.wait()
+        self.watcher.stop()
+        for worker in self.workers.values():
+            worker.__exit__(None, None, None)
+
+    def start(self, instance: str) -> Worker:
+        """Start a worker."""
+        worker = Worker(self.pipeline, self.kafka.address, self.folder, instance)
+        self.workers[instance] = worker
+        return worker
+
+    def any(self) -> str:
+        """Return one of the workers, by chance."""
+        return self.chance.choice(sorted(self.workers))
+
+    def kill(self, instance: str) -> float:
+        """End a worker by SIGKILL; return when."""
+        worker = self.workers.pop(instance)
+        worker.process.kill()
+        at_s = time.monotonic()
+        worker.process.wait()
+        return at_s
+
+    def leave(self, instance: str) -> float:
+        """End a worker by SIGTERM; return when it was asked to."""
+        worker = self.workers.pop(instance)
+        at_s = time.monotonic()
+        worker.stop(signal.SIGTERM)
+        return at_s
+
+    def wait(self, least_s: float, most_s: float) -> None:
+        """Let it run for a while, by chance."""
+        time.sleep(self.chance.uniform(least_s, most_s))
+
+    def revive(self) -> int:
+        """Start those again that ended by themselves; return how many did."""
+        ended = [name for name, worker in self.workers.items() if not worker.alive]
+        for name in ended:
+            self.start(name)
+        return len(ended)
+
+    def recovered(self, since_s: float) -> float:
+        """Wait until every partition has a prediction since then; return after how many seconds."""
+        until_s = time.monotonic() + _SILENT_S
+        while not self.watcher.all_since(since_s):
+            if self._flow.poll() is not None:
+                raise RuntimeError("the flow of payments ended before the rounds did")
+            if time.monotonic() > until_s:
+                raise RuntimeError(f"no predictions for {_SILENT_S:.0f} s; logs in {self.folder}")
+            time.sleep(0.005)
+        return time.monotonic() - since_s
+
+    def stop_flow(self) -> None:
+        """End the flow of payments; what was sent is there."""
+        self._flow.send_signal(signal.SIGINT)
+        self._flow.wait(timeout=60)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return what the present workers have logged under this event."""
+        return [each for worker in self.workers.values() for each in worker.logged(event)]

@@ -1,0 +1,118 @@
+"""The faults, each a function of a field that does one round; returns the recovery, in seconds."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.kafka.processes import eventually
+from tests.torture.field import Field
+
+SESSION_S = 6.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault: how many rounds, and within how many seconds things go on in 95 of 100."""
+
+    fault: str
+    round: Callable[[Field], float]
+    rounds: int
+    within_s: float
+
+
+def kill(field: Field) -> float:
+    """SIGKILL one worker at a random moment, start it again at once."""
+    field.wait(0.2, 2.5)
+    instance = field.any()
+    field.kill(instance)
+    began_s = time.monotonic()
+    field.start(instance)
+    return field.recovered(began_s)
+
+
+def zombie(field: Field) -> float:
+    """SIGSTOP one worker until it is evicted, then SIGCONT."""
+    field.wait(0.2, 2.0)
+    instance = field.any()
+    process = field.workers[instance].process
+    process.send_signal(signal.SIGSTOP)
+    began_s = time.monotonic()
+    took_s = field.recovered(began_s)
+    field.wait(SESSION_S, SESSION_S + 6.0)
+    process.send_signal(signal.SIGCONT)
+    began_s = time.monotonic()
+    field.wait(3.0, 5.0)
+    field.revive()
+    field.recovered(began_s)
+    return max(0.0, took_s - SESSION_S)
+
+
+def scale(field: Field) -> float:
+    """Add a third worker, then take two away, by SIGTERM, and add one again."""
+    field.start(_another(field)).wait_until_scoring()
+    slowest_s = field.recovered(time.monotonic())
+    for _ in range(2):
+        field.wait(0.2, 1.0)
+        slowest_s = max(slowest_s, field.recovered(field.leave(field.any())))
+    field.start(_another(field)).wait_until_scoring()
+    return max(slowest_s, field.recovered(time.monotonic()))
+
+
+def _another(field: Field) -> str:
+    """Return the name of a worker that does not run."""
+    return next(name for name in ("w1", "w2", "w3") if name not in field.workers)
+
+
+def gone(field: Field) -> float:
+    """SIGKILL one worker that does not come back before its partitions have gone on."""
+    field.wait(0.2, 2.0)
+    instance = field.any()
+    took_s = field.recovered(field.kill(instance))
+    field.start(instance).wait_until_scoring()
+    field.recovered(time.monotonic())
+    return max(0.0, took_s - SESSION_S)
+
+
+def twins(field: Field) -> float:
+    """Start a second process with the name of one that runs: one of the two ends, with a word."""
+    field.wait(0.2, 1.0)
+    instance = field.any()
+    first = field.workers[instance]
+    began_s = time.monotonic()
+    second = field.start(instance)
+    eventually(lambda: not (first.alive and second.alive), "one of the two to end", 30.0)
+    took_s = time.monotonic() - began_s
+    ended, runs = (first, second) if second.alive else (second, first)
+    ended.process.wait()
+    assert "STREAMPROC_INSTANCE" in ended.tail(), ended.tail()
+    field.workers[instance] = runs
+    field.recovered(time.monotonic())
+    return took_s
+
+
+def broker(field: Field) -> float:
+    """SIGKILL the broker and start it again; every other round it is away for 20 s."""
+    field.wait(1.0, 3.0)
+    field.kafka.kill()
+    if field.chance.random() < 0.5:
+        time.sleep(20.0)
+    field.kafka.start()
+    began_s = time.monotonic()
+    took_s = field.recovered(began_s)
+    if field.revive():
+        raise RuntimeError("a worker ended because the broker was away")
+    return took_s
+
+
+SCENARIOS = {
+    "kill": Scenario("kill -9 of a worker, restarted at once", kill, 200, 3.0),
+    "zombie": Scenario("SIGSTOP past the session timeout, then SIGCONT", zombie, 30, 3.0),
+    "scale": Scenario("workers added and removed (2, 3, 1, 2)", scale, 30, 3.0),
+    "gone": Scenario("kill -9 of a worker that never comes back", gone, 30, 3.0),
+    "twins": Scenario("two processes with one instance name", twins, 10, 10.0),
+    "broker": Scenario("broker killed with -9, or away for 20 s", broker, 30, 5.0),
+}
+"""Times of zombie and gone are those beyond the session timeout of 6 s."""
