@@ -102,6 +102,9 @@ class LearnTask:
         self._restored = (sources["next_offset"], self._until)
         self._owed = {(offset, number) for offset, number in sources["owed"]}
         self._complete = self.next_offset >= sources["next_offset"]
+        for partition, (watermark_ms, caught_up) in sources.get("told", {}).items():
+            if source := self.sources.get(int(partition)):
+                source.watermark_ms, source.caught_up = watermark_ms, caught_up
 
     @property
     def queued(self) -> int:
@@ -220,6 +223,8 @@ class LearnTask:
                 "resume_offset": self.resume_offset,
                 "next_offset": self.next_offset,
                 "until": list(self._until),
+                # What was told before the offset to resume from is not read again.
+                "told": {str(p): [s.watermark_ms, s.caught_up] for p, s in self.sources.items()},
                 # Late ones: behind what was learnt, and yet to be learnt.
                 "owed": [[held.offset, held.number] for held in rest if held.order <= self._until],
             },

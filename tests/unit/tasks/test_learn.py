@@ -144,6 +144,17 @@ def test_a_crash_loses_and_repeats_no_outcome_that_came_late(
     assert sorted(map(float, range(len(times)))) == sorted(learning.task.learner.model.amounts)
 
 
+def test_what_partitions_told_is_known_after_a_crash() -> None:
+    """One that has nothing more to say is not waited for: its word may be behind what is read."""
+    learning = Learning(pipeline(publish_every=3), 2)
+    learning.send([news(1, END_MS, [], 0)])
+    learning.send([news(0, END_MS, outcomes_of([1, 2, 3, 4, 5]), 5)])
+    learning.run()
+    learning.crash()
+    learning.run()
+    assert learning.task.learner.outcomes == 5
+
+
 def test_nothing_is_learnt_before_every_partition_has_passed_it() -> None:
     """An outcome at a watermark's own time waits: more may come at that time.
 
