@@ -10,6 +10,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+_SELDOM_S = 10.0
 _SECRET = ("password", "secret", "token", "credential")
 
 
@@ -35,6 +36,7 @@ def configure() -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -46,6 +48,24 @@ def configure() -> None:
     root.setLevel(logging.WARNING)
     for name in ("faust", "mode", "aiokafka"):  # they set levels of their own
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Seldom(logging.Filter):
+    """Lets librdkafka say one kind of thing every few seconds: it tells of each try to connect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "librdkafka":
+            return True
+        kind = str(record.msg).partition(" ")[0]  # such as FAIL or SESSTMOUT
+        last_s = self._told_s.get(kind)
+        if last_s is not None and record.created - last_s < _SELDOM_S:
+            return False
+        self._told_s[kind] = record.created
+        return True
 
 
 def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -25,6 +25,32 @@ except ZeroDivisionError:
 """
 
 
+REPEATS = """
+import logging
+from streamproc.cli import logs
+logs.configure()
+log = logging.getLogger("librdkafka")
+for n in range(50):
+    log.error("FAIL [rdkafka#consumer-%d] refused", n)
+    log.warning("SESSTMOUT [rdkafka#consumer-1] timed out")
+    logging.getLogger("faust").warning("number %d", n)
+"""
+
+
+def test_a_broker_that_is_away_does_not_flood_the_log() -> None:
+    """Of what librdkafka repeats, one of a kind in a while; of what others say, all."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATS],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    told = [json.loads(line)["event"].split()[0] for line in done.stderr.splitlines()]
+    assert (told.count("FAIL"), told.count("SESSTMOUT"), told.count("number")) == (1, 1, 50)
+
+
 def test_logs_are_json_lines_when_piped() -> None:
     """Ours from INFO up, those of libraries from WARNING up, on standard error alone."""
     done = subprocess.run(
