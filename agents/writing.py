@@ -42,6 +42,7 @@ STUCK_S = 10.0
 """A call that takes so long, twice its time limit, will not return."""
 
 _CALL_S = 5.0
+_INIT_S = 1.0  # and again: a ctrl-C has to wait for it
 _LOOK_S = 0.5
 
 Written = tuple[str, int, list[Out]]
@@ -163,7 +164,7 @@ class ExactlyOnce:
     def start(self) -> None:
         """Take the name: whoever had it is fenced, and its open transaction aborted."""
         try:
-            self._until_done(lambda: self._producer.init_transactions(_CALL_S))
+            self._until_done(lambda: self._producer.init_transactions(_INIT_S))
         except KafkaException as error:
             raise StreamprocError(
                 f"no transactions on these brokers ({error.args[0].str()}); see their log, or set "

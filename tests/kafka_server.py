@@ -24,15 +24,26 @@ def fetch_kafka() -> Path:
 
 
 class KafkaServer:
-    """An Apache Kafka on free ports of this machine, its data in ``folder``."""
+    """An Apache Kafka on free ports of this machine, its data in ``folder``.
 
-    def __init__(self, folder: Path) -> None:
+    With ``proxy_port`` it has a second listener, on :attr:`behind_proxy`, whose clients are sent to
+    that port.
+    """
+
+    def __init__(self, folder: Path, proxy_port: int | None = None) -> None:
         """Format the storage and start the broker; returns when it answers."""
-        port, controller_port = free_port(), free_port()
+        port, controller_port, self.behind_proxy = free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{port}"
         self._folder = folder
         self._properties = folder / "server.properties"
-        self._properties.write_text(_properties(folder / "data", port, controller_port))
+        text = _properties(folder / "data", port, controller_port)
+        if proxy_port is not None:
+            text = text.replace(
+                "\nlisteners=", f"\nlisteners=HOST://127.0.0.1:{self.behind_proxy},"
+            ).replace(
+                "\nadvertised.listeners=", f"\nadvertised.listeners=HOST://127.0.0.1:{proxy_port},"
+            )
+        self._properties.write_text(text)
         self._java = ["java", "-Xmx512m", "-Xms512m", "-cp", f"{fetch_kafka()}/*"]
         self._java.append("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
         self._format()

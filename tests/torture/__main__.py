@@ -13,6 +13,7 @@ from tests.kafka_server import KafkaServer
 from tests.servers import ROOT, java_missing
 from tests.torture import oracle
 from tests.torture.field import Field
+from tests.torture.proxy import Proxy
 from tests.torture.scenarios import SCENARIOS, Scenario
 
 DATA = ROOT.parent / "shared/data/payments/transactions-2018-07.csv.gz"
@@ -53,15 +54,8 @@ def run(name: str, scenario: Scenario, most: int | None, seed: int) -> bool:
     rounds = min(scenario.rounds, most or scenario.rounds)
     with tempfile.TemporaryDirectory(prefix="streamproc-torture-") as text:
         folder = Path(text)
-        kafka = KafkaServer(folder)
         try:
-            with Field(kafka, folder, name, DATA, RATE, seed) as field:
-                times_s = sorted(scenario.round(field) for _ in range(rounds))
-                field.stop_flow()
-                oracle.settle(kafka.address, name)
-                for worker in field.workers.values():
-                    worker.stop()
-            found = oracle.judge(kafka.address, name, DATA, folder / "store")
+            times_s, found = break_it(name, scenario, folder, rounds, seed)
         except Exception:
             kept = Path(tempfile.gettempdir()) / f"torture-{name}-{time.time_ns()}"
             kept.mkdir()
@@ -69,8 +63,6 @@ def run(name: str, scenario: Scenario, most: int | None, seed: int) -> bool:
                 (kept / log.name).write_bytes(log.read_bytes())
             print(f"  {name}: broken off; logs in {kept}")
             raise
-        finally:
-            kafka.stop()
     p95_s = times_s[min(len(times_s) - 1, int(len(times_s) * 0.95))]
     slow = "" if p95_s <= scenario.within_s else f", slow: within {scenario.within_s:.0f} s asked"
     windows, outcomes = found.wrong_windows, found.outcomes_lost + found.outcomes_repeated
@@ -81,6 +73,28 @@ def run(name: str, scenario: Scenario, most: int | None, seed: int) -> bool:
         flush=True,
     )
     return found.holds
+
+
+def break_it(
+    name: str, scenario: Scenario, folder: Path, rounds: int, seed: int
+) -> tuple[list[float], oracle.Verdict]:
+    """Run a scenario on a Kafka of its own; return the recoveries, sorted, and what was found."""
+    proxy = Proxy() if scenario.proxied else None
+    kafka = KafkaServer(folder, proxy.port if proxy else None)
+    try:
+        if proxy:
+            proxy.forward_to(kafka.behind_proxy)
+        with Field(kafka, folder, name, DATA, RATE, seed, proxy) as field:
+            times_s = sorted(scenario.round(field) for _ in range(rounds))
+            field.stop_flow()
+            oracle.settle(kafka.address, name)
+            for worker in field.workers.values():
+                worker.stop()
+        return times_s, oracle.judge(kafka.address, name, DATA, folder / "store")
+    finally:
+        kafka.stop()
+        if proxy:
+            proxy.close()
 
 
 if __name__ == "__main__":

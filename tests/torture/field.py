@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from tests.kafka.processes import Worker, payments_as
 from tests.kafka_server import KafkaServer
 from tests.servers import ROOT
+from tests.torture.proxy import Proxy
 
 PARTITIONS = 4
 _SILENT_S = 60.0
@@ -67,8 +68,16 @@ class Field:
     """A pipeline of its own for one scenario, two workers, and payments that flow."""
 
     def __init__(
-        self, kafka: KafkaServer, folder: Path, name: str, file: Path, rate: int, seed: int
+        self,
+        kafka: KafkaServer,
+        folder: Path,
+        name: str,
+        file: Path,
+        rate: int,
+        seed: int,
+        proxy: Proxy | None = None,
     ) -> None:
+        self.proxy = proxy
         self.kafka, self.folder, self.name, self.file = kafka, folder, name, file
         self.chance = random.Random(seed)
         self.pipeline = payments_as(name, folder)
@@ -100,8 +109,10 @@ class Field:
             worker.__exit__(None, None, None)
 
     def start(self, instance: str) -> Worker:
-        """Start a worker."""
-        worker = Worker(self.pipeline, self.kafka.address, self.folder, instance)
+        """Start a worker; the first is behind the proxy, where there is one."""
+        through = instance == "w1" and self.proxy is not None
+        address = f"127.0.0.1:{self.proxy.port}" if through and self.proxy else self.kafka.address
+        worker = Worker(self.pipeline, address, self.folder, instance)
         self.workers[instance] = worker
         return worker
 

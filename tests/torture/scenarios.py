@@ -21,6 +21,7 @@ class Scenario:
     round: Callable[[Field], float]
     rounds: int
     within_s: float
+    proxied: bool = False
 
 
 def kill(field: Field) -> float:
@@ -107,6 +108,19 @@ def broker(field: Field) -> float:
     return took_s
 
 
+def cut(field: Field) -> float:
+    """Cut the wire between one worker and the broker for 1 to 30 s."""
+    assert field.proxy is not None
+    field.wait(0.5, 2.0)
+    field.proxy.cut()
+    field.wait(1.0, 30.0)
+    field.proxy.mend()
+    took_s = field.recovered(time.monotonic())
+    if field.revive():
+        raise RuntimeError("a worker ended because its wire was cut")
+    return took_s
+
+
 SCENARIOS = {
     "kill": Scenario("kill -9 of a worker, restarted at once", kill, 200, 3.0),
     "zombie": Scenario("SIGSTOP past the session timeout, then SIGCONT", zombie, 30, 3.0),
@@ -114,5 +128,6 @@ SCENARIOS = {
     "gone": Scenario("kill -9 of a worker that never comes back", gone, 30, 3.0),
     "twins": Scenario("two processes with one instance name", twins, 10, 10.0),
     "broker": Scenario("broker killed with -9, or away for 20 s", broker, 30, 5.0),
+    "cut": Scenario("connection cut between a worker and the broker", cut, 30, 5.0, proxied=True),
 }
 """Times of zombie and gone are those beyond the session timeout of 6 s."""
