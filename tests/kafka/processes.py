@@ -82,11 +82,18 @@ class Worker:
     Workers of one ``folder`` share a store, and differ in ``instance``.
     """
 
-    def __init__(self, pipeline: Path, address: str, folder: Path, instance: str = "w1") -> None:
+    def __init__(
+        self,
+        pipeline: Path,
+        address: str,
+        folder: Path,
+        instance: str = "w1",
+        line: list[str] | None = None,
+    ) -> None:
         self.log = folder / f"{instance}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command("worker", pipeline),
+                line or command("worker", pipeline),
                 env=environment(address, folder / "store", instance),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

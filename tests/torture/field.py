@@ -78,6 +78,7 @@ class Field:
         proxy: Proxy | None = None,
     ) -> None:
         self.proxy = proxy
+        self.round = 0
         self.kafka, self.folder, self.name, self.file = kafka, folder, name, file
         self.chance = random.Random(seed)
         self.pipeline = payments_as(name, folder)
@@ -108,11 +109,11 @@ class Field:
         for worker in self.workers.values():
             worker.__exit__(None, None, None)
 
-    def start(self, instance: str) -> Worker:
+    def start(self, instance: str, line: list[str] | None = None) -> Worker:
         """Start a worker; the first is behind the proxy, where there is one."""
         through = instance == "w1" and self.proxy is not None
         address = f"127.0.0.1:{self.proxy.port}" if through and self.proxy else self.kafka.address
-        worker = Worker(self.pipeline, address, self.folder, instance)
+        worker = Worker(self.pipeline, address, self.folder, instance, line)
         self.workers[instance] = worker
         return worker
 

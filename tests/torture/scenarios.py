@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.kafka.processes import eventually
+from tests.torture.crashing import EXIT_CODE, POINTS
 from tests.torture.field import Field
 
 SESSION_S = 6.0
@@ -121,6 +123,24 @@ def cut(field: Field) -> float:
     return took_s
 
 
+def points(field: Field) -> float:
+    """Let a worker crash at one of the named points, each in its turn, and start it again."""
+    names = sorted(POINTS)
+    point = names[field.round % len(names)]
+    field.round += 1
+    # The first of a group's members gets the one partition of the learner, who alone stores.
+    instance = "w1" if point.endswith("store") else field.any()
+    field.leave(instance)
+    times = str(field.chance.randint(1, POINTS[point]))
+    line = [sys.executable, "-m", "tests.torture.crashing", point, times, str(field.pipeline)]
+    worker = field.start(instance, line)
+    eventually(lambda: not worker.alive, f"the crash at {point}", 60.0)
+    assert worker.process.returncode == EXIT_CODE, worker.tail()
+    began_s = time.monotonic()
+    field.start(instance)
+    return field.recovered(began_s)
+
+
 SCENARIOS = {
     "kill": Scenario("kill -9 of a worker, restarted at once", kill, 200, 3.0),
     "zombie": Scenario("SIGSTOP past the session timeout, then SIGCONT", zombie, 30, 3.0),
@@ -128,6 +148,7 @@ SCENARIOS = {
     "gone": Scenario("kill -9 of a worker that never comes back", gone, 30, 3.0),
     "twins": Scenario("two processes with one instance name", twins, 10, 10.0),
     "broker": Scenario("broker killed with -9, or away for 20 s", broker, 30, 5.0),
+    "points": Scenario("crash at a named point of start and commit", points, len(POINTS), 3.0),
     "cut": Scenario("connection cut between a worker and the broker", cut, 30, 5.0, proxied=True),
 }
 """Times of zombie and gone are those beyond the session timeout of 6 s."""
