@@ -44,6 +44,15 @@ Place = tuple[str, int]
 """A stage's name and a partition: where a task is."""
 
 
+@dataclass(slots=True)
+class _Storing:
+    """An output whose files are on their way to the store."""
+
+    output: Output
+    doing: asyncio.Task[None] | None = None
+    done: bool = False
+
+
 class Stage(Protocol):
     """What a worker runs for each partition of its first topic."""
 
@@ -90,8 +99,7 @@ class Runner:
         self._offered: dict[TP, int] = defaultdict(int)
         self.progress: dict[TP, int] = {}
         self._committed_s = time.monotonic()
-        self._unstored: dict[Place, Output] = {}
-        self._store_again_s = 0.0
+        self._storing: dict[Place, _Storing] = {}
         self._stopping = False
         self._ends: dict[TP, int] = {}
         self._next: dict[TP, int] = {}
@@ -262,14 +270,17 @@ class Runner:
 
     async def _process(self, place: Place, task: Task) -> bool:
         """Let a task process some of what is due; return whether there may be more."""
-        output = self._unstored.pop(place, None)
-        if output is None:
+        storing = self._storing.get(place)
+        if storing is not None and not storing.done:
+            return False  # the task goes on when what it made is stored
+        self._storing.pop(place, None)
+        if storing is None:
             self._feed(place, task)
         waited = sum(task.waiting().values())
-        if output is None:
-            output = task.process(self.clock_ms())
-        if not await self._stored(output):
-            self._unstored[place] = output  # the task goes on when this could be stored
+        output = storing.output if storing else task.process(self.clock_ms())
+        if output.blobs and storing is None:
+            self._storing[place] = made = _Storing(output)
+            made.doing = asyncio.create_task(self._store(place, made))
             return False
         left = sum(task.waiting().values())
         if output.records:
@@ -281,22 +292,24 @@ class Runner:
             await asyncio.sleep(0)
         return bool(output.records) or 0 < left < waited
 
-    async def _stored(self, output: Output) -> bool:
-        """Store what has to be there before a record names it; say whether that was possible."""
-        if not output.blobs:
-            return True
-        if time.monotonic() < self._store_again_s:
-            return False
-        try:
-            for sha256, blob in output.blobs.items():
-                await asyncio.to_thread(self.store.put, sha256, blob)
-        except StreamprocError as error:
-            log.error("store_away", error=str(error), again_in_s=STORE_AGAIN_S)
-            self._store_again_s = time.monotonic() + STORE_AGAIN_S
-            self.metrics.store_away.set(1)
-            return False
+    async def _store(self, place: Place, storing: _Storing) -> None:
+        """Store what has to be there before a record names it, while the other tasks go on."""
+        for sha256, blob in storing.output.blobs.items():
+            while True:
+                try:
+                    await asyncio.to_thread(self.store.put, sha256, blob)
+                    break
+                except StreamprocError as error:
+                    log.error("store_away", error=str(error), again_in_s=STORE_AGAIN_S)
+                    self.metrics.store_away.set(1)
+                except Exception as error:  # a fault of ours: the task would wait for ever
+                    self.fail(error)
+                    return
+                await asyncio.sleep(STORE_AGAIN_S)
         self.metrics.store_away.set(0)
-        return True
+        storing.done = True
+        self._due[place] = None
+        self._wake.set()
 
     async def _write(self, place: Place, output: Output) -> None:
         partition = place[1]
@@ -315,7 +328,7 @@ class Runner:
         """Commit where each task has come, with what was written on the way."""
         moved: dict[TP, int] = {}
         for place, task in self.tasks.items():
-            if place in self._unstored:
+            if place in self._storing:
                 continue  # it is ahead of what it wrote
             partition = place[1]
             for topic, at in task.positions().items():
@@ -359,7 +372,8 @@ class Runner:
             if place in self._starting:
                 self._starting.pop(place).cancel()
             self.tasks.pop(place, None)
-            self._unstored.pop(place, None)
+            if place in self._storing and (doing := self._storing.pop(place).doing):
+                doing.cancel()
         self.writer.drop()
 
     def fail(self, error: Exception) -> None:

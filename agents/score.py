@@ -9,7 +9,7 @@ from agents.restore import restore_score
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.score import ScoreTask
 
-AHEAD_OF_VERSION = 0.5
+AHEAD_OF_VERSION = 1.0
 """How far score tasks may be ahead of the learner in a backlog, as a share of a version."""
 
 
