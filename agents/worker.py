@@ -21,10 +21,16 @@ log = structlog.get_logger("worker")
 
 
 def run_worker(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> None:
-    """Run a worker until SIGINT or SIGTERM; raises what ended it otherwise."""
+    """Run a worker until SIGINT or SIGTERM; raises what ended it otherwise.
+
+    The process is to end at once then: threads that wait for brokers may be left behind, for which
+    ``asyncio.run`` would wait.
+    """
     _tune_collector()
     sys.setswitchinterval(_SWITCH_S)
-    asyncio.run(_run(pipeline, settings, fresh_model))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(_run(pipeline, settings, fresh_model))
 
 
 def _tune_collector() -> None:

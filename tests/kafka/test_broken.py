@@ -19,4 +19,4 @@ def test_nothing_is_lost_repeated_or_wrong(name: str, data: Path, tmp_path: Path
     (took_s,), found = break_it(name, SCENARIOS[name], tmp_path, rounds=1, seed=7)
     print(f"\n{SCENARIOS[name].fault}: went on after {took_s:.2f} s; {found}")
     assert found.holds
-    assert found.events > 500
+    assert found.events > 100
