@@ -206,6 +206,11 @@ class Poller(threading.Thread):
                 found[place]
                 ended.add(place)
             elif error.fatal() or error.code() in _FATAL:
+                if "fenced" in error.str():
+                    raise StreamprocError(
+                        f"another process took this worker's name ({error.str()}); give each its "
+                        "own STREAMPROC_INSTANCE"
+                    )
                 raise KafkaException(error)
             else:
                 log.warning("consumer_error", error=error.str(), topic=message.topic())

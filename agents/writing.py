@@ -41,6 +41,7 @@ _FLUSH_S = 1.0
 STUCK_S = 10.0
 """A call that takes so long, twice its time limit, will not return."""
 
+_TWINS_S = 30.0  # two of one name push each other out more often than that
 _CALL_S = 5.0
 _INIT_S = 1.0  # and again: a ctrl-C has to wait for it
 _LOOK_S = 0.5
@@ -159,6 +160,7 @@ class ExactlyOnce:
         self._records = 0
         self._running: asyncio.Task[None] | None = None
         self._called_s = 0.0
+        self._fenced_s = float("-inf")
         self._stopping = False
 
     def start(self) -> None:
@@ -276,12 +278,17 @@ class ExactlyOnce:
             with suppress(KafkaException):  # then the brokers do it when it times out
                 self._until_done(lambda: self._producer.abort_transaction(_CALL_S))
                 raise Lost(error.str())
-        if error.code() in _FENCED:
+        if error.code() in _FENCED and self._fenced_lately():
             raise StreamprocError(
                 f"another process took the name {self._instance!r}, which is this worker's; give "
                 "each its own STREAMPROC_INSTANCE"
             )
         self._replace(error.str())
+
+    def _fenced_lately(self) -> bool:
+        """Say whether this is the second time; once it may have been who took us for dead."""
+        last_s, self._fenced_s = self._fenced_s, time.monotonic()
+        return self._fenced_s - last_s < _TWINS_S
 
     def _until_done(self, call: Callable[[], object]) -> None:
         """Call until it succeeds, as long as the error says that this may help."""
