@@ -194,6 +194,7 @@ class ExactlyOnce:
         if group is None:
             raise Lost("the partitions were taken away")
         written, self._pending, self._records = self._pending, [], 0
+        self._called_s = time.monotonic()
         self._running = asyncio.create_task(
             asyncio.to_thread(self._transact, written, offsets, group)
         )
@@ -251,7 +252,6 @@ class ExactlyOnce:
         began_s = time.monotonic()
         producer = self._producer
         try:
-            self._called_s = time.monotonic()
             producer.begin_transaction()
             for topic, partition, records in written:
                 for step in steps(producer, topic, partition, records, None):

@@ -274,6 +274,22 @@ def test_a_producer_that_does_not_come_back_is_replaced(monkeypatch: pytest.Monk
     assert (rig.brokers.producers, rig.brokers.calls.count("init")) == (2, 2)
 
 
+def test_a_transaction_after_a_long_silence_is_not_taken_for_stuck() -> None:
+    """Its thread may not have begun when it is looked at."""
+    rig = Rig()
+    rig.writer._called_s = float("-inf")  # the last call was long ago
+
+    async def scenario() -> None:
+        await rig.write(b"1")
+        await rig.writer.commit({CARDS: 1})
+        rig.writer.check()
+        await rig.writer.finish()
+
+    rig.go(scenario)
+    assert [values for values, _, _ in rig.brokers.committed] == [[b"1"]]
+    assert rig.brokers.producers == 1
+
+
 def test_what_was_computed_before_a_loss_is_dropped_with_it() -> None:
     """It was made from state that the log does not know."""
     rig = Rig()
