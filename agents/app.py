@@ -17,7 +17,7 @@ from faust.types import TP
 
 from agents.alerts import AlertStage
 from agents.bias import BiasStage
-from agents.deployment import Deployment
+from agents.deployment import Deployment, codec_of
 from agents.drift import DriftStage
 from agents.learn import LearnStage
 from agents.leaving import end_open_transactions, leave
@@ -29,7 +29,6 @@ from agents.runner import Runner, Stage
 from agents.score import ScoreStage
 from agents.transport import Transport
 from agents.writing import AtLeastOnce, ExactlyOnce
-from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
 from streamproc.kafka.topics import create, probe
 from streamproc.messages import ModelVersion
@@ -115,7 +114,7 @@ def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> 
     deployment = Deployment(
         pipeline=pipeline,
         settings=settings,
-        codec=_codec(pipeline, settings),
+        codec=codec_of(pipeline, settings),
         store=Store(settings.store),
         partitions=topics[0].partitions,
         embedded=cluster.embedded,
@@ -185,14 +184,6 @@ def _writer(app: App) -> AtLeastOnce | ExactlyOnce:
     )
     writer.start()
     return writer
-
-
-def _codec(pipeline: Pipeline, settings: Settings) -> Codec:
-    if settings.registry is None:
-        return JsonCodec()
-    from streamproc.kafka.registry import Registry  # its client takes half a second to import
-
-    return Registry(settings.registry).codec(pipeline.topics)
 
 
 def _declare(app: App, runner: Runner, stages: list[Stage]) -> None:

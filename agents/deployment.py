@@ -13,7 +13,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from agents.writing import TRANSACTION_TIMEOUT_S
-from streamproc.codec import Codec
+from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
@@ -33,6 +33,15 @@ class Upstream(Protocol):
 
     def caught_up(self, partition: int) -> bool:
         """Say whether a partition's task, where it is here, has processed all there is."""
+
+
+def codec_of(pipeline: Pipeline, settings: Settings) -> Codec:
+    """Return what a pipeline's messages are written in: JSON, or Avro where a registry is set."""
+    if settings.registry is None:
+        return JsonCodec()
+    from streamproc.kafka.registry import Registry  # its client takes half a second to import
+
+    return Registry(settings.registry).codec(pipeline.topics)
 
 
 @dataclass(frozen=True)

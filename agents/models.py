@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import confluent_kafka
@@ -19,14 +20,17 @@ log = structlog.get_logger("models")
 _POLL_S = 0.2
 
 
-def newest_version(at: Deployment) -> ModelVersion | None:
-    """Return the newest version on the topic of models, or None where none was published."""
-    newest: ModelVersion | None = None
+def published_versions(at: Deployment) -> Iterator[ModelVersion]:
+    """Yield the versions on the topic of models, without what else is told there."""
     for record in at.read(at.pipeline.topics.models, 0, 0, None):
         version: Any = at.codec.decode("model", record.value())
-        if "sha256" in version and (newest is None or version["version"] > newest["version"]):
-            newest = version
-    return newest
+        if "sha256" in version:
+            yield version
+
+
+def newest_version(at: Deployment) -> ModelVersion | None:
+    """Return the newest version on the topic of models, or None where none was published."""
+    return max(published_versions(at), key=itemgetter("version"), default=None)
 
 
 class ModelFollower(threading.Thread):

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import Any
 
-from agents.deployment import Deployment
+from agents.deployment import Deployment, codec_of
+from agents.models import published_versions
 from streamproc.audit import Rebuilt, rebuild
-from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.kafka.registry import Registry
 from streamproc.kafka.topics import probe
+from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
@@ -30,12 +30,11 @@ class Past:
                 f"there is no topic {pipeline.topics.predictions} at {settings.brokers}; has this "
                 "pipeline run there?"
             )
-        registry = settings.registry
         self.pipeline = pipeline
         self.at = Deployment(
             pipeline=pipeline,
             settings=settings,
-            codec=Registry(registry).codec(pipeline.topics) if registry else JsonCodec(),
+            codec=codec_of(pipeline, settings),
             store=Store(settings.store),
             partitions=partitions,
             embedded=cluster.embedded,
@@ -67,14 +66,9 @@ class Past:
         return rebuild(self.pipeline, self.at.codec, records, self.at.refused(partition))
 
     @cached_property
-    def versions(self) -> dict[str, Any]:
+    def versions(self) -> dict[str, ModelVersion]:
         """The published versions, by name."""
-        found = {}
-        for record in self.at.read(self.pipeline.topics.models, 0, 0, None):
-            version: Any = self.at.codec.decode("model", record.value())
-            if "sha256" in version:
-                found[version["model"]] = version
-        return found
+        return {version["model"]: version for version in published_versions(self.at)}
 
     def _scorer_of(self, name: str) -> Scorer:
         """Return what scores with a version, as it was published."""
