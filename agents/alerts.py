@@ -5,6 +5,7 @@ from __future__ import annotations
 from faust.types import TP
 
 from agents.deployment import Deployment
+from agents.keeping import Keeper
 from streamproc.alerts import new_judge
 from streamproc.tasks.watch import JudgeTask, step_of
 
@@ -35,3 +36,7 @@ class AlertStage:
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Read all sums."""
         return dict.fromkeys(committed, 0)
+
+    def keeper(self, partition: int) -> Keeper | None:
+        """Return None: it reads all sums again."""
+        return None

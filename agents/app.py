@@ -30,7 +30,7 @@ from agents.score import ScoreStage
 from agents.transport import Transport
 from agents.writing import AtLeastOnce, ExactlyOnce
 from streamproc.errors import StreamprocError
-from streamproc.kafka.topics import create, probe
+from streamproc.kafka.topics import create, probe, topic_ids
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import Store
@@ -84,8 +84,7 @@ class App(faust.App):
 
     def end_open_transactions(self) -> None:
         """Abort what dead workers left open; called in the poller's thread."""
-        if self.deployment.exactly_once:
-            end_open_transactions(self.deployment)
+        end_open_transactions(self.deployment)
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where to read assigned partitions from; called in the poller's thread."""
@@ -102,11 +101,17 @@ class App(faust.App):
         await super().stop()
 
 
-def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> App:
+def build(
+    pipeline: Pipeline,
+    settings: Settings,
+    fresh_model: bool = False,
+    state_from: str | None = None,
+) -> App:
     """Return the app of a pipeline: checks the brokers, makes missing topics, declares agents.
 
-    With ``fresh_model`` a model that changed is learnt anew. Raises :class:`StreamprocError` where
-    no broker answers, or topics don't fit.
+    With ``fresh_model`` a model that changed is learnt anew; ``state_from`` is where windows come
+    from instead of snapshots, see :class:`Deployment`. Raises :class:`StreamprocError` where no
+    broker answers, or topics don't fit.
     """
     config = settings.kafka_config()
     cluster = probe(config)
@@ -120,7 +125,10 @@ def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> 
         embedded=cluster.embedded,
         exactly_once=_exactly_once(settings, cluster.embedded),
         epoch=time.time_ns() // 1_000_000,
+        topic_ids={} if cluster.embedded else topic_ids(config, [each.name for each in topics]),
+        unblock=end_open_transactions,
         fresh_model=fresh_model,
+        state_from=state_from,
     )
     app = App(
         pipeline.name,
@@ -135,7 +143,8 @@ def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> 
         broker_session_timeout=60.0,
     )
     app.deployment = deployment
-    score = ScoreStage(deployment)
+    metrics = Metrics(settings.instance)
+    score = ScoreStage(deployment, metrics)
     stages: list[Stage] = [score]
     if pipeline.learns:
         stages.append(LearnStage(deployment))
@@ -145,7 +154,6 @@ def build(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> 
         stages.append(BiasStage(deployment, score))
     judge = AlertStage(deployment) if pipeline.monitors else None
     stages += [judge] if judge else []
-    metrics = Metrics(settings.instance)
     runner = Runner(
         pipeline,
         _writer(app),

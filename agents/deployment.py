@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import confluent_kafka
@@ -15,9 +17,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from agents.writing import TRANSACTION_TIMEOUT_S
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
+from streamproc.eventtime import parse_time_ms
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.state.files import Files
+from streamproc.state.snapshots import Offsets, Snapshots
 from streamproc.tasks.records import Record
 
 LOGGER = logging.getLogger("librdkafka")
@@ -26,6 +31,9 @@ LOGGER = logging.getLogger("librdkafka")
 _READ_RECORDS = 5_000
 _LATELY_RECORDS = 2_000
 _READ_TIMEOUT_S = 30.0
+_ASK_AGAIN_S = 0.1
+_BLOCKED_S = 0.5
+"""How long nothing comes of what is there before a dead worker's transaction is thought of."""
 
 
 class Upstream(Protocol):
@@ -56,7 +64,11 @@ class Deployment:
     embedded: bool
     exactly_once: bool
     epoch: int
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
+    unblock: Callable[[Deployment], None] = lambda at: None  # ends dead workers' transactions
     fresh_model: bool = False
+    state_from: str | None = None
+    """Where state comes from: None is snapshots and the log; ``nothing``, ``earliest``, a time."""
 
     def consumer_config(self) -> dict[str, Any]:
         """Return the configuration of the group's consumer."""
@@ -119,37 +131,95 @@ class Deployment:
     def lately_wrote(self) -> set[str]:
         """Return the instances that wrote the journal's last records."""
         journal = self.pipeline.topics.journal
-        start = max(0, self.end_of(journal, 0) - _LATELY_RECORDS)
-        records = self.read(journal, 0, start, None)
+        # Not what is in a transaction yet: that of a dead worker would be waited for.
+        end = self._offset(journal, 0, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
+        records = self.read(journal, 0, max(0, end - _LATELY_RECORDS), end)
         return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
 
-    def refused(self, partition: int) -> set[int]:
-        """Return the offsets of a partition's events that were refused as ahead of their time.
+    def refused(self, partition: int, since: int = 0) -> set[int]:
+        """Return the offsets of a partition's events that were refused and would not be again.
 
-        They stay so, though their time has come since.
+        Their time was ahead, and has come since. ``since`` is where to read the dead letters from.
         """
         found = set()
-        for record in self.read(self.pipeline.topics.dead_letters, partition, 0, None):
+        for record in self.read(self.pipeline.topics.dead_letters, partition, since, None):
             told = dict(record.headers() or ())
             of_an_event = told.get("source_topic") == self.pipeline.topics.events.encode()
             if of_an_event and told.get("reason") == b"time_in_future":
                 found.add(int(told["source_offset"]))
         return found
 
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient({**self.settings.kafka_config(), "log_level": 4})
+
     def end_of(self, topic: str, partition: int) -> int:
         """Return the offset after a partition's last record, committed or not; 0 without topic."""
-        admin = AdminClient({**self.settings.kafka_config(), "log_level": 4})
+        return self._offset(topic, partition, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def _offset(
+        self,
+        topic: str,
+        partition: int,
+        spec: Any,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> int:
         tp = TopicPartition(topic, partition)
-        try:
-            found = admin.list_offsets(
-                {tp: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        until_s = time.monotonic() + _READ_TIMEOUT_S
+        while True:
+            try:
+                found = self._admin.list_offsets({tp: spec}, isolation_level=isolation)
+                return int(found[tp].result(_READ_TIMEOUT_S).offset)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    return 0
+                if time.monotonic() > until_s:
+                    raise
+                # A broker that has only just come back has no leaders yet, or other ones.
+                self.__dict__.pop("_admin", None)
+                time.sleep(_ASK_AGAIN_S)
+
+    def tails(self, partition: int) -> dict[str, int]:
+        """Return where the topics end that a restore reads besides the inputs, by name."""
+        topics = self.pipeline.topics
+        tails = {name: self.end_of(name, partition) for name in (topics.predictions,)}
+        tails[topics.dead_letters] = self.end_of(topics.dead_letters, partition)
+        if self.exactly_once:
+            tails[topics.journal] = self.end_of(topics.journal, 0)
+        return tails
+
+    def log_start(self, partition: int, committed: Offsets) -> Offsets:
+        """Return from where on state is computed from the log, without a snapshot.
+
+        Raises :class:`StreamprocError` where the log's beginning was deleted, unless that was asked
+        for.
+        """
+        topics, wanted = self.pipeline.topics, self.state_from
+        first = self._offset(topics.events, partition, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        if wanted is None and committed[0] and first:
+            raise StreamprocError(
+                f"there is no usable snapshot of score/{partition}, and {topics.events}/{partition}"
+                f" begins at offset {first}: windows might miss what was deleted. Give "
+                "STREAMPROC_STORE as it was, or start once with --rebuild-from earliest"
             )
-            return int(found[tp].result(_READ_TIMEOUT_S).offset)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return 0
-            raise
+        if wanted is None or wanted == "earliest":
+            return 0, 0
+        spec = OffsetSpec.for_timestamp(parse_time_ms(wanted))
+        starts = [
+            self._offset(topic, partition, spec) if topic else 0
+            for topic in (topics.events, topics.labels)
+        ]
+        # Without a record of that time or later the answer is -1.
+        return tuple(at if at >= 0 else to for at, to in zip(starts, committed, strict=True))  # type: ignore[return-value]
+
+    def snapshots(self, task: str, told: Callable[[str, str], None]) -> Snapshots:
+        """Return the snapshots of a task, as ``score-0``; ``told`` hears which can't be used."""
+        topics = self.pipeline.topics
+        names = [topic for topic in (topics.events, topics.labels) if topic]
+        ids = [f"{name} {self.topic_ids.get(name, '')}" for name in names]
+        of = {"pipeline": self.pipeline.name, "task": task, "topics": ", ".join(ids)}
+        folder = f"snapshots/{self.pipeline.name}/{task}"
+        return Snapshots(Files(self.settings.store), folder, of, told)
 
     def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Record]:
         """Yield a partition's records from ``start`` to before ``end``, or what is there now.
@@ -172,14 +242,20 @@ class Deployment:
         consumer = confluent_kafka.Consumer(config)
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
+            silent_s = 0.0
             while start < end:
-                messages: list[Any] = [consumer.poll(_READ_TIMEOUT_S)]
-                for message in (*messages, *consumer.consume(_READ_RECORDS, 0)):
-                    if message is None:
-                        raise StreamprocError(
-                            f"the broker sent nothing of {topic}/{partition} for "
-                            f"{_READ_TIMEOUT_S:.0f} s; see whether it is up"
-                        )
+                first: Any = consumer.poll(_BLOCKED_S)
+                silent_s = 0.0 if first is not None else silent_s + _BLOCKED_S
+                if silent_s >= _READ_TIMEOUT_S:
+                    raise StreamprocError(
+                        f"the broker sent nothing of {topic}/{partition} for "
+                        f"{_READ_TIMEOUT_S:.0f} s; see whether it is up"
+                    )
+                if first is None:
+                    self.unblock(self)
+                    continue
+                more: list[Any] = consumer.consume(_READ_RECORDS, 0)
+                for message in (first, *more):
                     error = message.error()
                     if error is None:
                         if message.offset() >= end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
+from agents.keeping import Keeper
 from streamproc.monitors import drift_fold
 from streamproc.tasks.watch import FoldTask
 
@@ -36,3 +37,7 @@ class DriftStage:
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Go on where committed."""
         return {}
+
+    def keeper(self, partition: int) -> Keeper | None:
+        """Return None: what is folded is sent with every commit."""
+        return None

@@ -8,6 +8,7 @@ import structlog
 from faust.types import TP
 
 from agents.deployment import Deployment
+from agents.keeping import Keeper
 from agents.models import newest_version
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
@@ -56,3 +57,7 @@ class LearnStage:
         version = newest_version(self.deployment)
         at = version["sources"]["resume_offset"] if version else 0
         return {tp: at for tp in committed if tp.partition == 0}
+
+    def keeper(self, partition: int) -> Keeper | None:
+        """Return None: its versions are its snapshots."""
+        return None

@@ -7,6 +7,7 @@ for it until the session times out. One that was asked to end says so itself.
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import confluent_kafka
@@ -24,6 +25,7 @@ from streamproc.settings import Settings
 log = structlog.get_logger("group")
 _LEAVE_S = 2.0
 _ADMIN_S = 5.0
+_ending = threading.Lock()
 
 
 def leave(settings: Settings, group: str, member: str) -> None:
@@ -70,8 +72,14 @@ def end_open_transactions(at: Deployment) -> None:
     Until then nobody reads past it, nor learns what is committed (the brokers abort it themselves
     after ``transaction.timeout.ms``).
     """
-    ours = at.settings.instance
-    gone = at.lately_wrote() - _members(at) - {ours}
+    with _ending:  # several tasks may wait for the same transaction
+        _end(at)
+
+
+def _end(at: Deployment) -> None:
+    if not at.exactly_once:
+        return
+    gone = at.lately_wrote() - _members(at) - {at.settings.instance}
     for instance in sorted(gone):
         log.warning("ending_open_transaction", of=instance)
         producer = confluent_kafka.Producer(at.transactional_config(instance))

@@ -94,6 +94,18 @@ class Metrics:
         self.store_away = Gauge(
             "streamproc_store_away", "1 while the store cannot be written to", registry=registry
         )
+        self.snapshots = Counter("streamproc_snapshots", "Snapshots written", registry=registry)
+        self.snapshot_failures = Counter(
+            "streamproc_snapshot_failures", "Snapshots that could not be written", registry=registry
+        )
+        self.snapshots_unusable = Counter(
+            "streamproc_snapshots_unusable", "Snapshots passed over at a start", registry=registry
+        )
+        self.snapshot_age = Gauge(
+            "streamproc_snapshot_age_seconds",
+            "How long ago the oldest of the tasks' last snapshots was written",
+            registry=registry,
+        )
         self.expired_waits = Gauge(
             "streamproc_expired_waits", "Waits for a lagging input given up", registry=registry
         )

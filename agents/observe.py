@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from agents.alerts import AlertStage
@@ -34,6 +35,10 @@ class Observer:
         metrics.late_events.set(sum(task.late for task in scoring))
         metrics.expired_waits.set(sum(task.merge.expired_waits for task in scoring))
         metrics.model_version.set(self.version)
+        keepers = list(self.runner.keepers.values())
+        if keepers:
+            oldest_s = min(keeper.written_s for keeper in keepers)
+            metrics.snapshot_age.set(time.monotonic() - oldest_s)
         if self.published_at_ms is not None:
             stale_ms = self.runner.clock_ms() - self.published_at_ms
             metrics.model_staleness.set(stale_ms / 1000)

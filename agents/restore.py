@@ -1,39 +1,113 @@
-"""Rebuilding a score task's state from the log, without emitting anything.
+"""Bringing a score task's state back: the newest snapshot, and the log since, emitting nothing.
 
-The windows come from the events before the committed offset. What waits for its label comes from
-the predictions that were published, so that it is joined with what was said, not with what the
-present model would say; which labels have come is told by those before their committed offset.
+Windows and known ids come from the events, what waits for its label from the predictions that were
+published, so that it is joined with what was said and not with what the present model would say.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import orjson
+import structlog
 
 from agents.deployment import Deployment
-from streamproc.tasks.records import Record
+from streamproc.errors import StreamprocError
+from streamproc.state.snapshots import Offsets, Snapshot, Snapshots
+from streamproc.tasks.frozen import UnfitError, thaw
+from streamproc.tasks.replaying import Step, replay
 from streamproc.tasks.score import ScoreTask
 
+log = structlog.get_logger("restore")
 
-def restore_score(task: ScoreTask, at: Deployment, offsets: dict[str, int]) -> None:
-    """Bring ``task`` to the state it had when ``offsets`` (by topic) were committed."""
+
+def restore_score(
+    task: ScoreTask, at: Deployment, committed: Offsets, snapshots: Snapshots | None
+) -> None:
+    """Bring ``task`` to the state it had when ``committed`` was, of its events and labels."""
+    if at.state_from == "nothing":
+        log.warning("state_fresh", partition=task.partition)
+        return
+    began_s = time.monotonic()
+    snapshot = None
+    if snapshots is not None and at.state_from is None:
+        snapshot = _thawed(task, committed, snapshots)
+    start: Offsets = snapshot.offsets if snapshot else at.log_start(task.partition, committed)
+    thawed_s = time.monotonic()
+    _replay(task, at, start, committed, snapshot)
+    log.info(
+        "state_restored",
+        partition=task.partition,
+        snapshot=snapshot.name if snapshot else None,
+        thaw_ms=round((thawed_s - began_s) * 1000),
+        replayed_events=committed[0] - start[0],
+        replay_ms=round((time.monotonic() - thawed_s) * 1000),
+    )
+
+
+def _thawed(task: ScoreTask, committed: Offsets, snapshots: Snapshots) -> Snapshot | None:
+    snapshot = snapshots.newest(committed)
+    if snapshot is None:
+        return None
+    try:
+        thaw(task, snapshot)
+    except UnfitError as error:
+        raise StreamprocError(
+            f"{error}; start once with --rebuild-from earliest (or a time, as 2018-07-01T00:00:00Z)"
+            " to compute it from the log, with --fresh-state to begin with empty windows, or take "
+            "the change back"
+        ) from None
+    return snapshot
+
+
+def _replay(
+    task: ScoreTask, at: Deployment, start: Offsets, committed: Offsets, snapshot: Snapshot | None
+) -> None:
+    """Replay what was consumed since ``start``."""
     topics, partition = at.pipeline.topics, task.partition
-    now_ms = time.time_ns() // 1_000_000
-    events_end = offsets[topics.events]
-    labels: dict[str, Record] = {}
-    predictions: dict[str, bytes] = {}
-    if topics.labels:
-        for record in at.read(topics.labels, partition, 0, offsets[topics.labels]):
-            task.collect_label(record, labels)
-        for record in at.read(topics.predictions, partition, 0, None) if events_end else ():
-            prediction = at.codec.decode("prediction", record.value())
-            if prediction["id"] not in labels:
-                predictions[prediction["id"]] = orjson.dumps(prediction)
-    refused = at.refused(partition) if events_end else ()
-    for record in at.read(topics.events, partition, 0, events_end):
-        if record.offset() in refused:
-            continue
-        task.replay_event(record, predictions, labels, now_ms)
-    for record in labels.values():
-        task.hold_label(record)
+    tails = snapshot.tails if snapshot else {}
+    steps: Iterator[Step] = iter((committed,))
+    if snapshot and topics.journal in tails:
+        steps = _steps(at, partition, tails[topics.journal], committed)
+    refused = at.refused(partition, tails.get(topics.dead_letters, 0)) if committed[0] else ()
+    replay(
+        task,
+        at.read(topics.events, partition, start[0], committed[0]),
+        at.read(topics.labels, partition, start[1], committed[1]) if topics.labels else (),
+        _predictions(task, at, start, committed, tails.get(topics.predictions, 0)),
+        steps,
+        time.time_ns() // 1_000_000,
+        refused,
+    )
+
+
+def _predictions(
+    task: ScoreTask, at: Deployment, start: Offsets, committed: Offsets, tail: int
+) -> dict[str, bytes]:
+    """Return what was published since ``tail``, by id; of what has its label already, only that."""
+    topics, partition = at.pipeline.topics, task.partition
+    if topics.labels is None or start[0] >= committed[0]:
+        return {}
+    labels = map(task.read_label, at.read(topics.labels, partition, start[1], committed[1]))
+    joined = {label.id for label in labels if label is not None}
+    found: dict[str, bytes] = {}
+    for record in at.read(topics.predictions, partition, tail, None):
+        prediction = at.codec.decode("prediction", record.value())
+        record_id = prediction["id"]
+        found[record_id] = b"" if record_id in joined else orjson.dumps(prediction)
+    return found
+
+
+def _steps(at: Deployment, partition: int, tail: int, committed: Offsets) -> Iterator[Step]:
+    """Yield where the transactions since ``tail`` had come, by the journal; then ``committed``."""
+    topics = at.pipeline.topics
+    events, labels = f"{topics.events}/{partition}", f"{topics.labels}/{partition}"
+    events_to = labels_to = 0
+    for record in at.read(topics.journal, 0, tail, None):
+        inputs = orjson.loads(record.value() or b"{}").get("inputs", {})
+        if events in inputs or labels in inputs:
+            events_to = inputs.get(events, (0, events_to))[1]
+            labels_to = inputs.get(labels, (0, labels_to))[1]
+            yield min(events_to, committed[0]), min(labels_to, committed[1])
+    yield committed

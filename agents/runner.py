@@ -18,12 +18,14 @@ import orjson
 import structlog
 from faust.types import TP
 
+from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.poller import Batch
 from agents.writing import Lost, Writer
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
+from streamproc.state.snapshots import Offsets
 from streamproc.tasks.records import Out, Output, Task
 
 log = structlog.get_logger("runner")
@@ -36,6 +38,9 @@ ROUND_EVERY_S = 0.004
 
 STORE_AGAIN_S = 1.0
 """After how long a store that could not be written to is tried again."""
+
+LAST_SNAPSHOTS_S = 0.8
+"""How long a stop waits for them."""
 
 _TICK_S = 0.05
 
@@ -70,6 +75,9 @@ class Stage(Protocol):
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where to read from, for those partitions that don't go on where committed."""
 
+    def keeper(self, partition: int) -> Keeper | None:
+        """Return what takes snapshots of the task that was started last for a partition."""
+
 
 @dataclass
 class Runner:
@@ -100,6 +108,7 @@ class Runner:
         self.progress: dict[TP, int] = {}
         self._committed_s = time.monotonic()
         self._storing: dict[Place, _Storing] = {}
+        self.keepers: dict[Place, Keeper] = {}
         self._stopping = False
         self._ends: dict[TP, int] = {}
         self._next: dict[TP, int] = {}
@@ -193,6 +202,9 @@ class Runner:
             if self._starting.get(place) is asyncio.current_task():
                 del self._starting[place]
         self.tasks[place] = task
+        keeper = stage.keeper(partition)
+        if keeper is not None:
+            self.keepers[place] = keeper
         self._due[place] = None
         self._wake.set()
 
@@ -200,7 +212,9 @@ class Runner:
         """Commit what was processed, unless all is lost, and drop the tasks of these partitions."""
         async with self._busy:
             try:
-                if not self.lost:  # else nobody would take it, and the last one may wait for long
+                # Lost: nobody would take it, and the last one may wait for long. Failed: a task is
+                # past a record that it made nothing of.
+                if not self.lost and self.failure is None:
                     await self._commit()
                     await self.writer.finish()
             except Lost as lost:  # whoever gets them restores them, and so do we
@@ -254,6 +268,8 @@ class Runner:
                 self._due[place] = None
                 more = True
         self.writer.check()
+        for keeper in self.keepers.values():
+            more |= keeper.step(self.writer.settled)
         await self._commit_if_due()
         return more
 
@@ -340,6 +356,15 @@ class Runner:
         if await self.writer.commit(moved):
             self._committed |= moved
             self._committing = self._rebalances
+            for place, keeper in self.keepers.items():
+                keeper.committed(self._covered(place))
+
+    def _covered(self, place: Place) -> Offsets:
+        """Return where a task stands by its commits, of its two inputs."""
+        name, partition = place
+        topics = next(stage.topics for stage in self.stages if stage.name == name)
+        at = [self._committed.get(TP(topic, partition), 0) for topic in (*topics, "")[:2]]
+        return at[0], at[1]
 
     def _entry(self, moved: dict[TP, int]) -> Out:
         """Return a transaction's entry in the journal: who consumed what of each input."""
@@ -372,6 +397,8 @@ class Runner:
             if place in self._starting:
                 self._starting.pop(place).cancel()
             self.tasks.pop(place, None)
+            if keeper := self.keepers.pop(place, None):
+                keeper.stop()
             if place in self._storing and (doing := self._storing.pop(place).doing):
                 doing.cancel()
         self.writer.drop()
@@ -396,6 +423,13 @@ class Runner:
                 with suppress(Lost):  # it will be processed when the worker starts again
                     await self._commit()
                     await self.writer.finish()
+                    await self._take_last_snapshots()
+
+    async def _take_last_snapshots(self) -> None:
+        """Spare the next start the replay, unless it takes long."""
+        last = [keeper.finish(self._covered(at)) for at, keeper in self.keepers.items()]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*last), LAST_SNAPSHOTS_S)
 
 
 def _lost(tp: TP, expected: int, came: int) -> StreamprocError:

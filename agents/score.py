@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import structlog
 from faust.types import TP
 
 from agents.deployment import Deployment
+from agents.keeping import Keeper
+from agents.metrics import Metrics
 from agents.restore import restore_score
 from streamproc.models.scoring import Scorer
+from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
+
+log = structlog.get_logger("score")
 
 AHEAD_OF_VERSION = 1.0
 """How far score tasks may be ahead of the learner in a backlog, as a share of a version."""
@@ -19,12 +25,14 @@ class ScoreStage:
     name = "score"
     patient = False
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, metrics: Metrics) -> None:
         self.deployment = deployment
+        self.metrics = metrics
         topics = deployment.pipeline.topics
         self.topics: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
+        self._keepers: dict[int, Keeper] = {}
         self._started: dict[int, object] = {}
 
     def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
@@ -32,27 +40,48 @@ class ScoreStage:
 
         A task whose partition comes back in a rebalance goes on, if nobody else moved its offsets.
         """
-        at = self.deployment
         self._started[partition] = ours = object()
-        task = self.tasks.get(partition)
-        if task is None or task.positions() != offsets:
-            share = at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions
-            task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=max(1, int(share)))
-            restore_score(task, at, offsets)
+        task, keeper = self.tasks.get(partition), self._keepers.get(partition)
+        kept = task is not None and task.positions() == offsets
+        if task is None or not kept or (keeper is not None and not keeper.at_rest):
+            task, keeper = self._restored(partition, offsets)
         else:
             task.forget_waiting()
         if self._started[partition] is ours:  # or a rebalance has started it anew since
             self.tasks[partition] = task
+            if keeper is not None:
+                self._keepers[partition] = keeper
         if self.scorer is not None:
             task.take_up(self.scorer)
         return task
 
+    def _restored(self, partition: int, offsets: dict[str, int]) -> tuple[ScoreTask, Keeper | None]:
+        """Return a task as it was at these offsets, and what takes its snapshots."""
+        at = self.deployment
+        share = max(1, int(at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions))
+        keeps = not at.embedded
+        task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=share, track=keeps)
+        snapshots = at.snapshots(f"score-{partition}", self._unusable) if keeps else None
+        covered = [offsets.get(topic, 0) for topic in (*self.topics, "")[:2]]
+        restore_score(task, at, (covered[0], covered[1]), snapshots)
+        if snapshots is None:
+            return task, None
+        return task, Keeper(Freezer(task), snapshots, lambda: at.tails(partition), self.metrics)
+
+    def _unusable(self, file: str, why: str) -> None:
+        """Tell of a snapshot that is passed over."""
+        self.metrics.snapshots_unusable.inc()
+        log.error("snapshot_unusable", file=file, why=why, instead="an older one, or the log")
+
+    def keeper(self, partition: int) -> Keeper | None:
+        """Return what takes snapshots of the task that was started last for a partition."""
+        return self._keepers.get(partition)
+
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Go on where committed; let go of the tasks of partitions that went elsewhere."""
         ours = {tp.partition for tp in committed}
-        self.tasks = {
-            partition: task for partition, task in self.tasks.items() if partition in ours
-        }
+        self.tasks = {p: task for p, task in self.tasks.items() if p in ours}
+        self._keepers = {p: keeper for p, keeper in self._keepers.items() if p in ours}
         return {}
 
     def caught_up(self, partition: int) -> bool:

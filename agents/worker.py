@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 
@@ -20,17 +21,23 @@ _SWITCH_S = 0.0005  # the thread that polls waits so long for the one that compu
 log = structlog.get_logger("worker")
 
 
-def run_worker(pipeline: Pipeline, settings: Settings, fresh_model: bool = False) -> None:
+def run_worker(
+    pipeline: Pipeline,
+    settings: Settings,
+    fresh_model: bool = False,
+    state_from: str | None = None,
+) -> None:
     """Run a worker until SIGINT or SIGTERM; raises what ended it otherwise.
 
-    The process is to end at once then: threads that wait for brokers may be left behind, for which
-    ``asyncio.run`` would wait.
+    What ``fresh_model`` and ``state_from`` mean is said at :func:`agents.app.build`. The process is
+    to end at once then: threads that wait for brokers may be left behind, for which ``asyncio.run``
+    would wait.
     """
     _tune_collector()
     sys.setswitchinterval(_SWITCH_S)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(_run(pipeline, settings, fresh_model))
+    loop.run_until_complete(_run(lambda: build(pipeline, settings, fresh_model, state_from)))
 
 
 def _tune_collector() -> None:
@@ -49,15 +56,16 @@ def _keep_out(phase: str, info: dict[str, int]) -> None:
         gc.freeze()
 
 
-async def _run(pipeline: Pipeline, settings: Settings, fresh_model: bool) -> None:
-    app = build(pipeline, settings, fresh_model)
+async def _run(made: Callable[[], App]) -> None:
+    app = made()
     ended = asyncio.Event()
     app.on_ended = ended.set
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     await _start(app, ended)
-    log.info("started", pipeline=pipeline.name, brokers=settings.brokers)
+    at = app.deployment
+    log.info("started", pipeline=at.pipeline.name, brokers=at.settings.brokers)
     await ended.wait()
     log.info("stopping")
     try:

@@ -59,6 +59,10 @@ class Writer(Protocol):
     async def write(self, topic: str, partition: int, records: list[Out]) -> None:
         """Write records, in order, or see to it; may wait for room."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether what was committed is known to be; checked last by :meth:`check`."""
+
     def due(self, since_s: float) -> bool:
         """Say whether to commit, so many seconds after the last time."""
 
@@ -99,6 +103,11 @@ class AtLeastOnce:
                         "stopped while the brokers took nothing; what came since the last commit "
                         "is processed when the worker starts again"
                     )
+
+    @property
+    def settled(self) -> bool:
+        """True: nothing is taken back, and a commit that fails is made up for by the next."""
+        return True
 
     def due(self, since_s: float) -> bool:
         """Say whether all has arrived, or it is time to wait for that."""
@@ -180,6 +189,11 @@ class ExactlyOnce:
         while self._records > MOST_RECORDS and self._running and not self._running.done():
             await asyncio.wait({self._running}, timeout=_LOOK_S)
             self._free_stuck()  # what became of it is for check() to tell
+
+    @property
+    def settled(self) -> bool:
+        """Whether no transaction is on its way."""
+        return self._running is None
 
     def due(self, since_s: float) -> bool:
         """Say whether the last transaction is over and the next may begin."""

@@ -87,9 +87,10 @@ def rebuild(
     for record in events:
         if record.offset() in refused:
             continue
-        found = task.replay_event(record, {}, {}, ANY_TIME_MS)
-        if found is not None:
-            event, features, late = found
+        event = task.read_event(record, ANY_TIME_MS)
+        found = event and task.replay_event(event, {})
+        if event and found:
+            features, late = found
             yield Rebuilt(
                 event.id, event.key, event.time_ms, record.offset(), late, event.fields, features
             )

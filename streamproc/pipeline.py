@@ -243,9 +243,9 @@ class Pipeline:
                 return max(declared.spans_ms)
         return 0
 
-    def new_features(self) -> FeatureSet:
-        """Return empty windows and readers for one partition."""
-        return FeatureSet(self.features, self.events.time, self.lateness_ms)
+    def new_features(self, track: bool = False) -> FeatureSet:
+        """Return empty windows and readers for one partition; see ``KeyedWindow`` for ``track``."""
+        return FeatureSet(self.features, self.events.time, self.lateness_ms, track)
 
     def new_model(self) -> Any:
         """Return a model that has learnt nothing here, with a seed wherever it takes one."""

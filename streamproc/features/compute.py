@@ -40,12 +40,14 @@ class FeatureSet:
     {'amount': 5.0}
     """
 
-    def __init__(self, spec: Sequence[Feature], time_field: str, lateness_ms: int) -> None:
+    def __init__(
+        self, spec: Sequence[Feature], time_field: str, lateness_ms: int, track: bool = False
+    ) -> None:
         self._spec = tuple(spec)
         self._time_field = time_field
         self._readers = _readers(spec, time_field)
         self._windows = [
-            (KeyedWindow(feature, lateness_ms), feature.value, feature.names)
+            (KeyedWindow(feature, lateness_ms, track), feature.value, feature.names)
             for feature in spec
             if isinstance(feature, Window)
         ]
@@ -78,6 +80,11 @@ class FeatureSet:
     def window_entries(self) -> int:
         """The number of records that all windows hold."""
         return sum(len(window) for window, _, _ in self._windows)
+
+    @property
+    def windows(self) -> list[KeyedWindow]:
+        """The windows, in the order declared."""
+        return [window for window, _, _ in self._windows]
 
 
 _Reader = Callable[[dict[str, Any], int, Features], None]

@@ -13,76 +13,14 @@ from bisect import bisect_right
 from collections import deque
 from itertools import islice
 
+import numpy as np
+
 from streamproc.features.aggregates import RESULTS, Number
+from streamproc.features.log import Log, keep_extreme
 from streamproc.features.spec import Window
+from streamproc.state.tables import Floor, Rows, Stack, Table
 
 _TRIM_AT = 64
-_FLOAT_SHIFT = 400
-"""Scales up to 2**400 times a value, of 1e150 at most, are floats, and so are means times one."""
-
-
-class _Log:
-    """One entity's records in order, and for each span where its window begins and what it sums.
-
-    ``values`` holds integers in units of ``1 / scale``; the window of span i as of ``now_ms`` is
-    ``[lefts[i]:]``. ``factor`` is the scale as a float and ``unit`` is ``1 / factor``, both powers
-    of two, with which a product is exact; both are 0.0 where the scale is too fine for that.
-    """
-
-    __slots__ = (
-        "factor",
-        "ids",
-        "lefts",
-        "maxima",
-        "minima",
-        "now_ms",
-        "scale",
-        "shift",
-        "squares",
-        "sums",
-        "times",
-        "unit",
-        "values",
-    )
-
-    def __init__(self, spans: int, extremes: bool) -> None:
-        self.times: list[int] = []
-        self.ids: list[str] = []
-        self.values: list[int] = []
-        self.lefts = [0] * spans
-        self.sums = [0] * spans
-        self.squares = [0] * spans
-        queues = spans if extremes else 0  # an empty deque takes 600 bytes: only where needed
-        self.minima: list[deque[tuple[int, int]]] = [deque() for _ in range(queues)]
-        self.maxima: list[deque[tuple[int, int]]] = [deque() for _ in range(queues)]
-        self.now_ms = -(1 << 62)
-        self.shift = 0
-        self.scale = 1
-        self.factor = self.unit = 1.0
-
-    def scaled(self, value: float) -> int:
-        """Return ``value`` as an integer in units of this log, made finer where it has to be."""
-        if self.factor and type(value) is float:
-            product = value * self.factor  # exact, as the factor is a power of two
-            if product.is_integer():
-                return int(product)
-        numerator, denominator = value.as_integer_ratio()
-        digits = denominator.bit_length() - 1
-        if digits > self.shift:
-            self._refine(digits)
-        return numerator << (self.shift - digits)
-
-    def _refine(self, shift: int) -> None:
-        by = shift - self.shift
-        self.values = [value << by for value in self.values]
-        self.sums = [total << by for total in self.sums]
-        self.squares = [total << 2 * by for total in self.squares]
-        self.minima = [deque((t, v << by) for t, v in kept) for kept in self.minima]
-        self.maxima = [deque((t, v << by) for t, v in kept) for kept in self.maxima]
-        self.shift, self.scale = shift, 1 << shift
-        self.factor, self.unit = 0.0, 0.0
-        if shift <= _FLOAT_SHIFT:
-            self.factor, self.unit = 2.0**shift, 2.0**-shift
 
 
 class KeyedWindow:
@@ -99,14 +37,21 @@ class KeyedWindow:
     [2, 4.0]
     """
 
-    def __init__(self, spec: Window, lateness_ms: int) -> None:
+    def __init__(self, spec: Window, lateness_ms: int, track: bool = False) -> None:
         self.spec = spec
         self.lateness_ms = lateness_ms
         self.newest_ms = -(1 << 62)
         self._spans = spec.spans_ms
         self._longest = max(range(len(self._spans)), key=self._spans.__getitem__)
         self._keep_ms = self._spans[self._longest] + lateness_ms
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, Log] = {}
+        self._held = 0
+        self._track = track
+        self._changed: set[str] = set()
+        self._frozen: set[str] = set()  # what changed before the last freeze, yet to be packed
+        self._rows = Rows()
+        self._stored: Stack | None = None
+        self._stored_rows: dict[str, int] = {}  # of the entities that were not seen since a start
         self._to_sweep: list[str] = []
         self._oldest_ms = -(1 << 62)  # no entity's last record is older, bar those yet to sweep
         self._squares = "std" in spec.aggregates
@@ -116,12 +61,12 @@ class KeyedWindow:
 
     def __len__(self) -> int:
         """The number of records held, over all entities."""
-        return sum(len(log.times) for log in self._logs.values())
+        return self._held
 
     @property
     def entities(self) -> int:
         """The number of entities with state."""
-        return len(self._logs)
+        return len(self._logs) + len(self._stored_rows)
 
     def observe(
         self, key: str, time_ms: int, record_id: str, value: Number, late: bool = False
@@ -135,7 +80,11 @@ class KeyedWindow:
             self.newest_ms = time_ms
         log = self._logs.get(key)
         if log is None:
-            log = self._logs[key] = _Log(len(self._spans), self._extremes)
+            log = self._logs[key] = self._thawed(key)
+        if self._track:
+            if key in self._frozen:
+                self._pack(key)
+            self._changed.add(key)
         times = log.times
         in_order = time_ms >= log.now_ms and (
             not times
@@ -149,11 +98,12 @@ class KeyedWindow:
             times.append(time_ms)
             log.ids.append(record_id)
             log.values.append(scaled)
+            self._held += 1
             if self._plain and log.unit:
                 return self._advance_plain(log, time_ms, scaled)
         return self._advance(log, time_ms, scaled)
 
-    def _advance_plain(self, log: _Log, time_ms: int, scaled: int) -> list[Number]:
+    def _advance_plain(self, log: Log, time_ms: int, scaled: int) -> list[Number]:
         """Do as :meth:`_advance` does for counts and means, after a record that is not null."""
         log.now_ms = time_ms
         times, values, lefts, sums, unit = log.times, log.values, log.lefts, log.sums, log.unit
@@ -172,7 +122,7 @@ class KeyedWindow:
             self._trim(log)
         return out
 
-    def _advance(self, log: _Log, time_ms: int, scaled: int | None) -> list[Number]:
+    def _advance(self, log: Log, time_ms: int, scaled: int | None) -> list[Number]:
         """Move every span's window to ``time_ms``; ``scaled`` was just appended to the log."""
         log.now_ms = time_ms
         times, values, lefts, sums = log.times, log.values, log.lefts, log.sums
@@ -197,7 +147,7 @@ class KeyedWindow:
             self._trim(log)
         return out
 
-    def _advance_rest(self, log: _Log, time_ms: int, scaled: int | None) -> None:
+    def _advance_rest(self, log: Log, time_ms: int, scaled: int | None) -> None:
         """Move sums of squares and the running minima and maxima, before ``lefts`` move."""
         times, values = log.times, log.values
         for i, span_ms in enumerate(self._spans):
@@ -212,14 +162,14 @@ class KeyedWindow:
             if self._extremes:
                 low, high = log.minima[i], log.maxima[i]
                 if scaled is not None:
-                    _keep_extreme(low, time_ms, scaled, 1)
-                    _keep_extreme(high, time_ms, scaled, -1)
+                    keep_extreme(low, time_ms, scaled, 1)
+                    keep_extreme(high, time_ms, scaled, -1)
                 for kept in (low, high):
                     while kept and kept[0][0] <= floor:
                         kept.popleft()
 
     def _out_of_order(
-        self, log: _Log, time_ms: int, record_id: str, scaled: int | None, late: bool
+        self, log: Log, time_ms: int, record_id: str, scaled: int | None, late: bool
     ) -> list[Number]:
         """Aggregate as of a time behind the newest, then take the record in where it belongs."""
         times, values = log.times, log.values
@@ -245,10 +195,11 @@ class KeyedWindow:
             times.insert(place, time_ms)
             log.ids.insert(place, record_id)
             values.insert(place, scaled)
+            self._held += 1
             self._widen(log, time_ms, scaled)
         return out
 
-    def _widen(self, log: _Log, time_ms: int, scaled: int) -> None:
+    def _widen(self, log: Log, time_ms: int, scaled: int) -> None:
         """Let the windows that stand at ``log.now_ms`` know of a record put in behind it."""
         for i, span_ms in enumerate(self._spans):
             if time_ms <= log.now_ms - span_ms:
@@ -259,16 +210,17 @@ class KeyedWindow:
             if self._extremes:
                 log.minima[i], log.maxima[i] = deque(), deque()
                 for j in range(log.lefts[i], len(log.times)):
-                    _keep_extreme(log.minima[i], log.times[j], log.values[j], 1)
-                    _keep_extreme(log.maxima[i], log.times[j], log.values[j], -1)
+                    keep_extreme(log.minima[i], log.times[j], log.values[j], 1)
+                    keep_extreme(log.maxima[i], log.times[j], log.values[j], -1)
 
-    def _trim(self, log: _Log) -> None:
+    def _trim(self, log: Log) -> None:
         """Let go of records that no record still allowed can have in its windows."""
         old = bisect_right(log.times, self.newest_ms - self._keep_ms)
         old = min(old, min(log.lefts))
         if old > _TRIM_AT // 2:
             del log.times[:old], log.ids[:old], log.values[:old]
             log.lefts = [left - old for left in log.lefts]
+            self._held -= old
 
     def sweep(self, entities: int) -> None:
         """Look at the next ``entities`` entities and forget those with nothing left to remember.
@@ -279,21 +231,80 @@ class KeyedWindow:
         if not self._to_sweep:
             if floor < self._oldest_ms:
                 return
-            self._to_sweep = list(self._logs)
+            self._to_sweep = [*self._stored_rows, *self._logs]
             self._oldest_ms = self.newest_ms - self.lateness_ms
         for key in self._to_sweep[-entities:]:
             log = self._logs.get(key)
             if log is None:
-                continue
-            if not log.times or log.times[-1] <= floor:
+                self._sweep_stored(key, floor)
+            elif not log.times or log.times[-1] <= floor:
+                self._held -= len(log.times)
                 del self._logs[key]
             elif log.times[-1] < self._oldest_ms:
                 self._oldest_ms = log.times[-1]
         del self._to_sweep[-entities:]
 
+    def _sweep_stored(self, key: str, floor: int) -> None:
+        row = self._stored_rows.get(key)
+        if row is None or self._stored is None:
+            return
+        last_ms = int(self._stored.times_ms[row])
+        if last_ms <= floor:
+            self._held -= int(self._stored.numbers[self._stored_rows.pop(key)])
+        elif last_ms < self._oldest_ms:
+            self._oldest_ms = last_ms
 
-def _keep_extreme(kept: deque[tuple[int, int]], time_ms: int, value: int, sign: int) -> None:
-    """Append to a monotonic queue: what the new value outlives and beats can never win again."""
-    while kept and sign * kept[-1][1] >= sign * value:
-        kept.pop()
-    kept.append((time_ms, value))
+    # ---------------------------------------------------------------- what outlives the process
+
+    @property
+    def floor(self) -> Floor:
+        """Which entities need not be remembered: those whose last record is so old."""
+        return Floor(time_ms=self.newest_ms - self._keep_ms)
+
+    def freeze(self, everything: bool = False) -> None:
+        """Let :meth:`pack` give what changed since the last time, as it is now."""
+        self._frozen, self._changed = self._changed, set()
+        self._rows = Rows()
+        if everything:
+            self._frozen = set(self._logs)
+            stored = self._stored
+            for key, row in self._stored_rows.items() if stored else ():
+                assert stored is not None
+                numbers = (int(stored.times_ms[row]), int(stored.numbers[row]))
+                self._rows.append(key, *numbers, bytes(stored.payload(row)))
+
+    def pack(self, most: int) -> int:
+        """Pack up to ``most`` of the entities that were frozen; return how many are left.
+
+        One that changes meanwhile is packed before it does.
+        """
+        while self._frozen and most > 0:
+            self._pack(next(iter(self._frozen)))
+            most -= 1
+        return len(self._frozen)
+
+    def packed(self) -> Table:
+        """Return the entities that were frozen, now that none is left to pack."""
+        rows, self._rows = self._rows, Rows()
+        return rows.table()
+
+    def thaw(self, stored: Stack, newest_ms: int) -> None:
+        """Become what was frozen; an entity's records are looked at when it is seen again."""
+        self.newest_ms = newest_ms
+        self._stored, self._stored_rows = stored, stored.rows
+        rows = np.fromiter(stored.rows.values(), np.int64, len(stored.rows))
+        self._held = int(stored.numbers[rows].sum())
+
+    def _pack(self, key: str) -> None:
+        self._frozen.discard(key)
+        log = self._logs.get(key)
+        if log is not None and log.times:  # else it was forgotten, as it would be again
+            self._rows.append(key, log.times[-1], len(log.times), log.packed())
+
+    def _thawed(self, key: str) -> Log:
+        """Return what is known of an entity that was not seen since the start, if anything is."""
+        row = self._stored_rows.pop(key, None)
+        if row is None or self._stored is None:
+            return Log(len(self._spans), self._extremes)
+        payload = self._stored.payload(row)
+        return Log.unpacked(payload, self._spans, self._squares, self._extremes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -169,6 +169,19 @@ def create(
     return [
         replace(topic, present=before.present) for before, topic in zip(topics, after, strict=True)
     ]
+
+
+def topic_ids(config: Mapping[str, Any], names: list[str]) -> dict[str, str]:
+    """Return the ids that the cluster gave to topics (KIP-516): others when they are made anew."""
+    admin = _admin(config)  # kept until all is answered
+    found = admin.describe_topics(TopicCollection(names), request_timeout=_CREATE_TIMEOUT_S)
+    try:
+        return {name: str(each.result(_CREATE_TIMEOUT_S).topic_id) for name, each in found.items()}
+    except KafkaException as error:
+        raise StreamprocError(
+            f"the topics' ids are not told ({error.args[0].str()}); see whether the brokers are up "
+            "and this user may describe them"
+        ) from error
 
 
 def _admin(config: Mapping[str, Any]) -> AdminClient:

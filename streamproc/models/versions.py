@@ -10,20 +10,18 @@ import copyreg
 import hashlib
 import io
 import pickle
-import posixpath
 import random
 import sys
-import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import fsspec
 import numpy as np
 from river.proba.base import Distribution
 
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
 from streamproc.models.allowed import allowed, not_allowed
+from streamproc.state.files import Files
 
 PICKLE_PROTOCOL = 5
 
@@ -167,22 +165,11 @@ class Store:
     def __init__(self, url: str, allow: Collection[str] = ()) -> None:
         self.url = url
         self._allow = tuple(allow)
-        try:
-            self._files, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise StreamprocError(
-                f"STREAMPROC_STORE={url!r} cannot be opened: {said}; use a folder or an fsspec url"
-            ) from error
-        self._folder = posixpath.join(root, "models")
+        self._files = Files(url)
 
     def path(self, sha256: str) -> str:
         """Return where the bytes with this hash are; raise :class:`StreamprocError` for no hash."""
-        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            raise StreamprocError(
-                f"{sha256!r:.80} is no SHA-256; the record of the model is broken"
-            )
-        return posixpath.join(self._folder, f"{sha256}.bin")
+        return self._files.full(_name(sha256))
 
     def put(self, sha256: str, blob: bytes) -> None:
         """Write bytes under their hash, whole or not at all; what is there already stays.
@@ -193,24 +180,13 @@ class Store:
             raise StreamprocError(
                 f"bytes to be stored as {sha256} have another hash; compute it anew"
             )
-        path = self.path(sha256)
-        beside = f"{path}.{uuid.uuid4().hex}.tmp"
-        try:
-            if self._files.exists(path) and self._files.size(path) == len(blob):
-                return
-            self._files.makedirs(self._folder, exist_ok=True)
-            self._files.pipe_file(beside, blob)
-            self._files.mv(beside, path)
-        except Exception as error:  # every store has errors of its own
-            raise self._trouble("be written", path, error) from error
+        if not self._files.has(_name(sha256), len(blob)):
+            self._files.put(_name(sha256), blob)
 
     def get(self, version: ModelVersion) -> bytes:
         """Return the bytes of a version; raise :class:`StreamprocError` unless they are its own."""
         path = self.path(version["sha256"])
-        try:
-            blob: bytes = self._files.cat_file(path)
-        except Exception as error:  # every store has errors of its own
-            raise self._trouble("be read", path, error) from error
+        blob = self._files.get(_name(version["sha256"]))
         size = version["size_bytes"]
         if len(blob) != size or hashlib.sha256(blob).hexdigest() != version["sha256"]:
             raise StreamprocError(
@@ -223,9 +199,8 @@ class Store:
         """Return a version's model; raise :class:`StreamprocError` where it can't be trusted."""
         return loads(self.get(version), self._allow)
 
-    def _trouble(self, what: str, path: str, error: Exception) -> StreamprocError:
-        said = " ".join(str(error).split())[:200]
-        return StreamprocError(
-            f"{path} cannot {what} ({type(error).__name__}: {said}); "
-            f"check STREAMPROC_STORE={self.url}"
-        )
+
+def _name(sha256: str) -> str:
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise StreamprocError(f"{sha256!r:.80} is no SHA-256; the record of the model is broken")
+    return f"models/{sha256}.bin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -34,7 +35,8 @@ class ScoreTask:
 
     Records are taken in by ``take`` and processed by ``process``, in the merged order. ``epoch``
     tells this run of the task from an earlier one. ``ahead`` bounds how many outcomes the task may
-    be ahead of the learner while it works off a backlog; None is no bound.
+    be ahead of the learner while it works off a backlog; None is no bound. ``track`` keeps what
+    changes for snapshots.
     """
 
     def __init__(
@@ -44,15 +46,16 @@ class ScoreTask:
         codec: Codec,
         epoch: int = 0,
         ahead: int | None = None,
+        track: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self.partition = partition
         self.merge = Merge()
         self.labels, self.events = self.merge.first, self.merge.second
         self.labels.caught_up = pipeline.labels is None
-        self.features = pipeline.new_features()
+        self.features = pipeline.new_features(track)
         self.pending: PendingLabels[Record] = PendingLabels(
-            pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS
+            pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS, track
         )
         self.scorer = Scorer(
             pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
@@ -157,51 +160,54 @@ class ScoreTask:
         except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
 
+    def read_event(self, record: Record, now_ms: int) -> Event | None:
+        """Return the event in a record, or None where it was a dead letter."""
+        try:
+            return self._intake.event(record, now_ms)
+        except BadRecord:
+            return None
+
+    def read_label(self, record: Record) -> Label | None:
+        """Return the label in a record, or None where it was a dead letter."""
+        try:
+            return self._intake.label(record, now_ms=_ANY_TIME_MS)
+        except BadRecord:
+            return None
+
     def replay_event(
-        self,
-        record: Record,
-        predictions: Mapping[str, bytes],
-        labels: dict[str, Record],
-        now_ms: int,
-    ) -> tuple[Event, Features, bool] | None:
+        self, event: Event, predictions: Mapping[str, bytes]
+    ) -> tuple[Features, bool] | None:
         """Bring an event back into windows and memory, emitting nothing.
 
-        ``predictions`` holds what was published, by id; ``labels`` those that came, from which the
-        event's own is taken out. Returns the event, its features and whether it was late; None
-        where it was a dead letter.
+        ``predictions`` holds what was published, by id. Returns the event's features and whether it
+        was late; None where it was a dead letter.
         """
+        pending = self.pending
         try:
-            event = self._intake.event(record, now_ms)  # far ahead now, it was so then
-            self.pending.check_new(event.id)
+            pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
             found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
         except BadRecord:
             return None  # it was told of when it was first read
         self.watermark_ms = max(self.watermark_ms, event.time_ms)
+        self.late += late
         prediction = predictions.get(event.id)
-        if labels.pop(event.id, None) is not None or prediction is None:
-            self.pending.remember(event.id, event.time_ms)
+        if prediction is None or pending.early(event.id) is not None:
+            pending.remember(event.id, event.time_ms)
         else:
-            self.pending.add(event.id, self._waiting(event, prediction))
-        self.pending.expire(self.watermark_ms)
-        return event, found, late
+            pending.add(event.id, self._waiting(event, prediction))
+        pending.expire(self.watermark_ms)
+        return found, late
 
-    def collect_label(self, record: Record, labels: dict[str, Record]) -> None:
-        """Add a label's record to ``labels`` by its id, unless it is no label or a second one."""
-        try:
-            labels.setdefault(self._intake.label(record, now_ms=_ANY_TIME_MS).id, record)
-        except BadRecord:
-            return  # it was told of when it was first read
-
-    def hold_label(self, record: Record) -> None:
-        """Hold a label again whose event has not come yet, unless it was given up."""
-        label = self._intake.label(record, now_ms=_ANY_TIME_MS)
-        if label.time_ms >= self.watermark_ms - self.pending.horizon_ms:
-            self.pending.join(label.id, label.label, label.time_ms, record)
+    def replay_label(self, label: Label) -> None:
+        """Bring a label back to where it belongs, emitting nothing."""
+        with suppress(BadRecord):  # it was told of when it was first read
+            self.pending.join(label.id, label.label, label.time_ms, label.record)
 
     def _waiting(self, event: Event, prediction: bytes) -> Waiting:
         slices = orjson.dumps(slices_of(event.fields, self._slices)) if self._slices else b""
-        return Waiting(event.key.encode(), event.time_ms, prediction, slices)
+        number = self.pending.number
+        return Waiting(event.key.encode(), event.time_ms, prediction, slices, number)
 
     def _score(self, event: Event, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
         record_id, key, time_ms, fields, record = event

@@ -112,7 +112,7 @@ def test_held_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     pending: PendingLabels[str] = PendingLabels(HORIZON_MS)
     for name in "abcde":
         assert pending.join(name, 1, 5, f"record {name}") is None
-    assert [EarlyLabel(1, 5, "record a"), EarlyLabel(1, 5, "record b")] == pending.expire(5)
+    assert [EarlyLabel(1, 5, "record a"), EarlyLabel(1, 5, "record b", 1)] == pending.expire(5)
     assert pending.held == 3
 
 

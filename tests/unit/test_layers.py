@@ -12,6 +12,7 @@ from tests.servers import ROOT
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("state",),
     ("messages",),
     ("codec", "eventtime"),
     ("files", "simulator", "timeline"),
@@ -19,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("monitors",),
     ("alerts",),
     ("pipeline",),
-    ("tasks", "state"),
+    ("tasks",),
     ("replay", "results", "demo", "audit"),
     ("kafka", "settings", "dashboard"),
     ("agents",),

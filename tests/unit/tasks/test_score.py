@@ -370,7 +370,9 @@ def test_an_event_from_the_future_stays_out_when_a_task_is_restored() -> None:
     live = Scoring().put(EVENTS, event(1, 5), event(2, NOW_MS + 10**9), event(3, 6)).run()
     again = Scoring()
     for offset, value in enumerate((event(1, 5), event(2, NOW_MS + 10**9), event(3, 6))):
-        again.task.replay_event(record(EVENTS, offset, value), {}, {}, NOW_MS)
+        read = again.task.read_event(record(EVENTS, offset, value), NOW_MS)
+        if read is not None:
+            again.task.replay_event(read, {})
     assert again.task.watermark_ms == live.task.watermark_ms == 6
     assert again.task.features.window_entries == live.task.features.window_entries
 

@@ -1,0 +1,201 @@
+"""A score task's state on its way into a snapshot, and back.
+
+What changed is frozen between two records, packed a little at a time while the task goes on, and
+comes out as tables; see ``streamproc.state``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from streamproc.errors import StreamprocError
+from streamproc.features.windows import KeyedWindow
+from streamproc.labels import EarlyLabel
+from streamproc.pipeline import Pipeline
+from streamproc.state.snapshots import Snapshot
+from streamproc.state.tables import Floor, Stack, Table
+from streamproc.tasks.records import Headers, Record
+from streamproc.tasks.score import ScoreTask
+
+PACKED_AT_ONCE = 200
+"""How many rows are packed between two rounds: a fraction of a millisecond."""
+
+MOST_CHANGES = 500_000
+"""With more changes that no snapshot took, they are let go of: the next one is of everything."""
+
+
+class UnfitError(StreamprocError):
+    """A snapshot without a window that the pipeline file defines now."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a task was at some moment: what changed since the last, or ``everything``."""
+
+    tables: Mapping[str, Table]
+    floors: Mapping[str, Floor]
+    meta: Mapping[str, Any]
+    everything: bool
+
+
+class Freezer:
+    """Takes a task's state; one at a time."""
+
+    def __init__(self, task: ScoreTask) -> None:
+        self._task = task
+        self._windows = windows_of(task)
+        self._everything = True
+        self._meta: dict[str, Any] = {}
+        self._floors: dict[str, Floor] = {}
+
+    def begin(self, everything: bool = False) -> None:
+        """Freeze what the task is now."""
+        task = self._task
+        self._everything = everything
+        task.pending.freeze(everything, _packed_label)
+        for window in self._windows.values():
+            window.freeze(everything)
+        self._floors = {
+            **task.pending.floors,
+            **{name: window.floor for name, window in self._windows.items()},
+        }
+        self._meta = {
+            "watermark_ms": task.watermark_ms,
+            "late": task.late,
+            "unlabelled": task.pending.unlabelled,
+            "number": task.pending.number,
+            "newest_ms": {name: window.newest_ms for name, window in self._windows.items()},
+        }
+
+    def pack(self, most: int = PACKED_AT_ONCE) -> bool:
+        """Pack some of it; return whether that was all."""
+        left = self._task.pending.pack(most)
+        for window in self._windows.values():
+            if not left:
+                left = window.pack(most)
+        return not left
+
+    def take(self) -> Frozen:
+        """Return what was packed."""
+        windows = {name: window.packed() for name, window in self._windows.items()}
+        tables = {**self._task.pending.packed(), **windows}
+        return Frozen(tables, self._floors, self._meta, self._everything)
+
+    def too_many_changes(self) -> bool:
+        """Say whether so much changed that it was let go of: what comes next is everything."""
+        if self._task.pending.changes <= MOST_CHANGES:
+            return False
+        self._task.pending.forget_changes()
+        return True
+
+
+def windows_of(task: ScoreTask) -> dict[str, KeyedWindow]:
+    """Return a task's windows by the names of their tables."""
+    return {name_of(task.pipeline, window): window for window in task.features.windows}
+
+
+def name_of(pipeline: Pipeline, window: KeyedWindow) -> str:
+    """Return the name of a window's table: another one where it would hold something else."""
+    parts = (window.spec, window.lateness_ms, pipeline.events)
+    return f"window-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+
+
+def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
+    """Bring a new task to what a snapshot says.
+
+    Raises :class:`UnfitError` where that lacks a window; one that is no longer declared is left.
+    """
+    windows, meta = windows_of(task), snapshot.meta
+    for name, window in windows.items():
+        if name not in meta["newest_ms"]:
+            raise UnfitError(
+                f"the state has no window of {window.spec.value!r} by {window.spec.by!r} over "
+                f"{', '.join(window.spec.over)} as the pipeline file defines it now"
+            )
+    stacks = {
+        name: Stack(snapshot.tables.get(name, []), snapshot.floors.get(name, Floor()))
+        for name in ("remembered", "held_labels", *windows)
+    }
+    task.pending.thaw(stacks, meta["number"], lambda payload: _unpacked_label(payload, task))
+    task.pending.unlabelled = meta["unlabelled"]
+    for name, window in windows.items():
+        window.thaw(stacks[name], meta["newest_ms"][name])
+    task.watermark_ms, task.late = meta["watermark_ms"], meta["late"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRecord:
+    """A record that was read before a restart."""
+
+    in_topic: str
+    in_partition: int
+    at: int
+    stamp: tuple[int, int]
+    with_key: bytes | None
+    with_value: bytes | None
+    with_headers: Headers | None
+
+    def topic(self) -> str:
+        """Return the topic it is in."""
+        return self.in_topic
+
+    def partition(self) -> int:
+        """Return the number of its partition."""
+        return self.in_partition
+
+    def offset(self) -> int:
+        """Return its place in the partition."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """Return its key."""
+        return self.with_key
+
+    def value(self) -> bytes | None:
+        """Return its value."""
+        return self.with_value
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the type of its timestamp, and the timestamp in milliseconds."""
+        return self.stamp
+
+    def headers(self) -> Headers | None:
+        """Return its headers."""
+        return self.with_headers
+
+
+def _packed_label(label: EarlyLabel[Record]) -> bytes:
+    record = label.record
+    headers = [(name, _text(value)) for name, value in record.headers() or ()]
+    place = (record.offset(), *record.timestamp())
+    return orjson.dumps((label.label, place, _text(record.key()), _text(record.value()), headers))
+
+
+def _unpacked_label(payload: memoryview, task: ScoreTask) -> tuple[Any, Record]:
+    label, (offset, *stamp), key, value, headers = orjson.loads(payload)
+    topic = task.pipeline.topics.labels
+    assert topic is not None  # else no label would have been held
+    record = KeptRecord(
+        topic,
+        task.partition,
+        offset,
+        tuple(stamp),
+        _bytes(key),
+        _bytes(value),
+        [(name, _bytes(each)) for name, each in headers] or None,  # type: ignore[misc]
+    )
+    return label, record
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else b64encode(value).decode()
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text)
