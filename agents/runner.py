@@ -18,6 +18,7 @@ import orjson
 import structlog
 from faust.types import TP
 
+from agents.clock import SteadyClock
 from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.poller import Batch
@@ -88,7 +89,7 @@ class Runner:
     store: Store
     stages: list[Stage]
     metrics: Metrics
-    clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    clock_ms: Callable[[], int] = field(default_factory=SteadyClock)
     rejoin: Callable[[], None] = lambda: None
     instance: str = "worker-1"
     journals: bool = False
