@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ from faust.types import TP
 
 from agents.deployment import Deployment
 from agents.keeping import Keeper
-from agents.models import newest_version
+from agents.models import published_versions
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
 from streamproc.tasks.learn import LearnTask
@@ -26,35 +27,62 @@ class LearnStage:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.topics: tuple[str, ...] = (deployment.pipeline.topics.learn,)
+        self._chosen: tuple[ModelVersion | None, Any, int] = (None, None, 0)
 
     def start(self, partition: int, offsets: dict[str, int]) -> LearnTask:
-        """Return the learn task, as it was when it last published."""
+        """Return the learn task, as it was when it last published.
+
+        Where the newest version cannot be read, the one before is taken, or none, and what was
+        learnt since is learnt again, silently.
+        """
         at = self.deployment
         task = LearnTask(at.pipeline, at.partitions, at.codec)
-        # The embedded broker has more partitions than the one that is written to.
-        version = newest_version(at) if partition == 0 else None
+        if partition != 0:  # the embedded broker has more than the one that is written to
+            return task
+        version, model, newest = self._chosen
         if version is not None:
-            task.restore(version, self._model_of(version))
+            task.restore(version, model)
+        task.silent_until = newest
+        if newest > task.version:
+            log.warning("model_rebuilt", since=version["model"] if version else "main@0")
         return task
 
+    def _choose(self) -> tuple[ModelVersion | None, Any, int]:
+        """Return the newest version that can be read, with its model, and the newest's number."""
+        versions = sorted(published_versions(self.deployment), key=itemgetter("version"))
+        for version in reversed(versions):
+            self._check_fits(version)
+            try:
+                return version, self._model_of(version), versions[-1]["version"]
+            except StreamprocError as error:
+                log.error("model_not_loaded", model=version["model"], error=str(error))
+        return None, None, versions[-1]["version"] if versions else 0
+
+    def _check_fits(self, version: ModelVersion) -> None:
+        """Refuse a version of another model than the pipeline defines, unless told to go on."""
+        if not self._is_other(version) or self.deployment.fresh_model:
+            return
+        raise StreamprocError(
+            f"{version['model']} was learnt by another model, or from other features, than the "
+            "pipeline file defines now; take that back, or start with --fresh-model to learn "
+            "anew, or give the pipeline another name"
+        )
+
+    def _is_other(self, version: ModelVersion) -> bool:
+        ours = self.deployment.pipeline.learns_what
+        return bool(version["sources"].get("learns_what", ours) != ours)
+
     def _model_of(self, version: ModelVersion) -> Any:
-        """Return the model to go on with; refuse one that the pipeline no longer defines."""
-        at = self.deployment
-        then = version["sources"].get("learns_what", at.pipeline.learns_what)
-        if then == at.pipeline.learns_what:
-            return at.store.load(version)
-        if not at.fresh_model:
-            raise StreamprocError(
-                f"{version['model']} was learnt by another model, or from other features, than the "
-                "pipeline file defines now; take that back, or start with --fresh-model to learn "
-                "anew, or give the pipeline another name"
-            )
+        """Return the model to go on with."""
+        if not self._is_other(version):
+            return self.deployment.store.load(version)
         log.warning("fresh_model", instead_of=version["model"])
-        return at.pipeline.new_model()
+        return self.deployment.pipeline.new_model()
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
-        """Read what was sent since the newest version, committed or not."""
-        version = newest_version(self.deployment)
+        """Read what was sent since the version that is gone on from, committed or not."""
+        self._chosen = self._choose()
+        version = self._chosen[0]
         at = version["sources"]["resume_offset"] if version else 0
         return {tp: at for tp in committed if tp.partition == 0}
 

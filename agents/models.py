@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
@@ -18,6 +20,8 @@ from streamproc.models.scoring import Scorer
 
 log = structlog.get_logger("models")
 _POLL_S = 0.2
+_AGAIN_S = 5.0
+_LAST_VERSIONS = 20  # as far back as a start looks for one that can be loaded
 
 
 def published_versions(at: Deployment) -> Iterator[ModelVersion]:
@@ -28,15 +32,11 @@ def published_versions(at: Deployment) -> Iterator[ModelVersion]:
             yield version
 
 
-def newest_version(at: Deployment) -> ModelVersion | None:
-    """Return the newest version on the topic of models, or None where none was published."""
-    return max(published_versions(at), key=itemgetter("version"), default=None)
-
-
 class ModelFollower(threading.Thread):
     """Hands on each promoted version, ready to score, and what the learner says of its progress.
 
-    Versions that were superseded before they could be loaded are passed over. ``ready`` is set
+    Versions that were superseded before they could be loaded are passed over, and where the newest
+    can't be loaded the one before is taken. ``ready`` is set
     when all that was on the topic at the start has been read.
     """
 
@@ -53,7 +53,8 @@ class ModelFollower(threading.Thread):
         self._on_progress = on_progress
         self._stopping = threading.Event()
         self._taken_up = 0
-        self._newest: ModelVersion | None = None
+        self._versions: deque[ModelVersion] = deque(maxlen=_LAST_VERSIONS)
+        self._failed_s = float("-inf")
         self._read_all = False
 
     def stop(self) -> None:
@@ -90,11 +91,12 @@ class ModelFollower(threading.Thread):
             if error is None:
                 record: Any = self._at.codec.decode("model", message.value())
                 progress = record.get("learnt", progress)
-                self._newest = record if "sha256" in record else self._newest
+                if "sha256" in record:
+                    self._versions.append(record)
             elif error.code() in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART):
                 self._read_all = True
         if self._read_all:
-            self._take_up(self._newest)
+            self._take_up_newest()
             if progress is not None:
                 self._on_progress(progress)
             self.ready.set()
@@ -103,18 +105,23 @@ class ModelFollower(threading.Thread):
         first = consumer.poll(_POLL_S)
         return [] if first is None else [first, *consumer.consume(1000, 0)]
 
-    def _take_up(self, version: ModelVersion | None) -> None:
-        """Load a version and hand it on; the last good one stays where that fails."""
-        if version is None or version["version"] <= self._taken_up:
+    def _take_up_newest(self) -> None:
+        """Hand on the newest version that can be loaded; one that can't is tried again later."""
+        if time.monotonic() < self._failed_s + _AGAIN_S:
             return
-        pipeline = self._at.pipeline
-        try:
-            model = self._at.store.load(version)
-        except StreamprocError as error:
-            log.error("model_not_loaded", model=version["model"], error=str(error))
+        newer = [each for each in self._versions if each["version"] > self._taken_up]
+        for version in sorted(newer, key=itemgetter("version"), reverse=True):
+            try:
+                model = self._at.store.load(version)
+            except StreamprocError as error:
+                self._failed_s = time.monotonic()
+                log.error("model_not_loaded", model=version["model"], error=str(error))
+                continue
+            self._hand_on(version, model)
             return
-        scorer = Scorer(
-            model, pipeline.kind, pipeline.classes, pipeline.threshold, version["model"]
-        )
+
+    def _hand_on(self, version: ModelVersion, model: Any) -> None:
+        at = self._at.pipeline
+        scorer = Scorer(model, at.kind, at.classes, at.threshold, version["model"])
         self._taken_up = version["version"]
         self._on_version(version, scorer)

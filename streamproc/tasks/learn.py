@@ -68,6 +68,8 @@ class LearnTask:
         self.learner = Learner(pipeline.new_model(), pipeline.kind, pipeline.classes)
         self.sources = {p: Source() for p in range(partitions)}
         self.version = 0
+        self.silent_until = 0
+        """Up to this version nothing is written: it was published, and is only learnt again."""
         self.failed = 0
         self.expired_waits = 0
         self.next_offset = 0
@@ -199,16 +201,20 @@ class LearnTask:
             self.learner.learn(outcome["features"], outcome["label"])
         except BadRecord as bad:
             self.failed += 1
-            output.to("dead_letters").append(self._dead_letter(held, bad))
+            if self.version >= self.silent_until:
+                output.to("dead_letters").append(self._dead_letter(held, bad))
             return
         self._labels.append(outcome["label"])
         self._scores.append(outcome["score"])
 
     def _publish(self, rest: list[_Held], now_ms: int, output: Output) -> None:
         """Publish what the model is now; ``rest`` are the outcomes taken in but not yet learnt."""
-        blob = self.learner.snapshot()
         self.version += 1
         self.resume_offset = min((held.offset for held in rest), default=self.next_offset)
+        if self.version <= self.silent_until:
+            self._labels, self._scores = [], []
+            return
+        blob = self.learner.snapshot()
         record = build_version(
             blob,
             version=self.version,

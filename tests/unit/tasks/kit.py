@@ -179,12 +179,17 @@ class Learning:
                     scorers.append(Scorer(model, "binary", None, 0.5, version["model"]))
         return scorers
 
-    def crash(self, pieces: int = 2) -> None:
-        """Start anew from the newest version; take in again, by pieces, what it doesn't know."""
+    def crash(self, pieces: int = 2, unreadable: int = 0) -> None:
+        """Start anew from the newest version; take in again, by pieces, what it doesn't know.
+
+        The last so many versions are ``unreadable``: the one before them is gone on from.
+        """
         self.task = LearnTask(self.pipeline, self.partitions)
-        if self.versions:
-            newest: Any = self.versions[-1]
+        readable = self.versions[: len(self.versions) - unreadable]
+        if readable:
+            newest: Any = readable[-1]
             self.task.restore(newest, loads(self.blobs[newest["sha256"]], ALLOW))
+        self.task.silent_until = len(self.versions)
         self.task.learner._allow = ALLOW
         start = self.task.positions()[LEARN]
         size = (len(self.log) - start) // pieces + 1
