@@ -40,3 +40,7 @@ class AlertStage:
     def keeper(self, partition: int) -> Keeper | None:
         """Return None: it reads all sums again."""
         return None
+
+    def careful(self, partition: int) -> bool:
+        """Return False: it takes in what the score stage was careful with."""
+        return False

@@ -41,3 +41,7 @@ class BiasStage:
     def keeper(self, partition: int) -> Keeper | None:
         """Return None: what is folded is sent with every commit."""
         return None
+
+    def careful(self, partition: int) -> bool:
+        """Return False: it takes in what the score stage was careful with."""
+        return False

@@ -136,17 +136,19 @@ class Deployment:
         records = self.read(journal, 0, max(0, end - _LATELY_RECORDS), end)
         return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
 
-    def refused(self, partition: int, since: int = 0) -> set[int]:
-        """Return the offsets of a partition's events that were refused and would not be again.
+    def refused(self, partition: int, since: int = 0) -> dict[str, set[int]]:
+        """Return, by topic, the offsets of records that were refused and would not be again.
 
-        Their time was ahead, and has come since. ``since`` is where to read the dead letters from.
+        Their time was ahead, and has come since; or they ended the process. ``since`` is where to
+        read the dead letters from.
         """
-        found = set()
-        for record in self.read(self.pipeline.topics.dead_letters, partition, since, None):
+        topics = self.pipeline.topics
+        found: dict[str, set[int]] = {topics.events: set(), topics.labels or "": set()}
+        for record in self.read(topics.dead_letters, partition, since, None):
             told = dict(record.headers() or ())
-            of_an_event = told.get("source_topic") == self.pipeline.topics.events.encode()
-            if of_an_event and told.get("reason") == b"time_in_future":
-                found.add(int(told["source_offset"]))
+            source = told.get("source_topic", b"").decode()
+            if source in found and told.get("reason") in (b"time_in_future", b"kills_worker"):
+                found[source].add(int(told["source_offset"]))
         return found
 
     @cached_property

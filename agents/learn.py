@@ -89,3 +89,7 @@ class LearnStage:
     def keeper(self, partition: int) -> Keeper | None:
         """Return None: its versions are its snapshots."""
         return None
+
+    def careful(self, partition: int) -> bool:
+        """Return False: it takes in what the score stage was careful with."""
+        return False

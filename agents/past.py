@@ -63,7 +63,7 @@ class Past:
         """Yield a partition's events as they were scored, from the beginning of its log."""
         topic = self.pipeline.topics.events
         records = self.at.read(topic, partition, 0, None)
-        return rebuild(self.pipeline, self.at.codec, records, self.at.refused(partition))
+        return rebuild(self.pipeline, self.at.codec, records, self.at.refused(partition)[topic])
 
     @cached_property
     def versions(self) -> dict[str, ModelVersion]:

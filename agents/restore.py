@@ -7,7 +7,7 @@ published, so that it is joined with what was said and not with what the present
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import orjson
 import structlog
@@ -16,6 +16,7 @@ from agents.deployment import Deployment
 from streamproc.errors import StreamprocError
 from streamproc.state.snapshots import Offsets, Snapshot, Snapshots
 from streamproc.tasks.frozen import UnfitError, thaw
+from streamproc.tasks.records import Record
 from streamproc.tasks.replaying import Step, replay
 from streamproc.tasks.score import ScoreTask
 
@@ -70,26 +71,38 @@ def _replay(
     steps: Iterator[Step] = iter((committed,))
     if snapshot and topics.journal in tails:
         steps = _steps(at, partition, tails[topics.journal], committed)
-    refused = at.refused(partition, tails.get(topics.dead_letters, 0)) if committed[0] else ()
+    refused = at.refused(partition, tails.get(topics.dead_letters, 0)) if any(committed) else {}
     replay(
         task,
-        at.read(topics.events, partition, start[0], committed[0]),
-        at.read(topics.labels, partition, start[1], committed[1]) if topics.labels else (),
-        _predictions(task, at, start, committed, tails.get(topics.predictions, 0)),
+        _without(refused, at.read(topics.events, partition, start[0], committed[0])),
+        _without(refused, at.read(topics.labels, partition, start[1], committed[1]))
+        if topics.labels
+        else (),
+        _predictions(task, at, start, committed, tails.get(topics.predictions, 0), refused),
         steps,
         time.time_ns() // 1_000_000,
-        refused,
     )
 
 
+def _without(refused: Mapping[str, Collection[int]], records: Iterable[Record]) -> Iterator[Record]:
+    """Leave out what was refused then and would not be now."""
+    return (each for each in records if each.offset() not in refused.get(each.topic(), ()))
+
+
 def _predictions(
-    task: ScoreTask, at: Deployment, start: Offsets, committed: Offsets, tail: int
+    task: ScoreTask,
+    at: Deployment,
+    start: Offsets,
+    committed: Offsets,
+    tail: int,
+    refused: Mapping[str, Collection[int]],
 ) -> dict[str, bytes]:
     """Return what was published since ``tail``, by id; of what has its label already, only that."""
     topics, partition = at.pipeline.topics, task.partition
     if topics.labels is None or start[0] >= committed[0]:
         return {}
-    labels = map(task.read_label, at.read(topics.labels, partition, start[1], committed[1]))
+    records = at.read(topics.labels, partition, start[1], committed[1])
+    labels = map(task.read_label, _without(refused, records))
     joined = {label.id for label in labels if label is not None}
     found: dict[str, bytes] = {}
     for record in at.read(topics.predictions, partition, tail, None):

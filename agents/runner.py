@@ -18,6 +18,7 @@ import orjson
 import structlog
 from faust.types import TP
 
+from agents.careful import CAREFUL_RECORDS, find_killers, survives
 from agents.clock import SteadyClock
 from agents.keeping import Keeper
 from agents.metrics import Metrics
@@ -28,6 +29,7 @@ from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.state.snapshots import Offsets
 from streamproc.tasks.records import Out, Output, Task
+from streamproc.tasks.score import ScoreTask
 
 log = structlog.get_logger("runner")
 
@@ -79,6 +81,9 @@ class Stage(Protocol):
     def keeper(self, partition: int) -> Keeper | None:
         """Return what takes snapshots of the task that was started last for a partition."""
 
+    def careful(self, partition: int) -> bool:
+        """Say whether that task was started from the same offsets too often."""
+
 
 @dataclass
 class Runner:
@@ -105,9 +110,13 @@ class Runner:
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
+        self._assigned: frozenset[TP] = frozenset()
         self._offered: dict[TP, int] = defaultdict(int)
         self.progress: dict[TP, int] = {}
         self._committed_s = time.monotonic()
+        self.careful: dict[Place, int] = {}
+        """How many more records of a task are tried out before it takes them in."""
+        self._tried: dict[TP, int] = {}
         self._storing: dict[Place, _Storing] = {}
         self.keepers: dict[Place, Keeper] = {}
         self._stopping = False
@@ -166,6 +175,21 @@ class Runner:
             waiting += sum(len(batch.records) for batch in fetched)
             self.progress[tp] = self._offered[tp] - waiting
 
+    async def _try_out(self, place: Place, task: Task) -> None:
+        """Find the records that end the process, before the task takes any in."""
+        assert isinstance(task, ScoreTask)  # no other is started with care
+        for topic in task.waiting():
+            tp = TP(topic, place[1])
+            for batch in self._fetched[tp]:
+                if batch.records and batch.records[0].offset() >= self._tried.get(tp, 0):
+                    now_ms = self.clock_ms()
+                    found = await find_killers(task, topic, batch.records, now_ms, survives)
+                    task.refused[topic] |= found
+                    self._tried[tp] = batch.next_offset
+                    self.careful[place] -= len(batch.records)
+        if self.careful[place] <= 0:
+            del self.careful[place]
+
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where each assigned partition is to be read from."""
         starts = dict(committed)
@@ -173,15 +197,21 @@ class Runner:
             own = {tp: at for tp, at in committed.items() if tp.topic in stage.topics}
             starts |= stage.start_offsets(own) if own else {}
         self._committed = {tp: at for tp, at in committed.items() if at >= 0}
+        self._assigned = frozenset(starts)
+        self._tried.clear()
         self._next = {tp: max(at, 0) for tp, at in starts.items()}
         return starts
 
     # ---------------------------------------------------------------- partitions come and go
 
     def assigned(self, tps: Iterable[TP]) -> None:
-        """Start the tasks of these partitions; their records wait until the state is there."""
+        """Start the tasks of these partitions; their records wait until the state is there.
+
+        Faust may tell of an assignment that has been taken back since: what is not ours by
+        :meth:`start_offsets` is not started, as nobody knows from where.
+        """
         loop = asyncio.get_running_loop()
-        for tp in sorted(tps):
+        for tp in sorted(self._assigned.intersection(tps)):
             stage = self._stage_of[tp.topic]
             place = (stage.name, tp.partition)
             if place not in self.tasks and place not in self._starting:
@@ -203,6 +233,9 @@ class Runner:
             if self._starting.get(place) is asyncio.current_task():
                 del self._starting[place]
         self.tasks[place] = task
+        if stage.careful(partition):
+            log.warning("careful", stage=stage.name, partition=partition)
+            self.careful[place] = CAREFUL_RECORDS
         keeper = stage.keeper(partition)
         if keeper is not None:
             self.keepers[place] = keeper
@@ -222,7 +255,7 @@ class Runner:
                 log.warning("not_committed", why=str(lost))
             self._rebalances += 1
             self._drop({(self._stage_of[tp.topic].name, tp.partition) for tp in tps})
-            self._committed = {}
+            self._committed, self._assigned = {}, frozenset()
             self.progress.clear()
             self._offered.clear()
             for tp in tps:
@@ -292,6 +325,8 @@ class Runner:
             return False  # the task goes on when what it made is stored
         self._storing.pop(place, None)
         if storing is None:
+            if place in self.careful:
+                await self._try_out(place, task)
             self._feed(place, task)
         waited = sum(task.waiting().values())
         output = storing.output if storing else task.process(self.clock_ms())
@@ -398,6 +433,7 @@ class Runner:
             if place in self._starting:
                 self._starting.pop(place).cancel()
             self.tasks.pop(place, None)
+            self.careful.pop(place, None)
             if keeper := self.keepers.pop(place, None):
                 keeper.stop()
             if place in self._storing and (doing := self._storing.pop(place).doing):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import structlog
 from faust.types import TP
 
+from agents.careful import note_starts
 from agents.deployment import Deployment
 from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.restore import restore_score
 from streamproc.models.scoring import Scorer
+from streamproc.state.snapshots import Offsets
 from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
 
@@ -33,6 +35,7 @@ class ScoreStage:
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
         self._keepers: dict[int, Keeper] = {}
+        self._careful: set[int] = set()
         self._started: dict[int, object] = {}
 
     def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
@@ -73,6 +76,14 @@ class ScoreStage:
         self.metrics.snapshots_unusable.inc()
         log.error("snapshot_unusable", file=file, why=why, instead="an older one, or the log")
 
+    def _covered(self, partition: int, committed: dict[TP, int]) -> Offsets:
+        found = [committed.get(TP(topic, partition), 0) for topic in (*self.topics, "")[:2]]
+        return max(found[0], 0), max(found[1], 0)
+
+    def careful(self, partition: int) -> bool:
+        """Say whether a partition's task was started from the same offsets too often."""
+        return partition in self._careful
+
     def keeper(self, partition: int) -> Keeper | None:
         """Return what takes snapshots of the task that was started last for a partition."""
         return self._keepers.get(partition)
@@ -80,6 +91,10 @@ class ScoreStage:
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Go on where committed; let go of the tasks of partitions that went elsewhere."""
         ours = {tp.partition for tp in committed}
+        at = self.deployment
+        if not at.embedded:
+            covered = {p: self._covered(p, committed) for p in ours}
+            self._careful = note_starts(at, covered)
         self.tasks = {p: task for p, task in self.tasks.items() if p in ours}
         self._keepers = {p: keeper for p, keeper in self._keepers.items() if p in ours}
         return {}

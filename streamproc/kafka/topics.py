@@ -31,6 +31,9 @@ _COMPACTED = {
     "message.timestamp.type": "LogAppendTime",
     "cleanup.policy": "compact",
     "retention.ms": "-1",
+    # They are read whole at each start: what is superseded goes soon.
+    "segment.bytes": str(2 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.2",
 }
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _POLL_S = 0.5

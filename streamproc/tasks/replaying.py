@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from streamproc.tasks.intake import Event, Label
@@ -22,14 +22,12 @@ def replay(
     predictions: Mapping[str, bytes],
     steps: Iterable[Step],
     now_ms: int,
-    refused: Collection[int] = (),
 ) -> None:
     """Replay events and labels, step after step, each merged by time as it was when it was live.
 
-    ``predictions`` holds what was published of these events, by id, and ``refused`` the offsets of
-    events that were refused then and would not be now.
+    ``predictions`` holds what was published of these events, by id.
     """
-    event_queue = _Ahead(_events(task, events, now_ms, refused))
+    event_queue = _Ahead(filter(None, (task.read_event(each, now_ms) for each in events)))
     label_queue = _Ahead(filter(None, map(task.read_label, labels)))
     for events_to, labels_to in steps:
         while True:
@@ -42,16 +40,6 @@ def replay(
                 event_queue.pop()
             else:
                 break
-
-
-def _events(
-    task: ScoreTask, records: Iterable[Record], now_ms: int, refused: Collection[int]
-) -> Iterator[Event]:
-    for record in records:
-        if record.offset() not in refused:
-            event = task.read_event(record, now_ms)
-            if event is not None:
-                yield event
 
 
 class _Ahead(Generic[T]):

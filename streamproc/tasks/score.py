@@ -72,6 +72,8 @@ class ScoreTask:
         }
         if pipeline.labels:
             self._inputs[pipeline.labels.topic] = (self.labels, self._intake.label)
+        self.refused: dict[str, set[int]] = {topic: set() for topic in self._inputs}
+        """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
         source = f"{pipeline.events.topic}/{partition}"
         self._trace_id = hashlib.sha256(source.encode()).hexdigest()[:16]
@@ -99,9 +101,11 @@ class ScoreTask:
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Take events or labels in; what cannot be read keeps its place, and is told of there."""
         source, read = self._inputs[topic]
-        append = source.items.append
+        append, refused = source.items.append, self.refused[topic]
         for record in records:
             try:
+                if refused and record.offset() in refused:
+                    raise BadRecord("kills_worker", "this record ended the process, twice")
                 item = read(record, now_ms)
                 append((item.time_ms, record.offset(), item))
             except BadRecord as error:
@@ -109,6 +113,17 @@ class ScoreTask:
         if records:
             source.next_offset = records[-1].offset() + 1
         source.caught_up = caught_up
+
+    def try_out(
+        self, topic: str, records: Sequence[Record], now_ms: int, refused: set[int]
+    ) -> None:
+        """Process records, waiting for nothing; for a process that is thrown away after it."""
+        self.refused[topic] = self.refused[topic] | refused
+        self.take(topic, records, True, now_ms)
+        self.events.caught_up = self.labels.caught_up = True
+        self.news = News(self.partition, 0, None)
+        while len(self.merge):
+            self.process(now_ms)
 
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Process what is due, at most ``most`` records; return what is to be written."""

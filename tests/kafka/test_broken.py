@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.__main__ import DATA, break_it
+from tests.torture.__main__ import break_it
+from tests.torture.payments import FOLDER
 from tests.torture.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(300)]
 
+ROUNDS = ["kill", "zombie", "gone", "twins", "broker", "cut", "sixteen", "hostile"]
 
-@pytest.mark.parametrize("name", ["kill", "zombie", "gone", "twins", "broker", "cut"])
+
+@pytest.mark.parametrize("name", ROUNDS)
 def test_nothing_is_lost_repeated_or_wrong(name: str, data: Path, tmp_path: Path) -> None:
     """A round of each fault, and then an independent calculation of what should have come out."""
-    assert DATA.parent.parent == data
+    assert FOLDER.parent == data
     (took_s,), found = break_it(name, SCENARIOS[name], tmp_path, rounds=1, seed=7)
     print(f"\n{SCENARIOS[name].fault}: went on after {took_s:.2f} s; {found}")
-    assert found.holds
+    assert found.holds, found
     assert found.events > 100

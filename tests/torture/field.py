@@ -9,27 +9,54 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from tests.kafka.processes import Worker, payments_as
+from streamproc.kafka.topics import create
+from streamproc.pipeline import Pipeline
+from tests.kafka.processes import Worker, command, payments_as
 from tests.kafka_server import KafkaServer
 from tests.servers import ROOT
+from tests.torture.avro import AvroSide
+from tests.torture.memory import Memory
 from tests.torture.proxy import Proxy
 
-PARTITIONS = 4
 _SILENT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a field is like: its partitions, workers, and the flow of payments.
+
+    ``every`` takes the payments of every so manieth customer, so that event time goes faster.
+    ``before`` is a command to run workers by, such as ``env``, made of the field's folder; with
+    ``avro`` they have a schema registry.
+    """
+
+    partitions: int = 4
+    instances: tuple[str, ...] = ("w1", "w2")
+    rate: int = 300
+    every: int = 1
+    before: Callable[[Path], list[str]] = lambda folder: []
+    avro: bool = False
+
+
+USUAL = Setup()
 
 
 class Watcher(threading.Thread):
     """Reads the predictions as they are committed, and when each came."""
 
-    def __init__(self, address: str, topic: str) -> None:
+    def __init__(self, address: str, topic: str, partitions: int) -> None:
         super().__init__(name="watcher", daemon=True)
         self.count = 0
+        self.newest: Message | None = None
+        self._partitions = range(partitions)
         self._last_s: dict[int, float] = defaultdict(float)
         self._stopping = threading.Event()
         self._consumer = Consumer(
@@ -42,7 +69,7 @@ class Watcher(threading.Thread):
                 "log_level": 0,
             }
         )
-        self._consumer.assign([TopicPartition(topic, n, 0) for n in range(PARTITIONS)])
+        self._consumer.assign([TopicPartition(topic, n, 0) for n in self._partitions])
         self.start()
 
     def run(self) -> None:
@@ -51,6 +78,7 @@ class Watcher(threading.Thread):
             for message in self._consumer.consume(1_000, 0.05):
                 if message.error() is None:
                     self.count += 1
+                    self.newest = message
                     self._last_s[message.partition() or 0] = time.monotonic()
         self._consumer.close()
 
@@ -61,7 +89,11 @@ class Watcher(threading.Thread):
 
     def all_since(self, began_s: float) -> bool:
         """Say whether a prediction came in every partition since then."""
-        return all(self._last_s[partition] > began_s for partition in range(PARTITIONS))
+        return not self.silent_since(began_s)
+
+    def silent_since(self, began_s: float) -> list[int]:
+        """Return the partitions in which no prediction came since then."""
+        return [each for each in self._partitions if self._last_s[each] <= began_s]
 
 
 class Field:
@@ -72,30 +104,51 @@ class Field:
         kafka: KafkaServer,
         folder: Path,
         name: str,
-        file: Path,
-        rate: int,
+        setup: Setup,
         seed: int,
         proxy: Proxy | None = None,
     ) -> None:
-        self.proxy = proxy
+        self.proxy, self.setup, self.seed = proxy, setup, seed
         self.round = 0
-        self.kafka, self.folder, self.name, self.file = kafka, folder, name, file
+        self.kafka, self.folder, self.name = kafka, folder, name
         self.chance = random.Random(seed)
         self.pipeline = payments_as(name, folder)
         self.workers: dict[str, Worker] = {}
-        self._rate = rate
-        self._began = False
+        self._before = setup.before(folder)
+        self._flow: subprocess.Popen[bytes] | None = None
+        self.watcher: Watcher | None = None
+        self.avro: AvroSide | None = None
+        self.memory = Memory()
 
     def __enter__(self) -> Field:
-        for instance in ("w1", "w2"):
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _begin(self) -> None:
+        if self.setup.avro:
+            self.avro = AvroSide(self.folder, self.name)
+            self._before = ["env", f"STREAMPROC_REGISTRY={self.avro.url}", *self._before]
+        made = create(
+            {"bootstrap.servers": self.kafka.address},
+            Pipeline.load(self.pipeline),
+            self.setup.partitions,
+        )
+        assert made[0].partitions == self.setup.partitions
+        for instance in self.setup.instances:
             self.start(instance)
         for worker in self.workers.values():
             worker.wait_until_scoring()
         line = [sys.executable, "-m", "tests.torture.flow", self.kafka.address, self.name]
-        self._flow = subprocess.Popen([*line, str(self.file), str(self._rate)], cwd=ROOT)
-        self.watcher = Watcher(self.kafka.address, f"{self.name}.predictions")
+        self._flow = subprocess.Popen(
+            [*line, str(self.setup.rate), str(self.setup.every)], cwd=ROOT
+        )
+        topic = f"{self.name}.predictions"
+        self.watcher = Watcher(self.kafka.address, topic, self.setup.partitions)
         self.recovered(0.0)
-        return self
 
     def __exit__(
         self,
@@ -103,9 +156,14 @@ class Field:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._flow.kill()
-        self._flow.wait()
-        self.watcher.stop()
+        self.memory.stop()
+        if self._flow is not None:
+            self._flow.kill()
+            self._flow.wait()
+        if self.watcher is not None:
+            self.watcher.stop()
+        if self.avro is not None:
+            self.avro.stop()
         for worker in self.workers.values():
             worker.__exit__(None, None, None)
 
@@ -113,8 +171,10 @@ class Field:
         """Start a worker; the first is behind the proxy, where there is one."""
         through = instance == "w1" and self.proxy is not None
         address = f"127.0.0.1:{self.proxy.port}" if through and self.proxy else self.kafka.address
+        line = [*self._before, *(line or command("worker", self.pipeline))]
         worker = Worker(self.pipeline, address, self.folder, instance, line)
         self.workers[instance] = worker
+        self.memory.watch(instance, worker.process)
         return worker
 
     def any(self) -> str:
@@ -149,17 +209,24 @@ class Field:
 
     def recovered(self, since_s: float) -> float:
         """Wait until every partition has a prediction since then; return after how many seconds."""
+        assert self.watcher is not None
+        assert self._flow is not None
         until_s = time.monotonic() + _SILENT_S
         while not self.watcher.all_since(since_s):
             if self._flow.poll() is not None:
                 raise RuntimeError("the flow of payments ended before the rounds did")
             if time.monotonic() > until_s:
-                raise RuntimeError(f"no predictions for {_SILENT_S:.0f} s; logs in {self.folder}")
+                ended = [name for name, each in self.workers.items() if not each.alive]
+                raise RuntimeError(
+                    f"no predictions for {_SILENT_S:.0f} s in partitions "
+                    f"{self.watcher.silent_since(since_s)}; workers that ended: {ended}"
+                )
             time.sleep(0.005)
         return time.monotonic() - since_s
 
     def stop_flow(self) -> None:
         """End the flow of payments; what was sent is there."""
+        assert self._flow is not None
         self._flow.send_signal(signal.SIGINT)
         self._flow.wait(timeout=60)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import time
@@ -9,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.kafka.processes import eventually
+from tests.torture.clock import clock, faked
 from tests.torture.crashing import EXIT_CODE, POINTS
-from tests.torture.field import Field
+from tests.torture.field import USUAL, Field, Setup
+from tests.torture.hostile import hostile
+from tests.torture.lasting import flat, minute
 
 SESSION_S = 6.0
 
@@ -24,6 +28,9 @@ class Scenario:
     rounds: int
     within_s: float
     proxied: bool = False
+    setup: Setup = USUAL
+    after: Callable[[Field], tuple[list[str], list[str]]] = lambda field: ([], [])
+    """What is told, and what did not hold, beyond the oracle's verdict."""
 
 
 def kill(field: Field) -> float:
@@ -126,6 +133,7 @@ def cut(field: Field) -> float:
 def points(field: Field) -> float:
     """Let a worker crash at one of the named points, each in its turn, and start it again."""
     names = sorted(POINTS)
+    random.Random(field.seed).shuffle(names)  # which ones, where rounds are capped
     point = names[field.round % len(names)]
     field.round += 1
     # The first of a group's members gets the one partition of the learner, who alone stores.
@@ -150,5 +158,25 @@ SCENARIOS = {
     "broker": Scenario("broker killed with -9, or away for 20 s", broker, 30, 5.0),
     "points": Scenario("crash at a named point of start and commit", points, len(POINTS), 3.0),
     "cut": Scenario("connection cut between a worker and the broker", cut, 30, 5.0, proxied=True),
-}
+    "sixteen": Scenario(
+        "kill -9 of one worker with 16 partitions and all stages",
+        kill, 10, 3.0, setup=Setup(partitions=16, instances=("w1",), every=16),
+    ),
+    "clock": Scenario(
+        "clock stepped back and forth by an hour", clock, 5, 3.0, setup=Setup(before=faked)
+    ),
+    "hostile": Scenario(
+        "hostile records, ten thousand a round",
+        hostile, 100, 5.0, setup=Setup(rate=100, every=16), after=flat,
+    ),
+    "avro": Scenario(
+        "hostile Avro, ten thousand a round",
+        hostile, 10, 5.0, after=flat,
+        setup=Setup(instances=("w1",), rate=100, every=16, avro=True),
+    ),
+    "soak": Scenario(
+        "2,000 events/s, a kill -9 a minute",
+        minute, 30, 3.0, setup=Setup(rate=2_000), after=flat,
+    ),
+}  # fmt: skip
 """Times of zombie and gone are those beyond the session timeout of 6 s."""

@@ -117,10 +117,28 @@ def test_a_crash_at_any_point_changes_no_byte(
         if rng.random() < 0.4:
             cut.run(most=3)
         if number in crashes:
-            cut.crash(unreadable=rng.choice([0, 0, 1, 3, 99]))
+            cut.crash()
     cut.run()
     assert whole.hashes() == cut.hashes()
     assert whole.task.learner.outcomes == cut.task.learner.outcomes
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_versions_that_cannot_be_read_are_learnt_again(seed: int) -> None:
+    """From the version before them, or from nothing: the same bytes, and none comes twice."""
+    rng = random.Random(seed)
+    made, partitions = pipeline(publish_every=4), rng.choice([1, 3])
+    times = [rng.randint(0, 60) for _ in range(40)]
+    records = interleaved(split(outcomes_of(times), partitions, rng), rng)
+    whole, cut = learnt(records, partitions, made, rng), Learning(made, partitions)
+    for each in records:
+        cut.send([each])
+        if rng.random() < 0.4:
+            cut.run(most=3)
+        if rng.random() < 0.1:
+            cut.crash(unreadable=rng.choice([1, 3, 99]))
+    cut.run()
+    assert whole.hashes() == cut.hashes()
 
 
 @settings(max_examples=80, deadline=None)
