@@ -238,7 +238,7 @@ class Deployment:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,
+            "fetch.wait.max.ms": 2,
             "logger": LOGGER,
         }
         consumer = confluent_kafka.Consumer(config)

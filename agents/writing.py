@@ -28,7 +28,7 @@ COMMIT_EVERY_S = 0.5
 COMMIT_WITHIN_S = 2.0
 """How often at least; where more is written all the time, rounds stand still until it arrived."""
 
-TRANSACTION_EVERY_S = 0.01
+TRANSACTION_EVERY_S = 0.014
 """How long at least from the beginning of one transaction to that of the next."""
 
 TRANSACTION_TIMEOUT_S = 10.0

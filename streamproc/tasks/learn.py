@@ -23,6 +23,8 @@ from streamproc.tasks.records import Out, Output, Record
 IDLE_MS = 200
 """How long without news a partition that said it had caught up is waited for."""
 
+_TELL_OUTCOMES = 50
+_TELL_EVERY_MS = 50
 VARIANT = "main"
 _COMPLETE = 1 << 62
 
@@ -83,6 +85,7 @@ class LearnTask:
         self._labels: list[Any] = []
         self._scores: list[Any] = []
         self._started_ms: int | None = None
+        self._untold, self._told_ms = 0, AT_ONCE
 
     @property
     def until_version(self) -> int:
@@ -157,16 +160,19 @@ class LearnTask:
             self._started_ms = now_ms
         output = Output()
         due = self._due(now_ms)
-        if not due:
-            return output
-        self._held = due[most:] + self._held
-        due = due[:most]
+        if len(due) > most:
+            self._held = due[most:] + self._held
+            due = due[:most]
+        self._untold += len(due)
         due.reverse()
         while due:  # popped one by one: what was learnt needs no memory any more
             self._learn(due.pop(), output)
             if not self.until_version:
                 self._publish([*reversed(due), *self._held], now_ms, output)
-        output.to("models").append(self._progress())
+        silent_ms = now_ms - self._told_ms
+        if self._untold >= _TELL_OUTCOMES or (self._untold and silent_ms >= _TELL_EVERY_MS):
+            output.to("models").append(self._progress())
+            self._untold, self._told_ms = 0, now_ms
         return output
 
     def _due(self, now_ms: int) -> list[_Held]:
