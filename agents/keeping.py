@@ -19,6 +19,9 @@ log = structlog.get_logger("snapshots")
 EVERY_S = 10.0
 """How long at least from one snapshot of a task to the next; so much is replayed at a start."""
 
+FIRST_S = 1.0
+"""How long after a start the first is due: a start that took long shall not take long again."""
+
 AGAIN_S = 2.0
 """After how long a store that failed is tried again."""
 
@@ -44,7 +47,7 @@ class Keeper:
         self._ask_tails = ask_tails
         self._metrics = metrics
         self.state = "idle"
-        self._due_s = time.monotonic() + EVERY_S
+        self._due_s = time.monotonic() + FIRST_S
         self._everything = not snapshots.chain
         self._tails: dict[str, int] = {}
         self._covers: Offsets | None = None

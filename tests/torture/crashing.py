@@ -36,7 +36,16 @@ POINTS = {
     "after_commit": 50,
     "before_store": 1,
     "after_store": 1,
+    "before_thaw": 3,
+    "after_thaw": 3,
+    "before_freeze": 8,
+    "after_freeze": 8,
+    "before_tables": 8,
+    "after_tables": 8,
+    "before_prune": 8,
+    "after_prune": 8,
 }
+_EVERY_S = 0.5  # snapshots come so often that their points are passed soon
 
 
 def _around(point: str, reached: Callable[[str], None], call: Callable[..., Any]) -> Any:
@@ -51,14 +60,17 @@ def _around(point: str, reached: Callable[[str], None], call: Callable[..., Any]
 
 def main(point: str, times: int, pipeline: str) -> None:
     """Put the points in place and run the worker."""
-    from agents import restore, score
+    from agents import keeping, restore, score
     from agents.poller import Poller
     from agents.worker import run_worker
     from streamproc.cli import logs
     from streamproc.models.versions import Store
     from streamproc.pipeline import Pipeline
     from streamproc.settings import Settings
+    from streamproc.state.snapshots import Snapshots
+    from streamproc.tasks import frozen
 
+    keeping.EVERY_S = _EVERY_S
     left = [times]
 
     def reached(name: str) -> None:
@@ -82,6 +94,10 @@ def main(point: str, times: int, pipeline: str) -> None:
         (Poller, "_assign", _around("assign", reached, Poller._assign)),
         (Store, "put", _around("store", reached, Store.put)),
         (score, "restore_score", _around("restore", reached, restore.restore_score)),
+        (restore, "thaw", _around("thaw", reached, frozen.thaw)),
+        (frozen.Freezer, "begin", _around("freeze", reached, frozen.Freezer.begin)),
+        (Snapshots, "_put", _around("tables", reached, Snapshots._put)),
+        (Snapshots, "_prune", _around("prune", reached, Snapshots._prune)),
     ):
         setattr(where, name, what)
     logs.configure()

@@ -34,8 +34,9 @@ class Setup:
     """What a field is like: its partitions, workers, and the flow of payments.
 
     ``every`` takes the payments of every so manieth customer, so that event time goes faster.
-    ``before`` is a command to run workers by, such as ``env``, made of the field's folder; with
-    ``avro`` they have a schema registry.
+    ``before`` is a command to run workers by, such as ``env``, made of the field's folder; it is
+    the whole command, but for the pipeline, where it stands ``alone``. With ``avro`` they have a
+    schema registry.
     """
 
     partitions: int = 4
@@ -44,6 +45,7 @@ class Setup:
     every: int = 1
     before: Callable[[Path], list[str]] = lambda folder: []
     avro: bool = False
+    alone: bool = False
 
 
 USUAL = Setup()
@@ -171,7 +173,8 @@ class Field:
         """Start a worker; the first is behind the proxy, where there is one."""
         through = instance == "w1" and self.proxy is not None
         address = f"127.0.0.1:{self.proxy.port}" if through and self.proxy else self.kafka.address
-        line = [*self._before, *(line or command("worker", self.pipeline))]
+        usual = [str(self.pipeline)] if self.setup.alone else command("worker", self.pipeline)
+        line = [*self._before, *(line or usual)]
         worker = Worker(self.pipeline, address, self.folder, instance, line)
         self.workers[instance] = worker
         self.memory.watch(instance, worker.process)

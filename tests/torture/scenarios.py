@@ -15,6 +15,7 @@ from tests.torture.crashing import EXIT_CODE, POINTS
 from tests.torture.field import USUAL, Field, Setup
 from tests.torture.hostile import hostile
 from tests.torture.lasting import flat, minute
+from tests.torture.storing import failing, store
 
 SESSION_S = 6.0
 
@@ -161,6 +162,10 @@ SCENARIOS = {
     "sixteen": Scenario(
         "kill -9 of one worker with 16 partitions and all stages",
         kill, 10, 3.0, setup=Setup(partitions=16, instances=("w1",), every=16),
+    ),
+    "store": Scenario(
+        "store away, full, read-only, slow; snapshots damaged",
+        store, 50, 10.0, setup=Setup(before=failing, alone=True),
     ),
     "clock": Scenario(
         "clock stepped back and forth by an hour", clock, 5, 3.0, setup=Setup(before=faked)
