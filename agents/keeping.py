@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -68,7 +69,8 @@ class Keeper:
             return
         self._covers, self._settled = at, False
         self._everything |= self._freezer.too_many_changes()
-        self._freezer.begin(self._everything)
+        with self._timed():
+            self._freezer.begin(self._everything)
         self.state = "packing"
 
     def step(self, settled: bool) -> bool:
@@ -80,9 +82,10 @@ class Keeper:
         if self.state == "idle" and time.monotonic() >= self._due_s:
             self._begin("asking", self._ask())
         elif self.state == "packing":
-            if self._freezer.pack():
-                self._frozen = self._freezer.take()
-                self.state = "packed"
+            with self._timed():
+                if self._freezer.pack():
+                    self._frozen = self._freezer.take()
+                    self.state = "packed"
             return True
         elif self.state == "packed" and self._settled:
             self._begin("writing", self._write())
@@ -143,12 +146,22 @@ class Keeper:
 
     def _write_there(self, covers: Offsets, frozen: Frozen) -> bool:
         """Write; return False where files that it builds on are there no longer."""
-        if frozen.everything:
-            self._snapshots.chain = []
-        if not self._snapshots.whole():
-            return False
-        self._snapshots.write(covers, frozen.tables, frozen.meta, frozen.floors, self._tails)
-        return True
+        with self._timed():
+            if frozen.everything:
+                self._snapshots.chain = []
+            if not self._snapshots.whole():
+                return False
+            self._snapshots.write(covers, frozen.tables, frozen.meta, frozen.floors, self._tails)
+            return True
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the CPU that this thread takes."""
+        began_s = time.thread_time()
+        try:
+            yield
+        finally:
+            self._metrics.snapshot_cpu.inc(time.thread_time() - began_s)
 
     def _why(self, error: Exception) -> dict[str, Any]:
         said = str(error) if isinstance(error, StreamprocError) else repr(error)

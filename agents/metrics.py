@@ -95,6 +95,9 @@ class Metrics:
             "streamproc_store_away", "1 while the store cannot be written to", registry=registry
         )
         self.snapshots = Counter("streamproc_snapshots", "Snapshots written", registry=registry)
+        self.snapshot_cpu = Counter(
+            "streamproc_snapshot_cpu_seconds", "CPU that snapshots took", registry=registry
+        )
         self.snapshot_failures = Counter(
             "streamproc_snapshot_failures", "Snapshots that could not be written", registry=registry
         )

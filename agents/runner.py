@@ -180,15 +180,19 @@ class Runner:
         assert isinstance(task, ScoreTask)  # no other is started with care
         for topic in task.waiting():
             tp = TP(topic, place[1])
-            for batch in self._fetched[tp]:
-                if batch.records and batch.records[0].offset() >= self._tried.get(tp, 0):
-                    now_ms = self.clock_ms()
-                    found = await find_killers(task, topic, batch.records, now_ms, survives)
-                    task.refused[topic] |= found
-                    self._tried[tp] = batch.next_offset
-                    self.careful[place] -= len(batch.records)
-        if self.careful[place] <= 0:
-            del self.careful[place]
+            while place in self.careful and (batch := self._untried(tp)) is not None:
+                now_ms = self.clock_ms()
+                found = await find_killers(task, topic, batch.records, now_ms, survives)
+                task.refused[topic] |= found
+                self._tried[tp] = batch.next_offset
+                self.careful[place] -= len(batch.records)
+                if self.careful[place] <= 0:
+                    del self.careful[place]
+
+    def _untried(self, tp: TP) -> Batch | None:
+        """Return the next batch that was fetched and not tried out."""
+        tried = self._tried.get(tp, 0)
+        return next((b for b in self._fetched[tp] if b.records and b.next_offset > tried), None)
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where each assigned partition is to be read from."""

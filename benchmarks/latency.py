@@ -48,8 +48,8 @@ def measure(path: Path, brokers: str, guarantee: str) -> Latency:
         start_worker(path, brokers, guarantee) as worker,
         Process(received, folder / "receive.log", {}) as receiver,
     ):
-        _wait_for(worker, '"stage":"score"', PARTITIONS)
-        _wait_for(receiver, "ready", 1)
+        wait_for(worker, '"stage":"score"', PARTITIONS)
+        wait_for(receiver, "ready", 1)
         with Process(sent, folder / "load.log", {}) as load:
             began_cpu_s = worker.cpu_s()
             overall, *windows = json.loads(receiver.wait(seconds + 90).splitlines()[-1])
@@ -62,7 +62,8 @@ def measure(path: Path, brokers: str, guarantee: str) -> Latency:
     return Latency(overall, windows, told, cpu_us, outcomes)
 
 
-def _wait_for(process: Process, text: str, times: int) -> None:
+def wait_for(process: Process, text: str, times: int) -> None:
+    """Wait until a text is in a process' log so many times."""
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while process.log.read_text(errors="replace").count(text) < times:
         process.check()

@@ -1,8 +1,8 @@
 """The load of the latency benchmark: events and labels at a steady rate, in a process of its own.
 
-``python -m benchmarks.load BROKERS EVENTS_TOPIC LABELS_TOPIC RATE SECONDS``. An event's id is the
-time of its ``produce()`` in nanoseconds, by the clock that all processes of a machine share
-(CLOCK_MONOTONIC): so whoever holds the prediction knows how long it took.
+``python -m benchmarks.load BROKERS EVENTS_TOPIC LABELS_TOPIC RATE SECONDS [CUSTOMERS]``. An
+event's id is the time of its ``produce()`` in nanoseconds, by the clock that all processes of a
+machine share (CLOCK_MONOTONIC): so whoever holds the prediction knows how long it took.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _TICK_S = 0.001
 class Load:
     """Customers who pay by card, at random; a payment's label comes ``LABEL_DELAY_S`` later."""
 
-    def __init__(self, brokers: str, events: str, labels: str) -> None:
+    def __init__(self, brokers: str, events: str, labels: str, customers: int = _CUSTOMERS) -> None:
+        self._customers = customers
         self._events, self._labels = events, labels
         self._producer = Producer(
             {
@@ -41,7 +42,10 @@ class Load:
     def event(self, now_s: float) -> None:
         """Produce one event, whose label is then due."""
         chance = self._chance
-        customer, amount = chance.randrange(_CUSTOMERS), round(chance.lognormvariate(3.5, 0.8), 2)
+        customer, amount = (
+            chance.randrange(self._customers),
+            round(chance.lognormvariate(3.5, 0.8), 2),
+        )
         key = b"%d" % customer
         event_id = time.monotonic_ns()
         event = {
@@ -85,5 +89,6 @@ def run(load: Load, rate: float, seconds: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    brokers, events, labels, rate, seconds = sys.argv[1:]
-    print(json.dumps(run(Load(brokers, events, labels), float(rate), float(seconds))))
+    brokers, events, labels, rate, seconds, *customers = sys.argv[1:]
+    made = Load(brokers, events, labels, *map(int, customers))
+    print(json.dumps(run(made, float(rate), float(seconds))))

@@ -63,6 +63,11 @@ class Process:
             raise RuntimeError(f"a process of the benchmark failed:\n{output[-2000:]}")
         return output
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End it, by force where it does not end by itself."""
         if self._process.poll() is None:

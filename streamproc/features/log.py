@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 
 import orjson
 
 _FLOAT_SHIFT = 400
 """Scales up to 2**400 times a value, of 1e150 at most, are floats, and so are means times one."""
+
+
+_BINARY, _JSON = 1, b"\0"
+_HEAD = struct.Struct("<BIIq")
+"""A one, the shift, the number of records, and the time that the windows stand at."""
+
+_NONE: list[deque[tuple[int, int]]] = []
 
 
 class Log:
@@ -43,9 +52,12 @@ class Log:
         self.lefts = [0] * spans
         self.sums = [0] * spans
         self.squares = [0] * spans
-        queues = spans if extremes else 0  # an empty deque takes 600 bytes: only where needed
-        self.minima: list[deque[tuple[int, int]]] = [deque() for _ in range(queues)]
-        self.maxima: list[deque[tuple[int, int]]] = [deque() for _ in range(queues)]
+        # An empty deque takes 600 bytes, and an empty list 56: only where needed.
+        self.minima: list[deque[tuple[int, int]]] = _NONE
+        self.maxima: list[deque[tuple[int, int]]] = _NONE
+        if extremes:
+            self.minima = [deque() for _ in range(spans)]
+            self.maxima = [deque() for _ in range(spans)]
         self.now_ms = -(1 << 62)
         self.shift = 0
         self.scale = 1
@@ -68,8 +80,9 @@ class Log:
         self.values = [value << by for value in self.values]
         self.sums = [total << by for total in self.sums]
         self.squares = [total << 2 * by for total in self.squares]
-        self.minima = [deque((t, v << by) for t, v in kept) for kept in self.minima]
-        self.maxima = [deque((t, v << by) for t, v in kept) for kept in self.maxima]
+        if self.minima:
+            self.minima = [deque((t, v << by) for t, v in kept) for kept in self.minima]
+            self.maxima = [deque((t, v << by) for t, v in kept) for kept in self.maxima]
         self._set_scale(shift)
 
     def _set_scale(self, shift: int) -> None:
@@ -79,17 +92,22 @@ class Log:
             self.factor, self.unit = 2.0**shift, 2.0**-shift
 
     def packed(self) -> bytes:
-        """Return what cannot be computed anew from the rest, as JSON.
+        """Return what cannot be computed anew from the rest.
 
-        >>> log = Log(spans=1, extremes=False)
-        >>> log.packed()
-        b'[-4611686018427387904,0,[],[],[]]'
+        That is :data:`_HEAD`, times and values as 64-bit integers, and the ids, a line each; or
+        JSON, where an id has a line's end in it or a value is larger.
         """
-        rest = (self.now_ms, self.shift, self.times, self.ids)
-        try:
-            return orjson.dumps((*rest, self.values))
-        except TypeError:  # integers beyond 64 bits
-            return orjson.dumps((*rest, [hex(value) for value in self.values]))
+        times, ids, values = self.times, self.ids, self.values
+        lines = "\n".join(ids)
+        if lines.count("\n") == len(ids) - 1:
+            try:
+                packing = _packing(len(times))
+                head = (_BINARY, self.shift, len(times), self.now_ms)
+                return packing.pack(*head, *times, *values) + lines.encode()
+            except struct.error:
+                pass
+        rest = (self.now_ms, self.shift, times, ids, [hex(value) for value in values])
+        return _JSON + orjson.dumps(rest)
 
     @classmethod
     def unpacked(
@@ -97,8 +115,15 @@ class Log:
     ) -> Log:
         """Return a log as it was when it was packed, its sums computed anew."""
         log = cls(len(spans_ms), extremes)
-        log.now_ms, shift, log.times, log.ids, values = orjson.loads(packed)
-        log.values = [int(each, 16) if type(each) is str else each for each in values]
+        if packed[0] == _BINARY:
+            _, _, records, _ = _HEAD.unpack_from(packed)
+            packing = _packing(records)
+            _, shift, _, log.now_ms, *numbers = packing.unpack_from(packed)
+            log.times, log.values = numbers[:records], numbers[records:]
+            log.ids = str(packed[packing.size :], "utf-8").split("\n")
+        else:
+            log.now_ms, shift, log.times, log.ids, values = orjson.loads(packed[1:])
+            log.values = [int(each, 16) for each in values]
         log._set_scale(shift)
         for i, span_ms in enumerate(spans_ms):
             left = log.lefts[i] = bisect_right(log.times, log.now_ms - span_ms)
@@ -111,6 +136,11 @@ class Log:
                     keep_extreme(log.minima[i], time_ms, value, 1)
                     keep_extreme(log.maxima[i], time_ms, value, -1)
         return log
+
+
+@lru_cache(maxsize=1000)
+def _packing(records: int) -> struct.Struct:
+    return struct.Struct(f"{_HEAD.format}{2 * records}q")
 
 
 def keep_extreme(kept: deque[tuple[int, int]], time_ms: int, value: int, sign: int) -> None:

@@ -47,8 +47,8 @@ class KeyedWindow:
         self._logs: dict[str, Log] = {}
         self._held = 0
         self._track = track
-        self._changed: set[str] = set()
-        self._frozen: set[str] = set()  # what changed before the last freeze, yet to be packed
+        self._changed: dict[str, None] = {}
+        self._frozen: dict[str, None] = {}  # what changed before the last freeze, yet to be packed
         self._rows = Rows()
         self._stored: Stack | None = None
         self._stored_rows: dict[str, int] = {}  # of the entities that were not seen since a start
@@ -83,8 +83,9 @@ class KeyedWindow:
             log = self._logs[key] = self._thawed(key)
         if self._track:
             if key in self._frozen:
+                del self._frozen[key]
                 self._pack(key)
-            self._changed.add(key)
+            self._changed[key] = None
         times = log.times
         in_order = time_ms >= log.now_ms and (
             not times
@@ -263,10 +264,10 @@ class KeyedWindow:
 
     def freeze(self, everything: bool = False) -> None:
         """Let :meth:`pack` give what changed since the last time, as it is now."""
-        self._frozen, self._changed = self._changed, set()
+        self._frozen, self._changed = self._changed, {}
         self._rows = Rows()
         if everything:
-            self._frozen = set(self._logs)
+            self._frozen = dict.fromkeys(self._logs)
             stored = self._stored
             for key, row in self._stored_rows.items() if stored else ():
                 assert stored is not None
@@ -278,9 +279,8 @@ class KeyedWindow:
 
         One that changes meanwhile is packed before it does.
         """
-        while self._frozen and most > 0:
-            self._pack(next(iter(self._frozen)))
-            most -= 1
+        for _ in range(min(most, len(self._frozen))):
+            self._pack(self._frozen.popitem()[0])  # the last one first: it may be at hand yet
         return len(self._frozen)
 
     def packed(self) -> Table:
@@ -296,7 +296,6 @@ class KeyedWindow:
         self._held = int(stored.numbers[rows].sum())
 
     def _pack(self, key: str) -> None:
-        self._frozen.discard(key)
         log = self._logs.get(key)
         if log is not None and log.times:  # else it was forgotten, as it would be again
             self._rows.append(key, log.times[-1], len(log.times), log.packed())

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import log
 from typing import Any
 
 import orjson
@@ -27,7 +28,9 @@ KEPT = 3
 """How many snapshots are kept; the older ones for when a newer one is damaged."""
 
 FANOUT = 8
-"""How many tables of one level are merged into one of the next."""
+"""How many files of one level are merged into one; a level has so many times the rows."""
+
+_LEVEL_ROWS = 1_000
 
 _MANIFEST = re.compile(r"(\d{16})-(\d{16})\.json")
 _TABLES = re.compile(r"(\d{16})-(\d{16})-[0-9a-f]{16}\.tables")
@@ -38,7 +41,7 @@ Offsets = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of tables; ``level`` says how often they were merged."""
+    """A file of tables; ``level`` goes by how many rows they have."""
 
     name: str
     size_bytes: int
@@ -165,7 +168,7 @@ class Snapshots:
         """
         chain = [*self.chain]
         if any(table.keys for table in tables.values()):
-            chain.append(self._put(offsets, tables, level=0))
+            chain.append(self._put(offsets, tables, least=0))
         while (several := _to_merge(chain)) is not None:
             chain[several:] = [self._merged(offsets, chain[several:], floors, several == 0)]
         body = orjson.dumps(
@@ -183,7 +186,9 @@ class Snapshots:
         self.chain = chain
         self._prune(offsets)
 
-    def _put(self, offsets: Offsets, tables: Mapping[str, Table], level: int) -> File:
+    def _put(self, offsets: Offsets, tables: Mapping[str, Table], least: int) -> File:
+        rows = sum(len(table.keys) for table in tables.values())
+        level = max(least, int(log(max(1.0, rows / _LEVEL_ROWS), FANOUT)))
         blob = encode(tables)
         sha256 = hashlib.sha256(blob).hexdigest()
         file = File(f"{_name(offsets)}-{sha256[:16]}.tables", len(blob), sha256, level)
@@ -199,7 +204,7 @@ class Snapshots:
                 name: Floor(floor.time_ms, floor.number or -1) for name, floor in floors.items()
             }
         tables = merge([self._tables(file) for file in files], floors)
-        return self._put(offsets, tables, level=files[0].level + 1)
+        return self._put(offsets, tables, least=files[-1].level + 1)
 
     def _prune(self, offsets: Offsets) -> None:
         """Delete all but the newest snapshots up to ``offsets``, and the files that none names.
@@ -224,12 +229,14 @@ class Snapshots:
 
 
 def _to_merge(chain: list[File]) -> int | None:
-    """Return from which file on the last ones are to be merged, or None."""
+    """Return from which file on the last ones are to be merged, or None.
+
+    Those on top that are of no higher level than the last belong together.
+    """
     if not chain:
         return None
-    level = chain[-1].level
     alike = 0
-    while alike < len(chain) and chain[-1 - alike].level == level:
+    while alike < len(chain) and chain[-1 - alike].level <= chain[-1].level:
         alike += 1
     return len(chain) - alike if alike >= FANOUT else None
 

@@ -60,27 +60,22 @@ class Rows:
     """
 
     def __init__(self) -> None:
-        self.keys: list[str] = []
-        self.times_ms: list[int] = []
-        self.numbers: list[int] = []
-        self.payloads: list[bytes | memoryview] = []
+        self._rows: list[tuple[str, int, int, bytes | memoryview]] = []
 
     def append(self, key: str, time_ms: int, number: int, payload: bytes | memoryview) -> None:
         """Add a row."""
-        self.keys.append(key)
-        self.times_ms.append(time_ms)
-        self.numbers.append(number)
-        self.payloads.append(payload)
+        self._rows.append((key, time_ms, number, payload))
 
     def table(self) -> Table:
         """Return what was appended."""
-        lengths = np.fromiter(map(len, self.payloads), np.int64, len(self.payloads))
+        rows = self._rows
+        payloads = [row[3] for row in rows]
         return Table(
-            self.keys,
-            np.array(self.times_ms, np.int64),
-            np.array(self.numbers, np.int64),
-            np.cumsum(lengths, dtype=np.int64),
-            b"".join(self.payloads),
+            [row[0] for row in rows],
+            np.array([row[1] for row in rows], np.int64),
+            np.array([row[2] for row in rows], np.int64),
+            np.cumsum(np.array([*map(len, payloads)], np.int64), dtype=np.int64),
+            b"".join(payloads),
         )
 
 
@@ -118,14 +113,6 @@ class Stack:
         """Return a row's bytes."""
         blob = self._blobs[_last_at_most(self._first, row)]
         return blob[self._starts[row] : self._ends[row]]
-
-    def merged(self) -> Table:
-        """Return the rows as one table, in the order of their keys' first rows."""
-        made = Rows()
-        times_ms, numbers = self.times_ms.tolist(), self.numbers.tolist()
-        for key, row in self.rows.items():
-            made.append(key, times_ms[row], numbers[row], self.payload(row))
-        return made.table()
 
 
 def _starts(table: Table) -> Integers:
@@ -209,6 +196,22 @@ def merge(stack: Iterable[Mapping[str, Table]], floors: Mapping[str, Floor]) -> 
     for tables in stack:
         for name, table in tables.items():
             by_name.setdefault(name, []).append(table)
-    return {
-        name: Stack(tables, floors.get(name, Floor())).merged() for name, tables in by_name.items()
-    }
+    return {name: _merged(each, floors.get(name, Floor())) for name, each in by_name.items()}
+
+
+def _merged(tables: Sequence[Table], floor: Floor) -> Table:
+    """Return the rows that count, in the order of the tables."""
+    stack = Stack(tables, floor)
+    kept = np.sort(np.fromiter(stack.rows.values(), np.int64, len(stack.rows)))
+    keys: list[str] = []
+    payloads: list[memoryview] = []
+    first = 0
+    for table in tables:
+        blob, last = memoryview(table.blob), first + len(table.keys)
+        rows = kept[np.searchsorted(kept, first) : np.searchsorted(kept, last)] - first
+        starts, ends = _starts(table)[rows].tolist(), table.ends[rows].tolist()
+        keys += [table.keys[row] for row in rows.tolist()]
+        payloads += [blob[start:end] for start, end in zip(starts, ends, strict=True)]
+        first = last
+    ends_of_all = np.cumsum(stack.lengths[kept], dtype=np.int64)
+    return Table(keys, stack.times_ms[kept], stack.numbers[kept], ends_of_all, b"".join(payloads))

@@ -221,8 +221,10 @@ class ScoreTask:
 
     def _waiting(self, event: Event, prediction: bytes) -> Waiting:
         slices = orjson.dumps(slices_of(event.fields, self._slices)) if self._slices else b""
+        # A copy: orjson's own bytes keep the room they were written in, 4 kB for one of 500 bytes.
+        kept = bytes(memoryview(prediction))
         number = self.pending.number
-        return Waiting(event.key.encode(), event.time_ms, prediction, slices, number)
+        return Waiting(event.key.encode(), event.time_ms, kept, slices, number)
 
     def _score(self, event: Event, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
         record_id, key, time_ms, fields, record = event
