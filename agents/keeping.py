@@ -80,6 +80,7 @@ class Keeper:
         """
         self._settled |= settled
         if self.state == "idle" and time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + EVERY_S
             self._begin("asking", self._ask())
         elif self.state == "packing":
             with self._timed():
@@ -140,8 +141,8 @@ class Keeper:
         if whole:
             self._written, self.written_s = covers, time.monotonic()
             self._metrics.snapshots.inc()
-            self._due_s = self.written_s + EVERY_S
         else:
+            self._due_s = time.monotonic()
             log.warning("snapshot_incomplete", folder=self._snapshots.folder)
 
     def _write_there(self, covers: Offsets, frozen: Frozen) -> bool:

@@ -22,6 +22,8 @@ from streamproc.tasks.score import ScoreTask
 
 log = structlog.get_logger("restore")
 
+_ID_FIRST = b'{"id":"'
+
 
 def restore_score(
     task: ScoreTask, at: Deployment, committed: Offsets, snapshots: Snapshots | None
@@ -72,13 +74,24 @@ def _replay(
     if snapshot and topics.journal in tails:
         steps = _steps(at, partition, tails[topics.journal], committed)
     refused = at.refused(partition, tails.get(topics.dead_letters, 0)) if any(committed) else {}
+
+    def labels() -> Iterable[Record]:
+        if topics.labels is None:
+            return ()
+        return _without(refused, at.read(topics.labels, partition, start[1], committed[1]))
+
+    if snapshot:  # few came since, and are read once
+        few = list(labels())
+        labels = lambda: few  # noqa: E731
+    predictions = {}
+    if topics.labels and start[0] < committed[0]:
+        joined = {label.id for label in map(task.read_label, labels()) if label is not None}
+        predictions = _predictions(at, partition, tails.get(topics.predictions, 0), joined)
     replay(
         task,
         _without(refused, at.read(topics.events, partition, start[0], committed[0])),
-        _without(refused, at.read(topics.labels, partition, start[1], committed[1]))
-        if topics.labels
-        else (),
-        _predictions(task, at, start, committed, tails.get(topics.predictions, 0), refused),
+        labels(),
+        predictions,
         steps,
         time.time_ns() // 1_000_000,
     )
@@ -90,26 +103,29 @@ def _without(refused: Mapping[str, Collection[int]], records: Iterable[Record]) 
 
 
 def _predictions(
-    task: ScoreTask,
-    at: Deployment,
-    start: Offsets,
-    committed: Offsets,
-    tail: int,
-    refused: Mapping[str, Collection[int]],
+    at: Deployment, partition: int, tail: int, joined: Collection[str]
 ) -> dict[str, bytes]:
     """Return what was published since ``tail``, by id; of what has its label already, only that."""
-    topics, partition = at.pipeline.topics, task.partition
-    if topics.labels is None or start[0] >= committed[0]:
-        return {}
-    records = at.read(topics.labels, partition, start[1], committed[1])
-    labels = map(task.read_label, _without(refused, records))
-    joined = {label.id for label in labels if label is not None}
     found: dict[str, bytes] = {}
-    for record in at.read(topics.predictions, partition, tail, None):
-        prediction = at.codec.decode("prediction", record.value())
-        record_id = prediction["id"]
-        found[record_id] = b"" if record_id in joined else orjson.dumps(prediction)
+    for record in at.read(at.pipeline.topics.predictions, partition, tail, None):
+        raw = record.value() or b""
+        record_id = _id_in(raw)
+        if record_id is None:
+            prediction = at.codec.decode("prediction", raw)
+            record_id, raw = prediction["id"], orjson.dumps(prediction)
+        found[record_id] = b"" if record_id in joined else raw
     return found
+
+
+def _id_in(raw: bytes) -> str | None:
+    """Return the id in a prediction as we write it; None where that takes more than a look.
+
+    >>> _id_in(b'{"id":"7","key":"k"}'), _id_in(b'{"key":"k"}')
+    ('7', None)
+    """
+    end = raw.find(b'"', len(_ID_FIRST))
+    text = raw[len(_ID_FIRST) : end]
+    return text.decode() if raw.startswith(_ID_FIRST) and b"\\" not in text else None
 
 
 def _steps(at: Deployment, partition: int, tail: int, committed: Offsets) -> Iterator[Step]:

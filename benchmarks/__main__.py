@@ -150,7 +150,7 @@ def start_again(folder: Path, brokers: str) -> dict[str, float]:
     found = restart.measure(payments.named(folder, "restart", "restart"), brokers)
     _title(
         f"Restart: {restart.ENTITIES:,} customers and as many predictions that wait; killed\n"
-        f"under {restart.RATE:,} events/s"
+        f"under {restart.RATE:,} events/s, then started again"
     )
     steps = found.steps
     for step, text in (

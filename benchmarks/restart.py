@@ -55,7 +55,7 @@ def measure(path: Path, brokers: str) -> Restart:
     load = ["-m", "benchmarks.load", brokers, topics.events, str(topics.labels), str(RATE)]
     with start_worker(path, brokers, "exactly_once") as worker:
         _wait_until_scored(brokers, pipeline, worker)
-        command = [*load, str(LOAD_S + _AGAIN_S + 40), str(ENTITIES)]
+        command = [*load, str(LOAD_S + _AGAIN_S + 20), str(ENTITIES)]
         with Process(command, path.parent / "restart-load.log", {}):
             time.sleep(_AGAIN_S)  # the first snapshot, of all there is, is written by then
             began = (time.monotonic(), worker.cpu_s(), _snapshot_cpu_s(worker))
@@ -64,7 +64,8 @@ def measure(path: Path, brokers: str) -> Restart:
             wall_s, cpu_s, snapshot_s = (b - a for a, b in zip(began, took, strict=True))
             rss_mb = worker.rss_mb()
             worker.kill()
-            first_s, steps = _started_again(path, brokers, topics.predictions)
+            time.sleep(1.0)  # so that there is something to predict after the start
+    first_s, steps = _started_again(path, brokers, topics.predictions)
     folder = path.parent / "store/snapshots" / pipeline.name
     stored = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
     return Restart(first_s, steps, snapshot_s / cpu_s, snapshot_s / wall_s, stored / 2**20, rss_mb)

@@ -27,7 +27,7 @@ in a rolling restart a partition may move back to older code."""
 KEPT = 3
 """How many snapshots are kept; the older ones for when a newer one is damaged."""
 
-FANOUT = 8
+FANOUT = 16
 """How many files of one level are merged into one; a level has so many times the rows."""
 
 _LEVEL_ROWS = 1_000
