@@ -13,6 +13,7 @@ from typing import Any
 import confluent_kafka
 import faust
 import structlog
+from faust.tables.manager import TableManager
 from faust.types import TP
 
 from agents.alerts import AlertStage
@@ -40,6 +41,15 @@ from streamproc.settings import Settings
 
 log = structlog.get_logger("worker")
 _READY_TIMEOUT_S = 30.0
+
+
+class Tables(TableManager):
+    """Faust's manager of tables, which waits a second for them to be declared; we have none."""
+
+    async def on_start(self) -> None:
+        """Begin at once."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class App(faust.App):
@@ -141,6 +151,7 @@ def build(
         key_serializer="raw",
         stream_wait_empty=False,
         broker_session_timeout=60.0,
+        TableManager=Tables,
     )
     app.deployment = deployment
     metrics = Metrics(settings.instance)

@@ -44,7 +44,8 @@ def note_starts(at: Deployment, offsets: dict[int, Offsets]) -> set[int]:
         if (record.key() or b"").startswith(b"start/"):
             said = orjson.loads(record.value() or b"{}")
             before[said["start"]] = ((said["offsets"][0], said["offsets"][1]), said["tries"])
-    producer = confluent_kafka.Producer(at.producer_config())
+    # Not idempotent: to be given an id takes half a second, and a note may come twice.
+    producer = confluent_kafka.Producer({**at.producer_config(), "enable.idempotence": False})
     careful = set()
     for partition, now in offsets.items():
         then, tries = before.get(partition, (now, 0))
