@@ -94,6 +94,11 @@ class Metrics:
         self.store_away = Gauge(
             "streamproc_store_away", "1 while the store cannot be written to", registry=registry
         )
+        self.registry_away = Gauge(
+            "streamproc_registry_away",
+            "1 while the schema registry does not answer, and a record waits for it",
+            registry=registry,
+        )
         self.snapshots = Counter("streamproc_snapshots", "Snapshots written", registry=registry)
         self.snapshot_cpu = Counter(
             "streamproc_snapshot_cpu_seconds", "CPU that snapshots took", registry=registry

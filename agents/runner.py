@@ -24,7 +24,7 @@ from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.poller import Batch
 from agents.writing import Lost, Writer
-from streamproc.errors import StreamprocError
+from streamproc.errors import AwayError, StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.state.snapshots import Offsets
@@ -41,6 +41,9 @@ ROUND_EVERY_S = 0.004
 
 STORE_AGAIN_S = 1.0
 """After how long a store that could not be written to is tried again."""
+
+REGISTRY_AGAIN_S = 5.0
+"""After how long a registry that does not answer is asked again; the record waits."""
 
 LAST_SNAPSHOTS_S = 0.8
 """How long a stop waits for them."""
@@ -117,6 +120,7 @@ class Runner:
         self.careful: dict[Place, int] = {}
         """How many more records of a task are tried out before it takes them in."""
         self._tried: dict[TP, int] = {}
+        self._away_until_s: dict[Place, float] = {}
         self._storing: dict[Place, _Storing] = {}
         self.keepers: dict[Place, Keeper] = {}
         self._stopping = False
@@ -167,13 +171,30 @@ class Runner:
             tp = TP(topic, partition)
             fetched = self._fetched[tp]
             while fetched and waiting < TAKEN_RECORDS:
-                batch = fetched.popleft()
-                task.take(topic, batch.records, batch.caught_up, self.clock_ms())
+                batch = fetched[0]
+                if not self._taken(place, task, batch):
+                    break
+                fetched.popleft()
                 waiting += len(batch.records)
                 if batch.records:
                     self.metrics.taken(self.pipeline, topic, len(batch.records))
             waiting += sum(len(batch.records) for batch in fetched)
             self.progress[tp] = self._offered[tp] - waiting
+
+    def _taken(self, place: Place, task: Task, batch: Batch) -> bool:
+        """Let a task take a batch in; return False where the registry is away, to ask again."""
+        if time.monotonic() < self._away_until_s.get(place, 0.0):
+            return False
+        try:
+            task.take(batch.topic, batch.records, batch.caught_up, self.clock_ms())
+        except AwayError as error:
+            log.error("registry_away", error=str(error), again_in_s=REGISTRY_AGAIN_S)
+            self.metrics.registry_away.set(1)
+            self._away_until_s[place] = time.monotonic() + REGISTRY_AGAIN_S
+            return False
+        if self._away_until_s.pop(place, None) is not None:
+            self.metrics.registry_away.set(0)
+        return True
 
     async def _try_out(self, place: Place, task: Task) -> None:
         """Find the records that end the process, before the task takes any in."""

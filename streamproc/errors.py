@@ -11,6 +11,10 @@ class StreamprocError(Exception):
     """
 
 
+class AwayError(StreamprocError):
+    """Something outside does not answer, and may do so later: what needed it can wait."""
+
+
 class DefinitionError(StreamprocError):
     """A pipeline file that cannot run as it stands; raised before anything connects."""
 

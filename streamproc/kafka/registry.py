@@ -15,7 +15,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistry
 from fastavro.types import Schema
 
 from streamproc.codec import AvroCodec, Kind, schema_files
-from streamproc.errors import BadRecord, StreamprocError
+from streamproc.errors import AwayError, BadRecord, StreamprocError
 
 if TYPE_CHECKING:
     from streamproc.pipeline import Topics
@@ -30,14 +30,15 @@ UNKNOWN_KEPT_S = 10.0
 """How long an id that the registry doesn't know isn't asked for again."""
 
 _KEEPS_IT = {"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"}
+_CONFLICT, _SERVER_ERROR = 409, 500
 _T = TypeVar("_T")
 
 
 class Registry:
     """A registry that serves Confluent's API at ``url``; to be closed, or used in ``with``.
 
-    Its methods wait for the network, ``timeout_s`` at most, and raise :class:`StreamprocError`
-    where the registry doesn't answer or refuses.
+    Its methods wait for the network, ``timeout_s`` at most, and raise :class:`AwayError` where the
+    registry doesn't answer, :class:`StreamprocError` where it refuses.
     """
 
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
@@ -88,7 +89,7 @@ class Registry:
         """
         subject = f"{topic}-value"
         if self._level(subject) not in _KEEPS_IT:
-            self._ask(lambda: self._client.set_compatibility(subject, COMPATIBILITY))
+            self._hold_to_it(subject)
         schema = json.loads(schema_files(kind)[-1].read_text("utf-8"))
         return self._ask(
             lambda: self._client.register_schema(
@@ -96,6 +97,18 @@ class Registry:
             ),
             refused=f"the schema of {subject}",
         )
+
+    def _hold_to_it(self, subject: str) -> None:
+        """Hold a subject to our compatibility, unless a worker beside this one just does so."""
+
+        def hold() -> None:
+            try:
+                self._client.set_compatibility(subject, COMPATIBILITY)
+            except SchemaRegistryError as error:
+                if error.http_status_code != _CONFLICT:
+                    raise
+
+        self._ask(hold)
 
     def lookup(self, schema_id: int) -> Schema:
         """Return the schema with this id, parsed; :class:`BadRecord` if it can't be used.
@@ -145,7 +158,7 @@ class Registry:
         except SchemaRegistryError as error:
             raise self._reading_of(error, refused) from None
         except Exception as error:  # the http client's own types, and answers that are no JSON
-            raise StreamprocError(
+            raise AwayError(
                 f"no schema registry answered at {self.address} ({type(error).__name__}); start "
                 "it, or unset STREAMPROC_REGISTRY to use JSON"
             ) from None
@@ -153,7 +166,7 @@ class Registry:
     def _reading_of(self, error: SchemaRegistryError, refused: str | None) -> Exception:
         if error.http_status_code == 404 and error.error_code:
             return _NotThereError(str(error.error_message))
-        if error.http_status_code == 409 and refused:
+        if error.http_status_code == _CONFLICT and refused:
             why = " ".join(str(error.error_message).split())[:300]
             return StreamprocError(
                 f"the registry at {self.address} refused {refused}, which can't read what is there "
@@ -164,9 +177,8 @@ class Registry:
             403: "check what its user may do",
             404: "check the path in STREAMPROC_REGISTRY (Apicurio: /apis/ccompat/v7)",
         }.get(error.http_status_code, "look at its log")
-        return StreamprocError(
-            f"the registry at {self.address} answered {error.http_status_code}; {hint}"
-        )
+        kind = AwayError if error.http_status_code >= _SERVER_ERROR else StreamprocError
+        return kind(f"the registry at {self.address} answered {error.http_status_code}; {hint}")
 
 
 class _NotThereError(Exception):

@@ -99,9 +99,13 @@ class ScoreTask:
         self.scorer = scorer
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
-        """Take events or labels in; what cannot be read keeps its place, and is told of there."""
+        """Take events or labels in; what cannot be read keeps its place, and is told of there.
+
+        All or none: where reading needs something that is away, nothing was taken in.
+        """
         source, read = self._inputs[topic]
-        append, refused = source.items.append, self.refused[topic]
+        items: list[tuple[int, int, Any]] = []
+        append, refused = items.append, self.refused[topic]
         for record in records:
             try:
                 if refused and record.offset() in refused:
@@ -110,6 +114,7 @@ class ScoreTask:
                 append((item.time_ms, record.offset(), item))
             except BadRecord as error:
                 append((AT_ONCE, record.offset(), Unreadable(error, record)))
+        source.items.extend(items)
         if records:
             source.next_offset = records[-1].offset() + 1
         source.caught_up = caught_up

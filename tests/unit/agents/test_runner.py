@@ -15,7 +15,7 @@ from agents.metrics import Metrics
 from agents.poller import Batch
 from agents.runner import Runner
 from agents.writing import AtLeastOnce, Writer
-from streamproc.errors import StreamprocError
+from streamproc.errors import AwayError, StreamprocError
 from streamproc.models.versions import Store
 from streamproc.replay import FileRecord
 from streamproc.tasks.records import Out, Output
@@ -425,3 +425,32 @@ def test_a_task_that_cannot_start_ends_the_worker_with_the_reason() -> None:
     rig.go(scenario)
     rig.runner.fail(StreamprocError("another"))
     assert str(rig.runner.failure) == "the store is gone; mount it"
+
+
+def test_a_record_waits_for_a_registry_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its partition stands still, another goes on, and nothing is lost or passed over."""
+    monkeypatch.setattr("agents.runner.REGISTRY_AGAIN_S", 0.02)
+    rig = Rig()
+    away = [True]
+    whole = Echo.take
+
+    def take(self: Echo, topic: str, records: Sequence[Any], *rest: Any) -> None:
+        if away[0] and any(each.value() == b"7" for each in records):
+            raise AwayError("no schema registry answered")
+        whole(self, topic, records, *rest)
+
+    monkeypatch.setattr(Echo, "take", take)
+
+    async def scenario() -> None:
+        rig.assign(0, 1)
+        await rig.until(lambda: len(rig.runner.tasks) == 2)
+        rig.offer(0, 0, 7)
+        rig.offer(1, 0, 1)
+        await rig.until(lambda: len(rig.log.written) == 2)
+        assert rig.runner.metrics.registry_away._value.get() == 1
+        away[0] = False
+        await rig.until(lambda: len(rig.log.written) == 4)
+        assert rig.runner.metrics.registry_away._value.get() == 0
+
+    rig.go(scenario)
+    assert max(rig.runner.progress.values()) == 2

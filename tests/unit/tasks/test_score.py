@@ -9,12 +9,14 @@ import orjson
 import pytest
 from river import dummy
 
-from streamproc.errors import BadRecord
+from streamproc.codec import JsonCodec
+from streamproc.errors import AwayError, BadRecord
 from streamproc.features import Field
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.intake import FUTURE_MS, LARGEST_BYTES
 from streamproc.tasks.merge import WAIT_MS
 from streamproc.tasks.news import LEARNER_SILENT_MS
+from streamproc.tasks.score import ScoreTask
 from tests.unit.tasks.kit import (
     EVENTS,
     LABELS,
@@ -385,3 +387,25 @@ def test_a_task_cannot_be_pickled_as_it_is() -> None:
     logs = [window._logs for window, _, _ in scoring.task.features._windows]
     for part in (logs, scoring.task.pending, scoring.task.merge):
         assert pickle.dumps(pickle.loads(pickle.dumps(part)))
+
+
+def test_records_are_taken_in_all_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the registry is away for one of them they come again, and none comes twice."""
+    scoring = Scoring()
+    whole, away = JsonCodec.decode_input, [True]
+
+    def decode(self: JsonCodec, topic: str, data: bytes | None) -> dict[str, Any]:
+        if away[0] and data is not None and b'"order":2' in data:
+            raise AwayError("no schema registry answered")
+        return whole(self, topic, data)
+
+    monkeypatch.setattr(JsonCodec, "decode_input", decode)
+    records = [record(EVENTS, offset, event(offset + 1, 5 + offset)) for offset in range(3)]
+    again = ScoreTask(scoring.pipeline, 0, JsonCodec())
+    again.labels.caught_up = True
+    with pytest.raises(AwayError):
+        again.take(EVENTS, records, True, NOW_MS)
+    assert again.waiting()[EVENTS] == 0
+    away[0] = False
+    again.take(EVENTS, records, True, NOW_MS)
+    assert len(again.process(NOW_MS).records["predictions"]) == 3
