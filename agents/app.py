@@ -26,8 +26,9 @@ from agents.metrics import Metrics, MetricsServer
 from agents.models import ModelFollower
 from agents.observe import Observer
 from agents.poller import Poller
-from agents.runner import Runner, Stage
+from agents.runner import Runner
 from agents.score import ScoreStage
+from agents.stage import Stage
 from agents.transport import Transport
 from agents.writing import AtLeastOnce, ExactlyOnce
 from streamproc.errors import StreamprocError

@@ -8,33 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import orjson
 import structlog
 from faust.types import TP
 
-from agents.careful import CAREFUL_RECORDS, find_killers, survives
 from agents.clock import SteadyClock
+from agents.inputs import Inputs
 from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.poller import Batch
+from agents.stage import Place, Stage
 from agents.writing import Lost, Writer
-from streamproc.errors import AwayError, StreamprocError
+from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.state.snapshots import Offsets
 from streamproc.tasks.records import Out, Output, Task
-from streamproc.tasks.score import ScoreTask
 
 log = structlog.get_logger("runner")
-
-TAKEN_RECORDS = 2_000
-"""From how many waiting records on a task takes no more in, so that they wait undecoded."""
 
 ROUND_EVERY_S = 0.004
 """How long at least a round and the wait for the next take together, unless there is a backlog."""
@@ -42,17 +37,10 @@ ROUND_EVERY_S = 0.004
 STORE_AGAIN_S = 1.0
 """After how long a store that could not be written to is tried again."""
 
-REGISTRY_AGAIN_S = 5.0
-"""After how long a registry that does not answer is asked again; the record waits."""
-
 LAST_SNAPSHOTS_S = 0.8
 """How long a stop waits for them."""
 
 _TICK_S = 0.05
-
-
-Place = tuple[str, int]
-"""A stage's name and a partition: where a task is."""
 
 
 @dataclass(slots=True)
@@ -62,30 +50,6 @@ class _Storing:
     output: Output
     doing: asyncio.Task[None] | None = None
     done: bool = False
-
-
-class Stage(Protocol):
-    """What a worker runs for each partition of its first topic."""
-
-    name: str
-    topics: tuple[str, ...]
-    patient: bool
-    """Whether nobody waits for it, so that its records may be gathered for a while."""
-
-    def start(self, partition: int, offsets: dict[str, int]) -> Task:
-        """Return the task of a partition, its state as of the offsets it goes on from.
-
-        May block: it is called in a thread.
-        """
-
-    def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
-        """Return where to read from, for those partitions that don't go on where committed."""
-
-    def keeper(self, partition: int) -> Keeper | None:
-        """Return what takes snapshots of the task that was started last for a partition."""
-
-    def careful(self, partition: int) -> bool:
-        """Say whether that task was started from the same offsets too often."""
 
 
 @dataclass
@@ -106,7 +70,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._stage_of = {topic: stage for stage in self.stages for topic in stage.topics}
-        self._fetched: dict[TP, deque[Batch]] = defaultdict(deque)
+        self._inputs = Inputs(self.pipeline, self.metrics, self.clock_ms)
         self._starting: dict[Place, asyncio.Task[None]] = {}
         self._due: dict[Place, None] = {}
         self._patient = {stage.name for stage in self.stages if stage.patient}
@@ -114,18 +78,10 @@ class Runner:
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
         self._assigned: frozenset[TP] = frozenset()
-        self._offered: dict[TP, int] = defaultdict(int)
-        self.progress: dict[TP, int] = {}
         self._committed_s = time.monotonic()
-        self.careful: dict[Place, int] = {}
-        """How many more records of a task are tried out before it takes them in."""
-        self._tried: dict[TP, int] = {}
-        self._away_until_s: dict[Place, float] = {}
         self._storing: dict[Place, _Storing] = {}
         self.keepers: dict[Place, Keeper] = {}
         self._stopping = False
-        self._ends: dict[TP, int] = {}
-        self._next: dict[TP, int] = {}
         self.models_known = asyncio.Event()
         self.lost = False
         self._rebalances = self._committing = 0
@@ -133,7 +89,12 @@ class Runner:
     @property
     def queued(self) -> int:
         """The number of records taken in and not yet processed."""
-        return sum(self._offered.values()) - sum(self.progress.values())
+        return self._inputs.queued
+
+    @property
+    def progress(self) -> dict[TP, int]:
+        """How many records of each partition are dealt with."""
+        return self._inputs.progress
 
     def ready(self) -> bool:
         """Say whether every task this worker was assigned has its state."""
@@ -141,21 +102,17 @@ class Runner:
 
     def end_of(self, topic: str, partition: int) -> int | None:
         """Return the offset after the last record of a partition, as of its newest fetch."""
-        return self._ends.get(TP(topic, partition))
+        return self._inputs.end_of(TP(topic, partition))
 
     # ---------------------------------------------------------------- what comes in
 
     def offer(self, batch: Batch) -> None:
         """Take a batch from an agent; the task of its partition gets it in the next round."""
-        tp = TP(batch.topic, batch.partition)
-        if batch.start != self._next[tp]:
-            self.fail(_lost(tp, self._next[tp], batch.start))
+        try:
+            self._inputs.add(batch)
+        except StreamprocError as error:
+            self.fail(error)
             return
-        self._next[tp] = batch.next_offset
-        self._fetched[tp].append(batch)
-        self._offered[tp] += len(batch.records)
-        # The markers of transactions take offsets, too: who has read all is not behind by them.
-        self._ends[tp] = batch.next_offset if batch.caught_up else batch.end
         self._due[self._stage_of[batch.topic].name, batch.partition] = None
         self._wake.set()
 
@@ -163,57 +120,6 @@ class Runner:
         """Begin the next round now, with a stage's tasks: one that waited may go on."""
         self._due.update((place, None) for place in self.tasks if place[0] == stage.name)
         self._wake.set()
-
-    def _feed(self, place: Place, task: Task) -> None:
-        """Let a task take in some of what was fetched for it, and tell the poller what waits."""
-        partition = place[1]
-        for topic, waiting in task.waiting().items():
-            tp = TP(topic, partition)
-            fetched = self._fetched[tp]
-            while fetched and waiting < TAKEN_RECORDS:
-                batch = fetched[0]
-                if not self._taken(place, task, batch):
-                    break
-                fetched.popleft()
-                waiting += len(batch.records)
-                if batch.records:
-                    self.metrics.taken(self.pipeline, topic, len(batch.records))
-            waiting += sum(len(batch.records) for batch in fetched)
-            self.progress[tp] = self._offered[tp] - waiting
-
-    def _taken(self, place: Place, task: Task, batch: Batch) -> bool:
-        """Let a task take a batch in; return False where the registry is away, to ask again."""
-        if time.monotonic() < self._away_until_s.get(place, 0.0):
-            return False
-        try:
-            task.take(batch.topic, batch.records, batch.caught_up, self.clock_ms())
-        except AwayError as error:
-            log.error("registry_away", error=str(error), again_in_s=REGISTRY_AGAIN_S)
-            self.metrics.registry_away.set(1)
-            self._away_until_s[place] = time.monotonic() + REGISTRY_AGAIN_S
-            return False
-        if self._away_until_s.pop(place, None) is not None:
-            self.metrics.registry_away.set(0)
-        return True
-
-    async def _try_out(self, place: Place, task: Task) -> None:
-        """Find the records that end the process, before the task takes any in."""
-        assert isinstance(task, ScoreTask)  # no other is started with care
-        for topic in task.waiting():
-            tp = TP(topic, place[1])
-            while place in self.careful and (batch := self._untried(tp)) is not None:
-                now_ms = self.clock_ms()
-                found = await find_killers(task, topic, batch.records, now_ms, survives)
-                task.refused[topic] |= found
-                self._tried[tp] = batch.next_offset
-                self.careful[place] -= len(batch.records)
-                if self.careful[place] <= 0:
-                    del self.careful[place]
-
-    def _untried(self, tp: TP) -> Batch | None:
-        """Return the next batch that was fetched and not tried out."""
-        tried = self._tried.get(tp, 0)
-        return next((b for b in self._fetched[tp] if b.records and b.next_offset > tried), None)
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Return where each assigned partition is to be read from."""
@@ -223,8 +129,7 @@ class Runner:
             starts |= stage.start_offsets(own) if own else {}
         self._committed = {tp: at for tp, at in committed.items() if at >= 0}
         self._assigned = frozenset(starts)
-        self._tried.clear()
-        self._next = {tp: max(at, 0) for tp, at in starts.items()}
+        self._inputs.begin(starts)
         return starts
 
     # ---------------------------------------------------------------- partitions come and go
@@ -260,7 +165,7 @@ class Runner:
         self.tasks[place] = task
         if stage.careful(partition):
             log.warning("careful", stage=stage.name, partition=partition)
-            self.careful[place] = CAREFUL_RECORDS
+            self._inputs.be_careful(task)
         keeper = stage.keeper(partition)
         if keeper is not None:
             self.keepers[place] = keeper
@@ -281,10 +186,7 @@ class Runner:
             self._rebalances += 1
             self._drop({(self._stage_of[tp.topic].name, tp.partition) for tp in tps})
             self._committed, self._assigned = {}, frozenset()
-            self.progress.clear()
-            self._offered.clear()
-            for tp in tps:
-                self._fetched.pop(tp, None)
+            self._inputs.revoke(tps)
 
     # ---------------------------------------------------------------- the rounds
 
@@ -350,9 +252,8 @@ class Runner:
             return False  # the task goes on when what it made is stored
         self._storing.pop(place, None)
         if storing is None:
-            if place in self.careful:
-                await self._try_out(place, task)
-            self._feed(place, task)
+            await self._inputs.try_out(task, place[1])
+            self._inputs.feed(task, place[1])
         waited = sum(task.waiting().values())
         output = storing.output if storing else task.process(self.clock_ms())
         if output.blobs and storing is None:
@@ -450,15 +351,15 @@ class Runner:
             return
         log.warning("starting_over", why=str(lost))
         self._drop(list({*self.tasks, *self._starting}))
-        self._fetched.clear()
+        self._inputs.clear()
         self.rejoin()
 
     def _drop(self, places: Iterable[Place]) -> None:
         for place in places:
             if place in self._starting:
                 self._starting.pop(place).cancel()
-            self.tasks.pop(place, None)
-            self.careful.pop(place, None)
+            if task := self.tasks.pop(place, None):
+                self._inputs.forget(task)
             if keeper := self.keepers.pop(place, None):
                 keeper.stop()
             if place in self._storing and (doing := self._storing.pop(place).doing):
@@ -492,11 +393,3 @@ class Runner:
         last = [keeper.finish(self._covered(at)) for at, keeper in self.keepers.items()]
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*last), LAST_SNAPSHOTS_S)
-
-
-def _lost(tp: TP, expected: int, came: int) -> StreamprocError:
-    return StreamprocError(
-        f"{tp.topic}/{tp.partition}: the records from offset {expected} to {came} were read and "
-        "then lost inside this worker, which is a fault of ours; nothing after the last commit is "
-        "lost: start the worker again, and report this"
-    )

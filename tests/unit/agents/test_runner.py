@@ -429,7 +429,7 @@ def test_a_task_that_cannot_start_ends_the_worker_with_the_reason() -> None:
 
 def test_a_record_waits_for_a_registry_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its partition stands still, another goes on, and nothing is lost or passed over."""
-    monkeypatch.setattr("agents.runner.REGISTRY_AGAIN_S", 0.02)
+    monkeypatch.setattr("agents.inputs.REGISTRY_AGAIN_S", 0.02)
     rig = Rig()
     away = [True]
     whole = Echo.take
