@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import confluent_kafka
 import orjson
@@ -38,21 +39,26 @@ _FLUSH_S = 5.0
 
 
 def note_starts(at: Deployment, offsets: dict[int, Offsets]) -> set[int]:
-    """Note that tasks start from these offsets, by partition; return those to be careful with."""
-    before: dict[int, tuple[Offsets, int]] = {}
+    """Note that tasks start from these offsets, by partition; return those to be careful with.
+
+    A process that starts a task again, as in a rebalance, did not end on it: that counts once.
+    """
+    before: dict[int, dict[str, Any]] = {}
     for record in at.read(at.pipeline.topics.models, 0, 0, None):
         if (record.key() or b"").startswith(b"start/"):
             said = orjson.loads(record.value() or b"{}")
-            before[said["start"]] = ((said["offsets"][0], said["offsets"][1]), said["tries"])
+            before[said["start"]] = said
     # Not idempotent: to be given an id takes half a second, and a note may come twice.
     producer = confluent_kafka.Producer({**at.producer_config(), "enable.idempotence": False})
-    careful = set()
+    careful, ours = set(), f"{at.settings.instance} {at.epoch}"
     for partition, now in offsets.items():
-        then, tries = before.get(partition, (now, 0))
-        tries = tries if then == now else 0
+        then = before.get(partition, {})
+        tries = then["tries"] if then.get("offsets") == list(now) else 0
+        if tries and then["by"] == ours:
+            tries -= 1
         if tries >= TRIES:
             careful.add(partition)
-        said = {"start": partition, "offsets": now, "tries": tries + 1}
+        said = {"start": partition, "offsets": now, "tries": tries + 1, "by": ours}
         key = b"start/%d" % partition
         producer.produce(at.pipeline.topics.models, orjson.dumps(said), key, partition=0)
     producer.flush(_FLUSH_S)

@@ -68,7 +68,7 @@ class Deployment:
     unblock: Callable[[Deployment], None] = lambda at: None  # ends dead workers' transactions
     fresh_model: bool = False
     state_from: str | None = None
-    """Where state comes from: None is snapshots and the log; ``nothing``, ``earliest``, a time."""
+    """Where state comes from at first: None is snapshots and the log; see ``agents.restore``."""
 
     def consumer_config(self) -> dict[str, Any]:
         """Return the configuration of the group's consumer."""
@@ -190,13 +190,13 @@ class Deployment:
             tails[topics.journal] = self.end_of(topics.journal, 0)
         return tails
 
-    def log_start(self, partition: int, committed: Offsets) -> Offsets:
+    def log_start(self, partition: int, committed: Offsets, wanted: str | None) -> Offsets:
         """Return from where on state is computed from the log, without a snapshot.
 
-        Raises :class:`StreamprocError` where the log's beginning was deleted, unless that was asked
-        for.
+        That is from the time that is ``wanted``, or its beginning. Raises :class:`StreamprocError`
+        where that was deleted, unless ``earliest`` is wanted.
         """
-        topics, wanted = self.pipeline.topics, self.state_from
+        topics = self.pipeline.topics
         first = self._offset(topics.events, partition, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         if wanted is None and committed[0] and first:
             raise StreamprocError(

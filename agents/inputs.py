@@ -41,6 +41,7 @@ class Inputs:
         self._next: dict[TP, int] = {}
         self._careful: dict[Task, int] = {}  # how many more records are tried out
         self._tried: dict[TP, int] = {}
+        self._caught_up: dict[TP, bool] = {}
         self._away_until_s: dict[TP, float] = {}
 
     @property
@@ -56,6 +57,7 @@ class Inputs:
         """Expect the records of these partitions, from these offsets on."""
         self._next = {tp: max(at, 0) for tp, at in starts.items()}
         self._tried.clear()
+        self._caught_up.clear()
 
     def add(self, batch: Batch) -> None:
         """Keep a batch. Raises :class:`StreamprocError` where one before it is missing."""
@@ -65,6 +67,7 @@ class Inputs:
         self._next[tp] = batch.next_offset
         self._fetched[tp].append(batch)
         self._offered[tp] += len(batch.records)
+        self._caught_up[tp] = batch.caught_up
         # The markers of transactions take offsets, too: who has read all is not behind by them.
         self._ends[tp] = batch.next_offset if batch.caught_up else batch.end
 
@@ -86,6 +89,8 @@ class Inputs:
             fetched = self._fetched[tp]
             while fetched and waiting < TAKEN_RECORDS:
                 batch = fetched[0]
+                if task in self._careful and self._is_untried(tp, batch):
+                    break
                 if not self._taken(tp, task, batch):
                     break
                 fetched.popleft()
@@ -117,24 +122,30 @@ class Inputs:
         self._careful = {task: CAREFUL_RECORDS, **self._careful}
 
     async def try_out(self, task: Task, partition: int) -> None:
-        """Find the records that end the process, where there may be any."""
+        """Find the records that end the process, where there may be any, in what was fetched.
+
+        What comes meanwhile is for the next time, and at the end of the logs all was tried out that
+        may have ended an earlier process.
+        """
         if task not in self._careful:
             return
         assert isinstance(task, ScoreTask)  # no other is started with care
+        ended = True
         for topic in task.waiting():
             tp = TP(topic, partition)
-            while task in self._careful and (batch := self._untried(tp)) is not None:
-                found = await find_killers(task, topic, batch.records, self._clock_ms(), survives)
+            batches = [each for each in self._fetched[tp] if self._is_untried(tp, each)]
+            records = [record for batch in batches for record in batch.records]
+            if records:
+                found = await find_killers(task, topic, records, self._clock_ms(), survives)
                 task.refused[topic] |= found
-                self._tried[tp] = batch.next_offset
-                self._careful[task] -= len(batch.records)
-                if self._careful[task] <= 0:
-                    del self._careful[task]
+                self._tried[tp] = batches[-1].next_offset
+                self._careful[task] -= len(records)
+            ended = ended and self._caught_up.get(tp, False)
+        if ended or self._careful[task] <= 0:
+            del self._careful[task]
 
-    def _untried(self, tp: TP) -> Batch | None:
-        """Return the next batch that was fetched and not tried out."""
-        tried = self._tried.get(tp, 0)
-        return next((b for b in self._fetched[tp] if b.records and b.next_offset > tried), None)
+    def _is_untried(self, tp: TP, batch: Batch) -> bool:
+        return bool(batch.records) and batch.next_offset > self._tried.get(tp, 0)
 
     def forget(self, task: Task) -> None:
         """Let go of a task that was dropped."""

@@ -26,17 +26,26 @@ _ID_FIRST = b'{"id":"'
 
 
 def restore_score(
-    task: ScoreTask, at: Deployment, committed: Offsets, snapshots: Snapshots | None
+    task: ScoreTask,
+    at: Deployment,
+    committed: Offsets,
+    snapshots: Snapshots | None,
+    state_from: str | None = None,
 ) -> None:
-    """Bring ``task`` to the state it had when ``committed`` was, of its events and labels."""
-    if at.state_from == "nothing":
+    """Bring ``task`` to the state it had when ``committed`` was, of its events and labels.
+
+    ``state_from`` is where state comes from instead: ``nothing``, ``earliest``, or a time.
+    """
+    if state_from == "nothing":
         log.warning("state_fresh", partition=task.partition)
         return
     began_s = time.monotonic()
     snapshot = None
-    if snapshots is not None and at.state_from is None:
+    if snapshots is not None and state_from is None:
         snapshot = _thawed(task, committed, snapshots)
-    start: Offsets = snapshot.offsets if snapshot else at.log_start(task.partition, committed)
+    start: Offsets = (
+        snapshot.offsets if snapshot else at.log_start(task.partition, committed, state_from)
+    )
     thawed_s = time.monotonic()
     _replay(task, at, start, committed, snapshot)
     log.info(

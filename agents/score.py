@@ -36,6 +36,7 @@ class ScoreStage:
         self.scorer: Scorer | None = None
         self._keepers: dict[int, Keeper] = {}
         self._careful: set[int] = set()
+        self._begun: set[int] = set()
         self._started: dict[int, object] = {}
 
     def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
@@ -66,7 +67,11 @@ class ScoreStage:
         task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=share, track=keeps)
         snapshots = at.snapshots(f"score-{partition}", self._unusable) if keeps else None
         covered = [offsets.get(topic, 0) for topic in (*self.topics, "")[:2]]
-        restore_score(task, at, (covered[0], covered[1]), snapshots)
+        first = partition not in self._begun  # what the flags say is for once
+        restore_score(
+            task, at, (covered[0], covered[1]), snapshots, at.state_from if first else None
+        )
+        self._begun.add(partition)
         if snapshots is None:
             return task, None
         return task, Keeper(Freezer(task), snapshots, lambda: at.tails(partition), self.metrics)

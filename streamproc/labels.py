@@ -153,6 +153,7 @@ class PendingLabels(Generic[R]):
             times_ms.pop()
             self._forget(ids.pop())
         if not times_ms:
+            self._stored = None  # nothing is read from it any more
             while by_age and by_age[0][0] < floor:
                 self._forget(by_age.popleft()[1])
         given_up = []

@@ -306,4 +306,6 @@ class KeyedWindow:
         if row is None or self._stored is None:
             return Log(len(self._spans), self._extremes)
         payload = self._stored.payload(row)
+        if not self._stored_rows:
+            self._stored = None  # that was the last
         return Log.unpacked(payload, self._spans, self._squares, self._extremes)
