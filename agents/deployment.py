@@ -32,7 +32,8 @@ _READ_RECORDS = 5_000
 _LATELY_RECORDS = 2_000
 _READ_TIMEOUT_S = 30.0
 _ASK_AGAIN_S = 0.1
-_BLOCKED_S = 0.5
+_LOOK_S = 0.25
+_BLOCKED_S = 1.0
 """How long nothing comes of what is there before a dead worker's transaction is thought of."""
 
 
@@ -133,7 +134,7 @@ class Deployment:
         journal = self.pipeline.topics.journal
         # Not what is in a transaction yet: that of a dead worker would be waited for.
         end = self._offset(journal, 0, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
-        records = self.read(journal, 0, max(0, end - _LATELY_RECORDS), end)
+        records = self.read(journal, 0, max(0, end - _LATELY_RECORDS), end, unblock=False)
         return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
 
     def refused(self, partition: int, since: int = 0) -> dict[str, set[int]]:
@@ -223,11 +224,14 @@ class Deployment:
         folder = f"snapshots/{self.pipeline.name}/{task}"
         return Snapshots(Files(self.settings.store), folder, of, told)
 
-    def read(self, topic: str, partition: int, start: int, end: int | None) -> Iterator[Record]:
+    def read(
+        self, topic: str, partition: int, start: int, end: int | None, unblock: bool = True
+    ) -> Iterator[Record]:
         """Yield a partition's records from ``start`` to before ``end``, or what is there now.
 
-        What is in a transaction yet is waited for, until it is committed or aborted. Raises
-        :class:`StreamprocError` where the broker falls silent.
+        What is in a transaction yet is waited for, until it is committed or aborted; with
+        ``unblock`` those of dead workers are ended. Raises :class:`StreamprocError` where the
+        broker falls silent.
         """
         if end is None:
             end = self.end_of(topic, partition)
@@ -238,7 +242,7 @@ class Deployment:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 2,
+            "fetch.wait.max.ms": 10,
             "logger": LOGGER,
         }
         consumer = confluent_kafka.Consumer(config)
@@ -246,15 +250,16 @@ class Deployment:
             consumer.assign([TopicPartition(topic, partition, start)])
             silent_s = 0.0
             while start < end:
-                first: Any = consumer.poll(_BLOCKED_S)
-                silent_s = 0.0 if first is not None else silent_s + _BLOCKED_S
+                first: Any = consumer.poll(_LOOK_S)
+                silent_s = 0.0 if first is not None else silent_s + _LOOK_S
                 if silent_s >= _READ_TIMEOUT_S:
                     raise StreamprocError(
                         f"the broker sent nothing of {topic}/{partition} for "
                         f"{_READ_TIMEOUT_S:.0f} s; see whether it is up"
                     )
                 if first is None:
-                    self.unblock(self)
+                    if unblock and silent_s >= _BLOCKED_S:
+                        self.unblock(self)
                     continue
                 more: list[Any] = consumer.consume(_READ_RECORDS, 0)
                 for message in (first, *more):

@@ -72,13 +72,17 @@ def end_open_transactions(at: Deployment) -> None:
     Until then nobody reads past it, nor learns what is committed (the brokers abort it themselves
     after ``transaction.timeout.ms``).
     """
-    with _ending:  # several tasks may wait for the same transaction
+    if not at.exactly_once or not _ending.acquire(blocking=False):
+        return  # several tasks may wait for the same transaction: one is enough
+    try:
         _end(at)
+    except (StreamprocError, KafkaException) as error:
+        log.warning("not_ended", of="whoever is gone", error=str(error))
+    finally:
+        _ending.release()
 
 
 def _end(at: Deployment) -> None:
-    if not at.exactly_once:
-        return
     gone = at.lately_wrote() - _members(at) - {at.settings.instance}
     for instance in sorted(gone):
         log.warning("ending_open_transaction", of=instance)
