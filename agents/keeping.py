@@ -106,9 +106,14 @@ class Keeper:
             await self._write()
 
     def stop(self) -> None:
-        """Wait for nothing more; a file on its way is still written."""
+        """Wait for nothing more; a file on its way is still written.
+
+        Where the task is kept, and its partition comes back, it begins again.
+        """
         if self._doing is not None:
             self._doing.cancel()
+        if self.state == "asking":
+            self.state = "idle"
 
     def _begin(self, state: str, doing: Coroutine[Any, Any, None]) -> None:
         self.state = state

@@ -160,6 +160,20 @@ def test_the_end_writes_a_last_one(kept: Kept) -> None:
     assert kept.ids(2) == {"0", "50"}
 
 
+def test_a_keeper_that_was_stopped_while_it_asked_goes_on(kept: Kept) -> None:
+    """A partition that goes and comes back to the same task is kept again."""
+
+    async def scenario() -> None:
+        await kept.until(lambda: kept.keeper.state == "asking")
+        kept.keeper.stop()
+        await asyncio.sleep(0.01)
+        assert kept.keeper.at_rest
+        await kept.take()
+
+    asyncio.run(scenario())
+    assert kept.ids(9) == {"0"}
+
+
 def test_changes_that_nobody_took_make_the_next_one_whole(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
