@@ -164,7 +164,8 @@ def test_a_keeper_that_was_stopped_while_it_asked_goes_on(kept: Kept) -> None:
     """A partition that goes and comes back to the same task is kept again."""
 
     async def scenario() -> None:
-        await kept.until(lambda: kept.keeper.state == "asking")
+        kept.keeper.step(settled=True)
+        assert kept.keeper.state == "asking"
         kept.keeper.stop()
         await asyncio.sleep(0.01)
         assert kept.keeper.at_rest
