@@ -5,12 +5,12 @@ from __future__ import annotations
 from faust.types import TP
 
 from agents.deployment import Deployment
-from agents.keeping import Keeper
+from agents.stage import Stage
 from streamproc.alerts import new_judge
 from streamproc.tasks.watch import JudgeTask, step_of
 
 
-class AlertStage:
+class AlertStage(Stage):
     """Makes the one task that judges."""
 
     name = "alerts"
@@ -36,11 +36,3 @@ class AlertStage:
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Read all sums."""
         return dict.fromkeys(committed, 0)
-
-    def keeper(self, partition: int) -> Keeper | None:
-        """Return None: it reads all sums again."""
-        return None
-
-    def careful(self, partition: int) -> bool:
-        """Return False: it takes in what the score stage was careful with."""
-        return False

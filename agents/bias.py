@@ -5,12 +5,12 @@ from __future__ import annotations
 from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
-from agents.keeping import Keeper
+from agents.stage import Stage
 from streamproc.monitors import bias_fold
 from streamproc.tasks.watch import FoldTask
 
 
-class BiasStage:
+class BiasStage(Stage):
     """Makes the tasks that fold what was observed minus what was predicted."""
 
     name = "bias"
@@ -37,11 +37,3 @@ class BiasStage:
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Go on where committed."""
         return {}
-
-    def keeper(self, partition: int) -> Keeper | None:
-        """Return None: what is folded is sent with every commit."""
-        return None
-
-    def careful(self, partition: int) -> bool:
-        """Return False: it takes in what the score stage was careful with."""
-        return False

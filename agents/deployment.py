@@ -185,8 +185,8 @@ class Deployment:
     def tails(self, partition: int) -> dict[str, int]:
         """Return where the topics end that a restore reads besides the inputs, by name."""
         topics = self.pipeline.topics
-        tails = {name: self.end_of(name, partition) for name in (topics.predictions,)}
-        tails[topics.dead_letters] = self.end_of(topics.dead_letters, partition)
+        written = (topics.predictions, topics.dead_letters)
+        tails = {name: self.end_of(name, partition) for name in written}
         if self.exactly_once:
             tails[topics.journal] = self.end_of(topics.journal, 0)
         return tails

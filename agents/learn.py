@@ -9,8 +9,8 @@ import structlog
 from faust.types import TP
 
 from agents.deployment import Deployment
-from agents.keeping import Keeper
 from agents.models import published_versions
+from agents.stage import Stage
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
 from streamproc.tasks.learn import LearnTask
@@ -18,7 +18,7 @@ from streamproc.tasks.learn import LearnTask
 log = structlog.get_logger("learn")
 
 
-class LearnStage:
+class LearnStage(Stage):
     """Makes the one learn task, which goes on from the newest published version."""
 
     name = "learn"
@@ -85,11 +85,3 @@ class LearnStage:
         version = self._chosen[0]
         at = version["sources"]["resume_offset"] if version else 0
         return {tp: at for tp in committed if tp.partition == 0}
-
-    def keeper(self, partition: int) -> Keeper | None:
-        """Return None: its versions are its snapshots."""
-        return None
-
-    def careful(self, partition: int) -> bool:
-        """Return False: it takes in what the score stage was careful with."""
-        return False

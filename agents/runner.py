@@ -21,7 +21,7 @@ from agents.inputs import Inputs
 from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.poller import Batch
-from agents.stage import Place, Stage
+from agents.stage import Place, Stage, covered
 from agents.writing import Lost, Writer
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import Store
@@ -325,8 +325,7 @@ class Runner:
         """Return where a task stands by its commits, of its two inputs."""
         name, partition = place
         topics = next(stage.topics for stage in self.stages if stage.name == name)
-        at = [self._committed.get(TP(topic, partition), 0) for topic in (*topics, "")[:2]]
-        return at[0], at[1]
+        return covered(topics, partition, self._committed)
 
     def _entry(self, moved: dict[TP, int]) -> Out:
         """Return a transaction's entry in the journal: who consumed what of each input."""

@@ -10,8 +10,8 @@ from agents.deployment import Deployment
 from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.restore import restore_score
+from agents.stage import Stage, covered
 from streamproc.models.scoring import Scorer
-from streamproc.state.snapshots import Offsets
 from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
 
@@ -21,7 +21,7 @@ AHEAD_OF_VERSION = 1.0
 """How far score tasks may be ahead of the learner in a backlog, as a share of a version."""
 
 
-class ScoreStage:
+class ScoreStage(Stage):
     """Makes score tasks, and hands each new model version to all of them."""
 
     name = "score"
@@ -66,11 +66,10 @@ class ScoreStage:
         keeps = not at.embedded
         task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=share, track=keeps)
         snapshots = at.snapshots(f"score-{partition}", self._unusable) if keeps else None
-        covered = [offsets.get(topic, 0) for topic in (*self.topics, "")[:2]]
+        committed = {TP(topic, partition): offset for topic, offset in offsets.items()}
+        stands = covered(self.topics, partition, committed)
         first = partition not in self._begun  # what the flags say is for once
-        restore_score(
-            task, at, (covered[0], covered[1]), snapshots, at.state_from if first else None
-        )
+        restore_score(task, at, stands, snapshots, at.state_from if first else None)
         self._begun.add(partition)
         if snapshots is None:
             return task, None
@@ -80,10 +79,6 @@ class ScoreStage:
         """Tell of a snapshot that is passed over."""
         self.metrics.snapshots_unusable.inc()
         log.error("snapshot_unusable", file=file, why=why, instead="an older one, or the log")
-
-    def _covered(self, partition: int, committed: dict[TP, int]) -> Offsets:
-        found = [committed.get(TP(topic, partition), 0) for topic in (*self.topics, "")[:2]]
-        return max(found[0], 0), max(found[1], 0)
 
     def careful(self, partition: int) -> bool:
         """Say whether a partition's task was started from the same offsets too often."""
@@ -98,8 +93,8 @@ class ScoreStage:
         ours = {tp.partition for tp in committed}
         at = self.deployment
         if not at.embedded:
-            covered = {p: self._covered(p, committed) for p in ours}
-            self._careful = note_starts(at, covered)
+            starts = {p: covered(self.topics, p, committed) for p in ours}
+            self._careful = note_starts(at, starts)
         self.tasks = {p: task for p, task in self.tasks.items() if p in ours}
         self._keepers = {p: keeper for p, keeper in self._keepers.items() if p in ours}
         return {}

@@ -214,10 +214,11 @@ class Snapshots:
         """
         names = self.files.names(self.folder)
         ours = [n for n in names if _MANIFEST.fullmatch(n) and _at_most(_offsets(n), offsets)]
-        for name in ours[:-KEPT]:
+        old = set(ours[:-KEPT])
+        for name in old:
             self.files.remove(f"{self.folder}/{name}")
         named: set[str] = set()
-        for name in set(filter(_MANIFEST.fullmatch, names)) - set(ours[:-KEPT]):
+        for name in set(filter(_MANIFEST.fullmatch, names)) - old:
             try:
                 named.update(each[0] for each in self._manifest(name)["files"])
             except StreamprocError:

@@ -74,8 +74,12 @@ def read(file: Path, limit: int | None = None) -> Payments:
     )
 
 
-def features_of(payments: Payments) -> NDArray[np.float64]:
-    """Return a row a payment, a column a feature, in the order of :data:`NAMES`."""
+def features_of(payments: Payments, as_they_came: bool = False) -> NDArray[np.float64]:
+    """Return a row a payment, a column a feature, in the order of :data:`NAMES`.
+
+    Payments of one customer and one second go by their ids. ``as_they_came`` is for those that come
+    in another order: an earlier one, of those given, knows nothing of a later one.
+    """
     found = np.empty((len(payments), len(NAMES)))
     found[:, 0] = payments.amounts
     days = payments.times_s.astype("datetime64[s]").astype("datetime64[D]")
@@ -88,6 +92,8 @@ def features_of(payments: Payments) -> NDArray[np.float64]:
         times_s, amounts = payments.times_s[own], payments.amounts[own]
         age_s = times_s[:, None] - times_s[None, :]
         not_after = np.tri(len(own), dtype=bool)
+        if as_they_came:
+            not_after &= own[None, :] <= own[:, None]
         for i, days_long in enumerate((1, 7, 30)):
             held = not_after & (age_s < days_long * _DAY_S)
             counts = held.sum(axis=1)

@@ -22,7 +22,6 @@ from tests.kafka import payments_oracle
 from tests.kafka.topic_reader import read_all
 from tests.torture.avro import decoded
 from tests.torture.ledger import Ledger, Schemas, read_inputs
-from tests.torture.windows import features_of
 
 _SETTLE_S = 60.0
 _SHOWN = 3
@@ -144,7 +143,9 @@ class _Predictions:
         self.shown: list[str] = []
         self._ledger = ledger
         self._place = {event_id: i for i, event_id in enumerate(payments.ids)}
-        self._expected = features_of(payments) if len(payments) else np.empty(0)
+        self._expected = np.empty(0)
+        if len(payments):
+            self._expected = payments_oracle.features_of(payments, as_they_came=True)
         self._published: dict[str, Any] = {version["model"]: version for version in versions}
         self._models: dict[str, Any] = {}
         self._store = store

@@ -15,7 +15,6 @@ from tests.kafka import payments_oracle
 from tests.torture.ledger import Ledger, id_of, read
 from tests.torture.memory import Life, generations, growth
 from tests.torture.oracle import Verdict, _Predictions, steps_repeated
-from tests.torture.windows import features_of
 
 EVENTS, LABELS = "p.transactions", "p.labels"
 
@@ -154,7 +153,8 @@ def test_a_later_payment_is_in_no_window_told_before() -> None:
         amounts=np.array([10.0, 20.0, 30.0]),
         frauds=np.zeros(3, dtype=np.int64),
     )
-    assert features_of(payments)[:, 3].tolist() == [1, 1, 3]
+    found = payments_oracle.features_of(payments, as_they_came=True)
+    assert found[:, 3].tolist() == [1, 1, 3]
 
 
 def test_a_repeated_alert_is_found() -> None:
