@@ -7,7 +7,6 @@ that a replay is what an infinitely fast worker would have done.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,52 +19,13 @@ from streamproc.models.versions import loads
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.learn import IDLE_MS, LearnTask
-from streamproc.tasks.records import Headers, Out, Output, Task
+from streamproc.tasks.records import Out, Output, PlainRecord, Task
 from streamproc.tasks.score import ScoreTask
 from streamproc.tasks.watch import FoldTask, JudgeTask
 from streamproc.timeline import Entry
 
 CHUNK = 1_000
 """How many records are fed at once, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """A record that no broker has seen; it has what a record of Kafka's has."""
-
-    in_topic: str
-    at: int
-    time_ms: int
-    with_key: bytes | None
-    with_value: bytes | None
-
-    def topic(self) -> str:
-        """Return the topic it would have been in."""
-        return self.in_topic
-
-    def partition(self) -> int:
-        """Return 0: a replay has one partition."""
-        return 0
-
-    def offset(self) -> int:
-        """Return its number among the records of its topic."""
-        return self.at
-
-    def key(self) -> bytes | None:
-        """Return the key."""
-        return self.with_key
-
-    def value(self) -> bytes | None:
-        """Return the value."""
-        return self.with_value
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return the timestamp as Kafka would: its type (1, CreateTime) and milliseconds."""
-        return (1, self.time_ms)
-
-    def headers(self) -> Headers | None:
-        """Return None: files have no headers."""
-        return None
 
 
 class Replay:
@@ -129,7 +89,7 @@ class Replay:
                 if entry.kind == kind:
                     at = self._offsets[kind]
                     records.append(
-                        FileRecord(topic or "", at, entry.time_ms, entry.key, entry.value)
+                        PlainRecord(topic or "", at, entry.time_ms, entry.key, entry.value)
                     )
                     self._offsets[kind] = at + 1
             if topic:
@@ -146,11 +106,11 @@ class Replay:
                     below.take(topic, self._records(role, topic, outs), True, self.now_ms)
                     self._drain(below)
 
-    def _records(self, role: str, topic: str, outs: list[Out]) -> list[FileRecord]:
+    def _records(self, role: str, topic: str, outs: list[Out]) -> list[PlainRecord]:
         first = self._offsets[role]
         self._offsets[role] = first + len(outs)
         return [
-            FileRecord(topic, first + i, self.now_ms, out["key"], out["value"])
+            PlainRecord(topic, first + i, self.now_ms, out["key"], out["value"])
             for i, out in enumerate(outs)
         ]
 

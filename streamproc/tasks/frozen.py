@@ -20,7 +20,7 @@ from streamproc.labels import EarlyLabel
 from streamproc.pipeline import Pipeline
 from streamproc.state.snapshots import Snapshot
 from streamproc.state.tables import Floor, Stack, Table
-from streamproc.tasks.records import Headers, Record
+from streamproc.tasks.records import PlainRecord, Record
 from streamproc.tasks.score import ScoreTask
 
 PACKED_AT_ONCE = 200
@@ -129,47 +129,6 @@ def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
     task.watermark_ms, task.late = meta["watermark_ms"], meta["late"]
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRecord:
-    """A record that was read before a restart."""
-
-    in_topic: str
-    in_partition: int
-    at: int
-    stamp: tuple[int, int]
-    with_key: bytes | None
-    with_value: bytes | None
-    with_headers: Headers | None
-
-    def topic(self) -> str:
-        """Return the topic it is in."""
-        return self.in_topic
-
-    def partition(self) -> int:
-        """Return the number of its partition."""
-        return self.in_partition
-
-    def offset(self) -> int:
-        """Return its place in the partition."""
-        return self.at
-
-    def key(self) -> bytes | None:
-        """Return its key."""
-        return self.with_key
-
-    def value(self) -> bytes | None:
-        """Return its value."""
-        return self.with_value
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return the type of its timestamp, and the timestamp in milliseconds."""
-        return self.stamp
-
-    def headers(self) -> Headers | None:
-        """Return its headers."""
-        return self.with_headers
-
-
 def _packed_label(label: EarlyLabel[Record]) -> bytes:
     record = label.record
     headers = [(name, _text(value)) for name, value in record.headers() or ()]
@@ -178,17 +137,18 @@ def _packed_label(label: EarlyLabel[Record]) -> bytes:
 
 
 def _unpacked_label(payload: memoryview, task: ScoreTask) -> tuple[Any, Record]:
-    label, (offset, *stamp), key, value, headers = orjson.loads(payload)
+    label, (offset, time_type, time_ms), key, value, headers = orjson.loads(payload)
     topic = task.pipeline.topics.labels
     assert topic is not None  # else no label would have been held
-    record = KeptRecord(
+    record = PlainRecord(
         topic,
-        task.partition,
         offset,
-        tuple(stamp),
+        time_ms,
         _bytes(key),
         _bytes(value),
         [(name, _bytes(each)) for name, each in headers] or None,  # type: ignore[misc]
+        task.partition,
+        time_type,
     )
     return label, record
 

@@ -36,6 +36,51 @@ class Record(Protocol):
         """Its headers, if it has any."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlainRecord:
+    """A record without a broker: of a file, or kept from before a restart.
+
+    ``time_type`` is Kafka's: 1 is CreateTime.
+    """
+
+    in_topic: str
+    at: int
+    time_ms: int
+    with_key: bytes | None
+    with_value: bytes | None
+    with_headers: Headers | None = None
+    in_partition: int = 0
+    time_type: int = 1
+
+    def topic(self) -> str:
+        """Return the topic it is in, or would have been."""
+        return self.in_topic
+
+    def partition(self) -> int:
+        """Return the number of its partition; a file has one."""
+        return self.in_partition
+
+    def offset(self) -> int:
+        """Return its place among the records of its partition."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """Return its key."""
+        return self.with_key
+
+    def value(self) -> bytes | None:
+        """Return its value."""
+        return self.with_value
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the type of its timestamp, and the timestamp in milliseconds."""
+        return (self.time_type, self.time_ms)
+
+    def headers(self) -> Headers | None:
+        """Return its headers; files have none."""
+        return self.with_headers
+
+
 class Out(TypedDict):
     """A record to be written, in the form ``Producer.produce_batch`` takes."""
 

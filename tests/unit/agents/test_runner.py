@@ -17,8 +17,7 @@ from agents.runner import Runner
 from agents.writing import AtLeastOnce, Writer
 from streamproc.errors import AwayError, StreamprocError
 from streamproc.models.versions import Store
-from streamproc.replay import FileRecord
-from streamproc.tasks.records import Out, Output
+from streamproc.tasks.records import Out, Output, PlainRecord
 from tests.unit.tasks.kit import pipeline
 
 EVENTS = "shop.orders"
@@ -165,7 +164,7 @@ class Rig:
 
     def offer(self, partition: int, *offsets: int) -> None:
         """Hand the runner a batch, as though nothing were missing before it."""
-        records: Any = [FileRecord(EVENTS, n, 0, None, b"%d" % n) for n in offsets]
+        records: Any = [PlainRecord(EVENTS, n, 0, None, b"%d" % n) for n in offsets]
         self.runner.offer(Batch(EVENTS, partition, offsets[0], records, True, 99))
 
     def go(self, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,24 +13,12 @@ from streamproc.features import Calendar, Field, Window
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
 from streamproc.pipeline import Events, Labels, Pipeline
-from streamproc.replay import FileRecord
 from streamproc.tasks.learn import LearnTask
-from streamproc.tasks.records import Headers, Out, Output
+from streamproc.tasks.records import Headers, Out, Output, PlainRecord
 from streamproc.tasks.score import ScoreTask
 
 NOW_MS = 1_000_000_000
 EVENTS, LABELS, LEARN = "shop.orders", "shop.labels", "shop.learn"
-
-
-@dataclass(frozen=True, slots=True)
-class HeadedRecord(FileRecord):
-    """A record with headers."""
-
-    with_headers: Headers = ()
-
-    def headers(self) -> Headers | None:
-        """Return the headers."""
-        return self.with_headers
 
 
 def pipeline(**changed: Any) -> Pipeline:
@@ -56,10 +43,10 @@ def pipeline(**changed: Any) -> Pipeline:
 
 def record(
     topic: str, offset: int, value: Any, time_ms: int = 0, headers: Headers = ()
-) -> HeadedRecord:
+) -> PlainRecord:
     """Return a record; what is not bytes is written as JSON."""
     data = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
-    return HeadedRecord(topic, offset, time_ms, b"key", data, headers)
+    return PlainRecord(topic, offset, time_ms, b"key", data, headers)
 
 
 def event(order: Any, at: Any, card: Any = 7, amount: Any = 5.0, **more: Any) -> dict[str, Any]:
@@ -146,7 +133,7 @@ class Learning:
     def __init__(self, made: Pipeline, partitions: int) -> None:
         self.pipeline = made
         self.partitions = partitions
-        self.log: list[FileRecord] = []
+        self.log: list[PlainRecord] = []
         self.versions: list[dict[str, Any]] = []
         self.blobs: dict[str, bytes] = {}
         self.out: dict[str, list[Out]] = {}
@@ -156,7 +143,7 @@ class Learning:
     def send(self, outs: Iterable[Out], now_ms: int = NOW_MS) -> None:
         """Append records to the log and let the task take them in."""
         records = [
-            FileRecord(LEARN, len(self.log) + i, 0, out["key"], out["value"])
+            PlainRecord(LEARN, len(self.log) + i, 0, out["key"], out["value"])
             for i, out in enumerate(outs)
         ]
         self.log += records

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamproc.codec import JsonCodec
 from streamproc.monitors import Drift, drift_fold
-from streamproc.replay import FileRecord
+from streamproc.tasks.records import PlainRecord
 from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, JudgeTask
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
@@ -19,12 +19,12 @@ HOUR_MS = 3_600_000
 PREDICTIONS, BUCKETS = "shop.predictions", "shop.buckets"
 
 
-def predictions(times: list[int]) -> list[FileRecord]:
+def predictions(times: list[int]) -> list[PlainRecord]:
     """Return a prediction a time."""
     records = []
     for offset, time_ms in enumerate(times):
         said = {**outcome(offset, time_ms, float(offset)), "event_time_ms": time_ms}
-        records.append(FileRecord(PREDICTIONS, offset, 0, b"k", orjson.dumps(said)))
+        records.append(PlainRecord(PREDICTIONS, offset, 0, b"k", orjson.dumps(said)))
     return records
 
 
@@ -100,7 +100,7 @@ def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
     """It is told of with its bytes, and the fold goes on."""
     task = fold_task()
     good = predictions([1, 2])
-    task.take(PREDICTIONS, [FileRecord(PREDICTIONS, 0, 0, b"k", b"{"), good[1]], True, NOW_MS)
+    task.take(PREDICTIONS, [PlainRecord(PREDICTIONS, 0, 0, b"k", b"{"), good[1]], True, NOW_MS)
     output = task.process(NOW_MS)
     (letter,) = output.records["dead_letters"]
     assert (letter["value"], headers_of(letter)["stage"]) == (b"{", "drift")
@@ -127,7 +127,7 @@ def judge_task(silent_until: int = 0) -> tuple[JudgeTask, Echo]:
     return JudgeTask(judge, BUCKETS, JsonCodec(), silent_until), judge
 
 
-SUMS = [FileRecord(BUCKETS, n, 0, None, orjson.dumps({"n": n})) for n in range(10)]
+SUMS = [PlainRecord(BUCKETS, n, 0, None, orjson.dumps({"n": n})) for n in range(10)]
 
 
 def alerts_of(task: JudgeTask) -> list[str]:
