@@ -44,8 +44,8 @@ def _tune_collector() -> None:
     """Look for garbage in cycles a little at a time, and never among what has stayed for a while.
 
     The state is large and has no cycles: a look at 100,000 objects stops everything for 100 ms.
+    Nor does a start look: what was imported stays.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 4, 1_000_000)
     gc.callbacks.append(_keep_out)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.cli import COMMANDS, chosen
+from streamproc.cli.quick import quick_imports
 from streamproc.errors import DefinitionError, StreamprocError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -54,7 +55,8 @@ def _app(name: str | None) -> typer.Typer:
 
 def _load(command: str) -> Callable[..., Any]:
     module = f"streamproc.cli.{command}"
-    function: Callable[..., Any] = getattr(importlib.import_module(module), command)
+    with quick_imports():
+        function: Callable[..., Any] = getattr(importlib.import_module(module), command)
     return _until_unread(function)
 
 
