@@ -174,6 +174,7 @@ def build(
         metrics,
         instance=settings.instance,
         journals=deployment.exactly_once,
+        all_started=deployment.readers.close,
     )
     app.runner = runner
     app.patient_topics = frozenset(t for stage in stages if stage.patient for t in stage.topics)

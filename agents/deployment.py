@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-import confluent_kafka
 import orjson
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from agents.reading import LOGGER, Readers
 from agents.writing import TRANSACTION_TIMEOUT_S
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import StreamprocError
@@ -25,17 +24,9 @@ from streamproc.state.files import Files
 from streamproc.state.snapshots import Offsets, Snapshots
 from streamproc.tasks.records import Record
 
-LOGGER = logging.getLogger("librdkafka")
-"""Where librdkafka tells of brokers that went away: into the worker's log, not past it."""
-
-_READ_RECORDS = 5_000
 _LATELY_RECORDS = 2_000
 _READ_TIMEOUT_S = 30.0
 _ASK_AGAIN_S = 0.1
-_LOOK_S = 0.25
-_BLOCKED_S = 1.0
-"""How long nothing comes of what is there before a dead worker's transaction is thought of."""
-
 
 class Upstream(Protocol):
     """The stage before one, in the same worker: the same members share the same partitions."""
@@ -235,43 +226,11 @@ class Deployment:
         """
         if end is None:
             end = self.end_of(topic, partition)
-        config = {
-            **self.settings.kafka_config(),
-            "group.id": f"{self.pipeline.name}-restore",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,
-            "logger": LOGGER,
-        }
-        consumer = confluent_kafka.Consumer(config)
-        try:
-            consumer.assign([TopicPartition(topic, partition, start)])
-            silent_s = 0.0
-            while start < end:
-                first: Any = consumer.poll(_LOOK_S)
-                silent_s = 0.0 if first is not None else silent_s + _LOOK_S
-                if silent_s >= _READ_TIMEOUT_S:
-                    raise StreamprocError(
-                        f"the broker sent nothing of {topic}/{partition} for "
-                        f"{_READ_TIMEOUT_S:.0f} s; see whether it is up"
-                    )
-                if first is None:
-                    if unblock and silent_s >= _BLOCKED_S:
-                        self.unblock(self)
-                    continue
-                more: list[Any] = consumer.consume(_READ_RECORDS, 0)
-                for message in (first, *more):
-                    error = message.error()
-                    if error is None:
-                        if message.offset() >= end:
-                            return
-                        start = message.offset() + 1
-                        yield message
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        start = max(start, message.offset())
-                    elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                        raise KafkaException(error)
-        finally:
-            consumer.close()
+        stuck = (lambda: self.unblock(self)) if unblock else (lambda: None)
+        return self.readers.read(TopicPartition(topic, partition, start), end, stuck)
+
+    @cached_property
+    def readers(self) -> Readers:
+        """What this reads partitions by."""
+        group = f"{self.pipeline.name}-restore"
+        return Readers({**self.settings.kafka_config(), "group.id": group})

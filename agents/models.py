@@ -13,7 +13,8 @@ import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
 
-from agents.deployment import LOGGER, Deployment
+from agents.deployment import Deployment
+from agents.reading import LOGGER, assign
 from streamproc.errors import StreamprocError
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
@@ -73,7 +74,7 @@ class ModelFollower(threading.Thread):
             "logger": LOGGER,
         }
         consumer = confluent_kafka.Consumer(config)
-        consumer.assign([TopicPartition(self._at.pipeline.topics.models, 0, 0)])
+        assign(consumer, TopicPartition(self._at.pipeline.topics.models, 0, 0))
         try:
             while not self._stopping.is_set():
                 self._follow(consumer)

@@ -63,6 +63,7 @@ class Runner:
     metrics: Metrics
     clock_ms: Callable[[], int] = field(default_factory=SteadyClock)
     rejoin: Callable[[], None] = lambda: None
+    all_started: Callable[[], None] = lambda: None
     instance: str = "worker-1"
     journals: bool = False
     tasks: dict[Place, Task] = field(default_factory=dict)
@@ -171,6 +172,8 @@ class Runner:
             self.keepers[place] = keeper
         self._due[place] = None
         self._wake.set()
+        if not self._starting:
+            await asyncio.to_thread(self.all_started)
 
     async def revoked(self, tps: Iterable[TP]) -> None:
         """Commit what was processed, unless all is lost, and drop the tasks of these partitions."""
