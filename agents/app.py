@@ -203,7 +203,7 @@ def _writer(app: App) -> AtLeastOnce | ExactlyOnce:
         group=lambda: app.poller.group,
         instance=instance,
     )
-    writer.start()
+    writer.start_meanwhile()
     return writer
 
 

@@ -28,6 +28,7 @@ _LATELY_RECORDS = 2_000
 _READ_TIMEOUT_S = 30.0
 _ASK_AGAIN_S = 0.1
 
+
 class Upstream(Protocol):
     """The stage before one, in the same worker: the same members share the same partitions."""
 

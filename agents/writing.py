@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -168,6 +169,7 @@ class ExactlyOnce:
         self._pending: list[Written] = []
         self._records = 0
         self._running: asyncio.Task[None] | None = None
+        self._taking: Future[None] | None = None
         self._called_s = 0.0
         self._fenced_s = float("-inf")
         self._stopping = False
@@ -181,6 +183,13 @@ class ExactlyOnce:
                 f"no transactions on these brokers ({error.args[0].str()}); see their log, or set "
                 "STREAMPROC_GUARANTEE=at_least_once"
             ) from error
+
+    def start_meanwhile(self) -> None:
+        """Do as :meth:`start` does in a thread; the first transaction waits for it.
+
+        Half a second goes by where the name's last transaction has to be aborted first.
+        """
+        self._taking = ThreadPoolExecutor(1, "name").submit(self.start)
 
     async def write(self, topic: str, partition: int, records: list[Out]) -> None:
         """Keep records for the next transaction; wait where it is full already."""
@@ -222,8 +231,11 @@ class ExactlyOnce:
         self.check()
 
     def check(self) -> None:
-        """Raise what ended the last transaction, if it is over."""
+        """Raise what ended the last transaction, if it is over, or what kept the name from us."""
         self._free_stuck()
+        if self._taking is not None and self._taking.done():
+            taking, self._taking = self._taking, None
+            taking.result()
         if self._running is not None and self._running.done():
             running, self._running = self._running, None
             running.result()
@@ -263,6 +275,9 @@ class ExactlyOnce:
         self._stopping = True
 
     def _transact(self, written: list[Written], offsets: dict[TP, int], group: Any) -> None:
+        taking = self._taking
+        if taking is not None:
+            taking.result()
         began_s = time.monotonic()
         producer = self._producer
         try:

@@ -32,6 +32,7 @@ class Brokers:
         self.calls: list[str] = []
         self.producers = 0
         self.hangs: threading.Event | None = None
+        self.taken: threading.Event | None = None
 
     def producer(self) -> Any:
         """Return a new producer."""
@@ -55,7 +56,9 @@ class Producer:
         self._group: Any = None
 
     def init_transactions(self, timeout: float) -> None:
-        """Take the name."""
+        """Take the name; it may have to wait."""
+        if self._brokers.taken is not None:
+            self._brokers.taken.wait(10)
         self._brokers.call("init")
 
     def begin_transaction(self) -> None:
@@ -96,11 +99,12 @@ class Producer:
 class Rig:
     """A writer on those brokers."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: bool = True) -> None:
         self.brokers = Brokers()
         self.group: str | None = "member of generation 1"
         self.writer = ExactlyOnce(self.brokers.producer, lambda: self.group, "w1")
-        self.writer.start()
+        if start:
+            self.writer.start()
 
     async def write(self, *values: bytes) -> None:
         """Write some values."""
@@ -229,6 +233,31 @@ def test_brokers_without_transactions_are_told_of_with_the_remedy() -> None:
     brokers.fails["init"] = [error(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)]
     with pytest.raises(StreamprocError, match="STREAMPROC_GUARANTEE=at_least_once"):
         ExactlyOnce(brokers.producer, lambda: None, "w1").start()
+
+
+def test_the_name_is_taken_while_the_rest_starts() -> None:
+    """The first transaction waits for it; where it can't be had, that is told."""
+    for refused in (False, True):
+        rig = Rig(start=False)
+        taken = rig.brokers.taken = threading.Event()
+        if refused:
+            rig.brokers.fails["init"] = [error(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)]
+
+        async def scenario(rig: Rig = rig, taken: threading.Event = taken) -> None:
+            rig.writer.start_meanwhile()
+            await rig.write(b"1")
+            await rig.writer.commit({CARDS: 1})
+            await asyncio.sleep(0.05)
+            assert rig.brokers.calls == []
+            taken.set()
+            await rig.writer.finish()
+
+        if refused:
+            with pytest.raises(StreamprocError, match="STREAMPROC_GUARANTEE=at_least_once"):
+                rig.go(scenario)
+        else:
+            rig.go(scenario)
+            assert rig.brokers.calls == ["init", "begin", "offsets", "commit"]
 
 
 def test_what_waits_for_a_slow_transaction_is_bounded() -> None:
