@@ -29,7 +29,7 @@ COMMIT_EVERY_S = 0.5
 COMMIT_WITHIN_S = 2.0
 """How often at least; where more is written all the time, rounds stand still until it arrived."""
 
-TRANSACTION_EVERY_S = 0.014
+TRANSACTION_EVERY_S = 0.02
 """How long at least from the beginning of one transaction to that of the next."""
 
 TRANSACTION_TIMEOUT_S = 10.0
@@ -47,7 +47,8 @@ _CALL_S = 5.0
 _INIT_S = 1.0  # and again: a ctrl-C has to wait for it
 _LOOK_S = 0.5
 
-Written = tuple[str, int, list[Out]]
+Written = dict[tuple[str, int], list[Out]]
+"""What is to be written, in order, by topic and partition."""
 
 
 class Lost(Exception):  # noqa: N818  it is not an error of anybody's
@@ -166,7 +167,7 @@ class ExactlyOnce:
         self._producer = new_producer()
         self.group = group
         self._instance = instance
-        self._pending: list[Written] = []
+        self._pending: Written = {}
         self._records = 0
         self._running: asyncio.Task[None] | None = None
         self._taking: Future[None] | None = None
@@ -193,7 +194,7 @@ class ExactlyOnce:
 
     async def write(self, topic: str, partition: int, records: list[Out]) -> None:
         """Keep records for the next transaction; wait where it is full already."""
-        self._pending.append((topic, partition, records))
+        self._pending.setdefault((topic, partition), []).extend(records)
         self._records += len(records)
         while self._records > MOST_RECORDS and self._running and not self._running.done():
             await asyncio.wait({self._running}, timeout=_LOOK_S)
@@ -216,7 +217,7 @@ class ExactlyOnce:
         group = self.group()
         if group is None:
             raise Lost("the partitions were taken away")
-        written, self._pending, self._records = self._pending, [], 0
+        written, self._pending, self._records = self._pending, {}, 0
         self._called_s = time.monotonic()
         self._running = asyncio.create_task(
             asyncio.to_thread(self._transact, written, offsets, group)
@@ -242,7 +243,7 @@ class ExactlyOnce:
 
     def drop(self) -> None:
         """Forget what was to be written."""
-        self._pending, self._records = [], 0
+        self._pending, self._records = {}, 0
 
     def _free_stuck(self) -> None:
         """Leave a producer alone that does not come back, and begin anew with another.
@@ -274,7 +275,7 @@ class ExactlyOnce:
         """Try again no longer."""
         self._stopping = True
 
-    def _transact(self, written: list[Written], offsets: dict[TP, int], group: Any) -> None:
+    def _transact(self, written: Written, offsets: dict[TP, int], group: Any) -> None:
         taking = self._taking
         if taking is not None:
             taking.result()
@@ -282,7 +283,7 @@ class ExactlyOnce:
         producer = self._producer
         try:
             producer.begin_transaction()
-            for topic, partition, records in written:
+            for (topic, partition), records in written.items():
                 for step in steps(producer, topic, partition, records, None):
                     if step:
                         producer.poll(0.05)
