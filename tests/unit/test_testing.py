@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from river import linear_model
 
@@ -18,6 +19,7 @@ from streamproc import (
     OneHot,
     Pipeline,
     Window,
+    testing,
 )
 from streamproc.testing import assert_features
 
@@ -96,6 +98,13 @@ def test_a_dead_letter_can_be_expected() -> None:
         +1h    label: 3 1   | dead letter: second_label
         """,
     )
+
+
+def test_events_are_numbered_without_the_labels() -> None:
+    """An event's id is its number among the events, so that a label row can name it."""
+    read = testing._read([DAY], "at card\n00:00 a\n00:01 label: 1 1\n00:02 a\n00:03 label: 2 1")
+    ids = [orjson.loads(row.entry.value)["id"] for row in read.rows]
+    assert ids == [1, 1, 2, 2]
 
 
 RIGHT = """
