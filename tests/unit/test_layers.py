@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("tasks",),
     ("replay", "results", "demo", "audit"),
-    ("testing",),
+    ("testing", "training", "leakage"),
     ("kafka", "settings", "dashboard"),
     ("agents",),
     ("cli",),
