@@ -71,6 +71,12 @@ class Metrics:
         self.window_entries = Gauge(
             "streamproc_window_entries", "Records that the windows hold", registry=registry
         )
+        self.hashed = Gauge(
+            "streamproc_hashed_categories",
+            "Distinct categories a partition hashed since its start, and those that share a column",
+            ["feature", "share"],
+            registry=registry,
+        )
         self.pending_labels = Gauge(
             "streamproc_pending_labels", "Predictions that wait for a label", registry=registry
         )

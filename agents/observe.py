@@ -42,8 +42,20 @@ class Observer:
         if self.published_at_ms is not None:
             stale_ms = self.runner.clock_ms() - self.published_at_ms
             metrics.model_staleness.set(stale_ms / 1000)
+        self._refresh_hashed(scoring)
         self._refresh_alerts()
         self._refresh_lag()
+
+    def _refresh_hashed(self, scoring: list[ScoreTask]) -> None:
+        """Tell of each hash what the partition with the most categories says."""
+        fullest: dict[str, tuple[int, int]] = {}
+        for task in scoring:
+            for name, told in task.features.hashing.items():
+                fullest[name] = max(fullest.get(name, (0, 0)), (told.values, told.sharing))
+        self.metrics.hashed.clear()
+        for name, (values, sharing) in fullest.items():
+            self.metrics.hashed.labels(name, "no").set(values - sharing)
+            self.metrics.hashed.labels(name, "yes").set(sharing)
 
     def _refresh_alerts(self) -> None:
         open_by_kind: dict[str, int] = {}

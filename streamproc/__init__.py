@@ -14,7 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamproc.errors import BadRecord, DefinitionError, StreamprocError
-    from streamproc.features import Calendar, Field, Window
+    from streamproc.features import (
+        Bucketed,
+        Calendar,
+        Clipped,
+        Cyclical,
+        Difference,
+        Field,
+        Hashed,
+        HashedWords,
+        Imputed,
+        Log,
+        Missing,
+        OneHot,
+        Over,
+        Ratio,
+        Window,
+    )
     from streamproc.monitors import Drift, PredictionBias
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
@@ -25,7 +41,19 @@ __all__ = [  # noqa: RUF022  in reading order
     "Labels",
     "Field",
     "Calendar",
+    "Cyclical",
     "Window",
+    "OneHot",
+    "Hashed",
+    "HashedWords",
+    "Bucketed",
+    "Log",
+    "Clipped",
+    "Over",
+    "Ratio",
+    "Difference",
+    "Missing",
+    "Imputed",
     "Drift",
     "PredictionBias",
     "Replay",
@@ -36,7 +64,10 @@ __all__ = [  # noqa: RUF022  in reading order
 
 _HOME = {
     "pipeline": ("Pipeline", "Events", "Labels"),
-    "features": ("Field", "Calendar", "Window"),
+    "features": (
+        *("Field", "Calendar", "Cyclical", "Window", "OneHot", "Hashed", "HashedWords"),
+        *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
+    ),
     "monitors": ("Drift", "PredictionBias"),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),

@@ -17,7 +17,8 @@ from typing import Any
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Calendar, Feature, FeatureSet, Field, Window
+from streamproc.features import Encoder, Feature, FeatureSet, Field, Hashed, HashedWords, Window
+from streamproc.features.encode import check_order
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import Drift, PredictionBias
@@ -218,11 +219,12 @@ class Pipeline:
 
     @cached_property
     def numeric_features(self) -> tuple[str, ...]:
-        """The features a drift monitor watches by default: numbers that the clock does not give."""
+        """The features a drift monitor watches by default: numbers, but for clock and hashes."""
         return tuple(
             name
             for feature in self.features
             if isinstance(feature, Window)
+            or (isinstance(feature, Encoder) and not isinstance(feature, Hashed | HashedWords))
             or (isinstance(feature, Field) and feature.type == "number")
             for name in feature.names
         )
@@ -241,6 +243,8 @@ class Pipeline:
         for declared in self.features:
             if isinstance(declared, Window) and feature in declared.names:
                 return max(declared.spans_ms)
+            if isinstance(declared, Encoder) and feature in declared.names:
+                return max(self.warmup_ms(name) for name in declared.inputs)
         return 0
 
     def new_features(self, track: bool = False) -> FeatureSet:
@@ -288,9 +292,10 @@ def _check_features(pipeline: Pipeline) -> None:
         raise DefinitionError("Pipeline: features is empty; declare at least Field('...')")
     seen: set[str] = set()
     for feature in pipeline.features:
-        if not isinstance(feature, Field | Calendar | Window):
+        if not isinstance(feature, Feature):
             raise DefinitionError(
-                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar or Window"
+                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window or an "
+                "encoder, such as Log"
             )
         if isinstance(feature, Window) and feature.by != pipeline.events.key:
             raise DefinitionError(
@@ -301,12 +306,14 @@ def _check_features(pipeline: Pipeline) -> None:
             if name in seen:
                 raise DefinitionError(f"Pipeline: feature {name!r} is declared twice; remove one")
             own = feature.value if isinstance(feature, Window) else name
-            if pipeline.labels and own == pipeline.labels.value:
+            reads = feature.inputs if isinstance(feature, Encoder) else (own,)
+            if pipeline.labels and pipeline.labels.value in reads:
                 raise DefinitionError(
                     f"Pipeline: feature {name!r} is the label itself, which is not known when an "
                     "event is scored; remove it"
                 )
             seen.add(name)
+    check_order(pipeline.features)
 
 
 def _check_monitors(pipeline: Pipeline) -> None:

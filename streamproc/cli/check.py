@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +17,16 @@ from streamproc.cli.common import (
     load_settings,
     print_json,
     printable,
+    usage,
 )
 from streamproc.cli.drawing import described, drawn
 from streamproc.cli.meeting import check_meeting
+from streamproc.cli.rows import Every, LabelDelay, LeaveOut, NumberRows, Start, entries
+from streamproc.files import RowFile
 from streamproc.kafka.topics import describe, probe
+from streamproc.leakage import Sample
+from streamproc.pipeline import Pipeline
+from streamproc.replay import Replay, without_model
 
 _PLAIN = str.maketrans("─│┌┐└┘├┤┴┬┼►◄▲▼…", "-|+++++++++><^v.")
 
@@ -28,12 +37,29 @@ def check(
         bool,
         typer.Option("--online", help="Ask the brokers too: do labels meet their events?"),
     ] = False,
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="A file: do features know the label?", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50_000,
+    label_delay: LabelDelay = "0s",
+    start: Start = None,
+    every: Every = None,
+    number_rows: NumberRows = False,
+    leave_out: LeaveOut = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a pipeline file and draw it; connects to nothing unless --online."""
+    """Check a pipeline file and draw it; connects to nothing unless --online.
+
+    With --sample, exit code 1 where a feature knows the label.
+    """
     settings = load_settings()
     chosen = load_pipeline(pipeline, settings)
     description = described(chosen)
+    rows: dict[str, Any] = {
+        "label_delay": label_delay, "start": start, "every": every, "number_rows": number_rows,
+        "leave_out": leave_out, "limit": limit,
+    }  # fmt: skip
     if not as_json:
         for line in drawn(chosen):
             _print(printable(line))
@@ -46,8 +72,55 @@ def check(
         description["keys_compared"] = shared
         if not as_json:
             _print(_said(shared))
+    leaks = 0
+    if sample is not None:
+        found = _sampled(chosen, sample, rows)
+        leaks = sum(each["kind"] == "leak" for each in found["findings"])
+        description["sample"] = found
+        if not as_json:
+            _tell(found, leaks)
     if as_json:
         print_json(description)
+    if leaks:
+        raise typer.Exit(1)
+
+
+def _sampled(pipeline: Pipeline, file: Path, rows: dict[str, Any]) -> dict[str, Any]:
+    """Run a sample through the pipeline, as a backtest does, and look at its features."""
+    bare = without_model(pipeline)
+    with usage():
+        to_come = entries(RowFile(file), bare, **rows)
+    gathered = Sample(pipeline)
+    replay = Replay(bare, time.time_ns() // 1_000_000, gathered.add)
+    replay.run(to_come)
+    hashing = replay.score.features.hashing
+    return {
+        "file": str(file),
+        "events": gathered.events,
+        "labelled": gathered.labelled,
+        "dead_letters": dict(gathered.dead_letters),
+        "findings": [asdict(each) for each in gathered.findings()],
+        "hashing": {name: told._asdict() for name, told in hashing.items()},
+    }
+
+
+def _tell(found: dict[str, Any], leaks: int) -> None:
+    dead = sum(found["dead_letters"].values())
+    print(
+        f"sample: {found['events']:,} events, {found['labelled']:,} with a label, "
+        f"dead letters: {dead:,}"
+    )
+    for each in found["findings"]:
+        _print(printable(f"  {each['kind']}: {each['feature']} {each['summary']}"))
+    for name, told in found["hashing"].items():
+        _print(
+            f"  {name}: about {told['values']:,} categories in {told['buckets']:,} columns, "
+            f"{told['sharing']:,} of them share one"
+        )
+    if not found["labelled"]:
+        print("  no event has a label: whether a feature knows it can't be said")
+    elif not leaks:
+        print("  no feature alone tells the label")
 
 
 def _said(shared: int | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from streamproc.features import Calendar, Feature, Field
+from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field
 from streamproc.monitors import Drift
 from streamproc.pipeline import Monitor, Pipeline
 
@@ -120,8 +120,10 @@ def _section(title: str, rows: Any) -> Iterator[str]:
 def _of(feature: Feature) -> str:
     if isinstance(feature, Field):
         return f"field, {feature.type}"
-    if isinstance(feature, Calendar):
-        return f"calendar of {feature.time}, UTC"
+    if isinstance(feature, Calendar | Cyclical):
+        return f"{type(feature).__name__.lower()} of {feature.time}, {feature.zone}"
+    if isinstance(feature, Encoder):
+        return f"{type(feature).__name__} of {', '.join(feature.inputs)}"
     return f"window of {feature.value} by {feature.by}"
 
 

@@ -1,6 +1,39 @@
 """Features: what a pipeline declares, and how it is computed."""
 
+from streamproc.features.calendar import Calendar, Cyclical
+from streamproc.features.categories import Hashed, HashedWords, OneHot
 from streamproc.features.compute import FeatureSet
-from streamproc.features.spec import AGGREGATES, Calendar, Feature, Field, Window
+from streamproc.features.encoders import (
+    Bucketed,
+    Clipped,
+    Difference,
+    Encoder,
+    Imputed,
+    Log,
+    Missing,
+    Over,
+    Ratio,
+)
+from streamproc.features.spec import AGGREGATES, Feature, Field, Window
 
-__all__ = ["AGGREGATES", "Calendar", "Feature", "FeatureSet", "Field", "Window"]
+__all__ = [
+    "AGGREGATES",
+    "Bucketed",
+    "Calendar",
+    "Clipped",
+    "Cyclical",
+    "Difference",
+    "Encoder",
+    "Feature",
+    "FeatureSet",
+    "Field",
+    "Hashed",
+    "HashedWords",
+    "Imputed",
+    "Log",
+    "Missing",
+    "OneHot",
+    "Over",
+    "Ratio",
+    "Window",
+]

@@ -6,27 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamproc.errors import BadRecord
-from streamproc.eventtime import parse_time_ms
-from streamproc.features.spec import Calendar, Feature, Field, Window
+from streamproc.features.calendar import Calendar, Cyclical, calendar_reader
+from streamproc.features.encode import Encoding
+from streamproc.features.encoders import Encoder
+from streamproc.features.hashing import Occupancy
+from streamproc.features.spec import Feature, Field, Window
+from streamproc.features.values import LARGEST, describe, number_of
 from streamproc.features.windows import KeyedWindow
 from streamproc.messages import Features, FeatureValue
 
-LARGEST = 1e150
-"""Numbers beyond this are refused: the square of a sum of them would not be a float."""
-
-_HOUR_MS = 3_600_000
-_HOURS_A_WEEK = 168
-_EPOCH_HOUR = 72
-"""The epoch's hour of the week, which begins on Monday: 1970 began on a Thursday."""
 _SWEPT_AN_EVENT = 2
 """With one, entities that are seen once would come as fast as they are looked at."""
-_PARTS: dict[str, Callable[[int], int]] = {
-    "is_weekend": lambda hour: int(hour // 24 >= 5),
-    "is_night": lambda hour: int(hour % 24 <= 6),
-    "hour": lambda hour: hour % 24,
-    "weekday": lambda hour: hour // 24,
-}
-"""Every part is a function of the hour of the week, and so found in a table."""
 
 
 class FeatureSet:
@@ -45,7 +35,9 @@ class FeatureSet:
     ) -> None:
         self._spec = tuple(spec)
         self._time_field = time_field
-        self._readers = _readers(spec, time_field)
+        self._encoding = Encoding(spec)
+        self._readers = _readers(spec, time_field, self._encoding)
+        self._after = self._encoding.after
         self._windows = [
             (KeyedWindow(feature, lateness_ms, track), feature.value, feature.names)
             for feature in spec
@@ -53,6 +45,7 @@ class FeatureSet:
         ]
         # Names first, so that features come out in the order declared.
         self._nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
+        self._nulls.update(self._encoding.zeros)
 
     def compute(
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
@@ -69,6 +62,8 @@ class FeatureSet:
             values = window.observe(key, time_ms, record_id, fields.get(value_field), late)
             for i, name in enumerate(names):  # faster than an update from pairs
                 features[name] = values[i]
+        for read in self._after:  # encoders of what the windows say
+            read(fields, time_ms, features)
         return features
 
     def sweep(self, events: int) -> None:
@@ -86,17 +81,24 @@ class FeatureSet:
         """The windows, in the order declared."""
         return [window for window, _, _ in self._windows]
 
+    @property
+    def hashing(self) -> dict[str, Occupancy]:
+        """How many distinct categories share a column of each hash, such as ``merchant_hash``."""
+        return self._encoding.occupancy
+
 
 _Reader = Callable[[dict[str, Any], int, Features], None]
 
 
-def _readers(spec: Sequence[Feature], time_field: str) -> list[_Reader]:
+def _readers(spec: Sequence[Feature], time_field: str, encoding: Encoding) -> list[_Reader]:
     """Return what reads the features, or checks what a window takes, in the order declared."""
     readers: list[_Reader] = []
     checked: set[str] = set()
-    for feature in spec:
-        if isinstance(feature, Calendar):
-            readers.append(_calendar_reader(feature, time_field))
+    for number, feature in enumerate(spec):
+        if isinstance(feature, Calendar | Cyclical):
+            readers.append(calendar_reader(feature, time_field))
+        elif isinstance(feature, Encoder):
+            readers.extend(encoding.before(number))
         elif isinstance(feature, Field):
             readers.append(_field_reader(feature))
             if feature.type == "number":
@@ -137,43 +139,3 @@ def _field_reader(feature: Field) -> _Reader:
         features[name] = value
 
     return read_typed
-
-
-def _calendar_reader(feature: Calendar, time_field: str) -> _Reader:
-    table: list[Features] = [
-        {part: _PARTS[part](hour) for part in feature.parts} for hour in range(_HOURS_A_WEEK)
-    ]
-    own_time, field = feature.time == time_field, feature.time
-
-    def read(fields: dict[str, Any], time_ms: int, features: Features) -> None:
-        if not own_time:
-            if fields.get(field) is None:
-                return
-            time_ms = parse_time_ms(fields[field])
-        features.update(table[(time_ms // _HOUR_MS + _EPOCH_HOUR) % _HOURS_A_WEEK])
-
-    return read
-
-
-def number_of(fields: dict[str, Any], name: str) -> float | int | None:
-    """Return the number in a field, or None where it is null or absent.
-
-    Raises :class:`BadRecord` for text, booleans, numbers that are not finite, and those beyond
-    :data:`LARGEST`.
-    """
-    value = fields.get(name)
-    if type(value) is float or type(value) is int:
-        if -LARGEST <= value <= LARGEST:
-            return value
-        raise BadRecord("number_out_of_range", f"field {name!r} is {value!r:.40}, beyond ±1e150")
-    if value is None:
-        return None
-    raise BadRecord("field_not_number", f"field {name!r} is {describe(value)}, not a number")
-
-
-def describe(value: object) -> str:
-    """Say what a JSON value is, for an error: its kind and the start of it."""
-    kind = {str: "text", bool: "a boolean", list: "an array", dict: "an object"}.get(
-        type(value), type(value).__name__
-    )
-    return f"{kind} ({value!r:.40})"

@@ -7,18 +7,12 @@ from typing import Literal
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
+from streamproc.features.calendar import Calendar, Cyclical
+from streamproc.features.checks import texts
+from streamproc.features.encoders import Encoder
 
 AGGREGATES = ("count", "sum", "mean", "std", "min", "max")
-CALENDAR_PARTS = ("is_weekend", "is_night", "hour", "weekday")
 FieldType = Literal["number", "text", "bool"]
-
-
-def _texts(value: object, remedy: str) -> tuple[str, ...]:
-    """Return texts as a tuple, a lone one too; raise :class:`DefinitionError` for what is none."""
-    found = (value,) if isinstance(value, str) else value
-    if not isinstance(found, tuple | list) or not all(isinstance(each, str) for each in found):
-        raise DefinitionError(remedy)
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -51,39 +45,6 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Calendar:
-    """Parts of the event's time, in UTC.
-
-    ``is_weekend`` (Saturday and Sunday) and ``is_night`` (hour <= 6) are 0 or 1, ``hour`` is 0 to
-    23, ``weekday`` 0 (Monday) to 6.
-
-    >>> Calendar("event_time", ("is_weekend", "is_night")).names
-    ('is_weekend', 'is_night')
-    """
-
-    time: str
-    parts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.time, str) or not self.time:
-            raise DefinitionError("Calendar: time must name a field, such as 'event_time'")
-        parts = _texts(self.parts, "Calendar: parts must be names, such as ('hour',)")
-        object.__setattr__(self, "parts", parts)
-        if not parts:
-            raise DefinitionError("Calendar: name at least one part, such as 'hour'")
-        for part in parts:
-            if part not in CALENDAR_PARTS:
-                raise DefinitionError(
-                    f"Calendar: part {part!r} is not known; choose from {', '.join(CALENDAR_PARTS)}"
-                )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the features this gives."""
-        return self.parts
-
-
-@dataclass(frozen=True)
 class Window:
     """Aggregates of a number over sliding windows of event time, per entity.
 
@@ -105,8 +66,8 @@ class Window:
         names = (self.value, self.by)
         if not all(isinstance(name, str) and name for name in names):
             raise DefinitionError(f"{where}: value and by are names of fields of the event")
-        over = _texts(self.over, f"{where}: over must be durations, such as ('1d', '7d')")
-        kinds = _texts(self.aggregates, f"{where}: aggregates must be names, such as ('mean',)")
+        over = texts(self.over, f"{where}: over must be durations, such as ('1d', '7d')")
+        kinds = texts(self.aggregates, f"{where}: aggregates must be names, such as ('mean',)")
         object.__setattr__(self, "over", over)
         object.__setattr__(self, "aggregates", kinds)
         if not over or not kinds:
@@ -135,4 +96,4 @@ class Window:
         )
 
 
-Feature = Field | Calendar | Window
+Feature = Field | Calendar | Cyclical | Window | Encoder

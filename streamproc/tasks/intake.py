@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import parse_time_ms
-from streamproc.features.compute import describe
+from streamproc.features.values import describe
 from streamproc.models.scoring import parse_label
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Record

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("tasks",),
     ("replay", "results", "demo", "audit"),
+    ("testing", "training", "leakage"),
     ("kafka", "settings", "dashboard"),
     ("agents",),
     ("cli",),

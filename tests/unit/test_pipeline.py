@@ -12,7 +12,18 @@ import pytest
 from river import anomaly, linear_model, preprocessing
 
 from streamproc.errors import DefinitionError
-from streamproc.features import Calendar, Field, Window
+from streamproc.features import (
+    Calendar,
+    Cyclical,
+    Field,
+    Hashed,
+    HashedWords,
+    Imputed,
+    Log,
+    Missing,
+    Ratio,
+    Window,
+)
 from streamproc.models.versions import dumps
 from streamproc.monitors import Drift, PredictionBias
 from streamproc.pipeline import Events, Labels, Pipeline
@@ -57,6 +68,10 @@ MODEL = linear_model.LinearRegression()
             {"features": [Window("fraud", "card", "1d", "mean")]},  # type: ignore[arg-type]
             "'fraud_mean_1d_by_card' is the label itself.* remove it",
         ),
+        ({"features": [Missing("fraud")]}, "'fraud_missing' is the label itself.* remove it"),
+        ({"features": [Imputed("x", "fraud")]}, "'x_imputed' is the label itself.* remove it"),
+        ({"features": [Log("x"), Log("x")]}, "feature 'x_log' is declared twice; remove one"),
+        ({"features": [Log("x_log"), Log("x")]}, "'x_log' is declared after it; move it before"),
         (
             {"features": [Window("amount", "shop", "1d", "mean")]},  # type: ignore[arg-type]
             "Window: by='shop' is not the key of the events; .* use by='card'",
@@ -137,6 +152,25 @@ def test_what_follows_from_the_features() -> None:
     assert pipeline.slice_fields == ("country", "shop")
     week_ms = 7 * 86_400_000
     assert [0, week_ms, week_ms] == [pipeline.warmup_ms(name) for name in ("amount", *means)]
+
+
+def test_what_follows_from_encoders() -> None:
+    """Hashes aren't watched, and what is made of a window warms up as it does."""
+    week = Window("amount", by="card", over=("7d",), aggregates=("mean",))
+    mean = "amount_mean_7d_by_card"
+    chosen = Pipeline(
+        **{
+            **GOOD,
+            "features": [
+                *(Hashed("shop", 2), HashedWords("text", 2), Cyclical("at", ("hour",)), week),
+                *(Log("amount"), Ratio("amount_log", mean), Log(f"amount_log_per_{mean}")),
+            ],
+        }
+    )
+    names = ("amount_log", f"amount_log_per_{mean}", f"amount_log_per_{mean}_log")
+    assert (mean, *names) == chosen.numeric_features
+    week_ms = 7 * 86_400_000
+    assert [0, week_ms, week_ms] == [chosen.warmup_ms(name) for name in names]
 
 
 def test_what_learns() -> None:

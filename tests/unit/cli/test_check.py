@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,74 @@ def test_a_terminal_that_knows_only_ascii_gets_ascii(tmp_path: Path) -> None:
     done = run(tmp_path, "check", "p.py", env={"PYTHONIOENCODING": "ascii"})
     assert done.code == 0
     assert "events --> score --> predictions" in done.out
+
+
+LEAKY = """
+from river import linear_model
+from streamproc import Events, Field, Hashed, Labels, Pipeline
+
+pipeline = Pipeline(
+    name="cards",
+    events=Events("cards.events", id="id", key="card", time="at"),
+    labels=Labels("cards.labels", id="id", value="fraud"),
+    features=[Field("amount"), Field("refund"), Hashed("shop", buckets=4)],
+    model=linear_model.LogisticRegression(),
+)
+"""
+
+
+@pytest.fixture
+def leaky(tmp_path: Path) -> Path:
+    """A folder with a pipeline one of whose features is filled in once a fraud is known."""
+    (tmp_path / "cards.py").write_text(LEAKY)
+    lines = ["card,at,amount,refund,shop,fraud"]
+    for n in range(200):
+        fraud = int(n % 4 == 0)
+        amount = "ten" if n == 3 else n * 37 % 101
+        lines.append(f"{n % 5},{n * 1000},{amount},{fraud * 10},s{n % 50},{fraud}")
+    (tmp_path / "cards.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_a_sample_finds_what_knows_the_label(leaky: Path) -> None:
+    """One line each, with the figure; exit code 1; how full the hash is told too."""
+    done = run(leaky, "check", "cards.py", "--sample", "cards.csv", "--number-rows")
+    assert (done.code, done.err) == (1, "")
+    lines = done.out.splitlines()
+    at = lines.index("sample: 199 events, 199 with a label, dead letters: 1")
+    assert lines[at + 1 :] == [
+        "  leak: refund alone tells the label (ROC AUC 1.000); known when scored?",
+        "  shop_hash: about 51 categories in 4 columns, 51 of them share one",
+    ]
+
+
+def test_a_sample_without_leaks_is_fine(leaky: Path) -> None:
+    """Exit code 0, though a feature never changes; no more rows are read than asked for."""
+    good = LEAKY.replace('"refund"', '"nothing"')
+    (leaky / "cards.py").write_text(good)
+    told = ("check", "cards.py", "--sample", "cards.csv", "--number-rows")
+    done = run(leaky, *told)
+    assert (done.code, done.err) == (0, "")
+    assert "\n  constant: nothing is always null: it says nothing\n" in done.out
+    assert done.out.endswith("  no feature alone tells the label\n")
+    done = run(leaky, *told, "--limit", "100", "--json")
+    sample = json.loads(done.out)["sample"]
+    assert (sample["events"], sample["labelled"], len(sample["findings"])) == (99, 99, 1)
+    assert (sample["dead_letters"], sample["file"]) == ({"field_not_number": 1}, "cards.csv")
+    done = run(leaky, *told, "--leave-out", "fraud")
+    assert done.out.endswith("  no event has a label: whether a feature knows it can't be said\n")
+
+
+def test_a_program_gets_the_leaks(leaky: Path) -> None:
+    """The JSON has kind, feature, figure and summary; the exit code is the same."""
+    done = run(leaky, "check", "cards.py", "--sample", "cards.csv", "--number-rows", "--json")
+    (finding,) = json.loads(done.out)["sample"]["findings"]
+    assert (done.code, finding["kind"], finding["feature"]) == (1, "leak", "refund")
+    assert finding["figure"] == 1.0
+
+
+def test_a_sample_that_cannot_be_read_is_one_line(leaky: Path) -> None:
+    """What the user gave wrongly ends with exit code 2."""
+    done = run(leaky, "check", "cards.py", "--sample", "none.csv", "--json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "streamproc: none.csv: no such file; check the path\n"
