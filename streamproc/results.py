@@ -79,15 +79,17 @@ class PredictionsFile:
 
     def add(self, output: Output) -> None:
         """Take in a task's output: its predictions, then its outcomes."""
+        chunks = len(self._chunks)
         for out in output.records.get("predictions", ()):
             self._predicted(orjson.loads(out["value"] or b"{}"))
         for out in output.records.get("outcomes", ()):
             outcome = orjson.loads(out["value"] or b"{}")
             self._labelled(outcome["id"], outcome["label"], outcome["label_time_ms"])
+        if len(self._chunks) > chunks:  # not before: one output may span more than the horizon
+            self._write_settled()
 
     def _predicted(self, prediction: dict[str, Any]) -> None:
         if not self._chunks or self._chunks[-1].full:
-            self._write_settled()
             self._chunks.append(_Chunk())
         score, decision = prediction["score"], prediction["decision"]
         if self._multiclass:
