@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         OneHot,
         Over,
         Ratio,
+        Shared,
         Window,
     )
     from streamproc.monitors import Drift, PredictionBias
@@ -54,6 +55,7 @@ __all__ = [  # noqa: RUF022  in reading order
     "Difference",
     "Missing",
     "Imputed",
+    "Shared",
     "Drift",
     "PredictionBias",
     "Replay",
@@ -67,6 +69,7 @@ _HOME = {
     "features": (
         *("Field", "Calendar", "Cyclical", "Window", "OneHot", "Hashed", "HashedWords"),
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
+        "Shared",
     ),
     "monitors": ("Drift", "PredictionBias"),
     "replay": ("Replay",),

@@ -5,9 +5,11 @@ One Python file defines one; nothing else is needed to run it, backtest it or dr
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import runpy
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +21,7 @@ from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
 from streamproc.features import Encoder, Feature, FeatureSet, Field, Hashed, HashedWords, Window
 from streamproc.features.encode import check_order
+from streamproc.features.shared import Shared, flattened
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import Drift, PredictionBias
@@ -127,6 +130,8 @@ class Pipeline:
     lateness: str = "1h"
     publish_every: int = 1000
     seed: int = 7
+    shared: tuple[Shared, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    """Which of the features are shared, for the catalogue; ``features`` has them all, by itself."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -139,7 +144,10 @@ class Pipeline:
                 raise DefinitionError(
                     f"Pipeline: {field} must be made by {field.capitalize()}(...)"
                 )
-        object.__setattr__(self, "features", _listed(self.features))
+        given = _listed(self.features)
+        shared = tuple(each for each in given if isinstance(each, Shared))
+        object.__setattr__(self, "shared", shared)
+        object.__setattr__(self, "features", flattened(given))
         object.__setattr__(self, "monitors", _listed(self.monitors))
         _check_features(self)
         _check_monitors(self)
@@ -160,12 +168,16 @@ class Pipeline:
     def load(cls, path: str | Path) -> Pipeline:
         """Run a pipeline file and return the pipeline in its variable ``pipeline``.
 
-        Raises :class:`DefinitionError` where there is no such file, or it fails, or defines none.
+        The file may import modules that lie beside it, such as one of shared features. Raises
+        :class:`DefinitionError` where there is no such file, or it fails, or defines none.
         """
         if not Path(path).is_file():
             raise DefinitionError(
                 f"{path}: no such file; name a Python file that defines `pipeline`"
             )
+        beside = str(Path(path).resolve().parent)
+        if beside not in sys.path:
+            sys.path.append(beside)  # last: what lies there hides nothing that is installed
         try:
             found = runpy.run_path(str(path)).get("pipeline")
         except DefinitionError as error:

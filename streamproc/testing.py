@@ -17,6 +17,7 @@ from river import dummy, stats
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import format_time, parse_duration_ms, parse_time_ms
 from streamproc.features import Encoder, Feature
+from streamproc.features.shared import flattened
 from streamproc.pipeline import Events, Labels, Pipeline
 from streamproc.replay import Replay
 from streamproc.tasks.records import Output
@@ -140,7 +141,7 @@ def _pipeline(features: Pipeline | Sequence[Feature], names: list[str]) -> Pipel
                 f"{features.events.time!r} or 'at'"
             )
         return features
-    spec: Sequence[Any] = features if isinstance(features, list | tuple) else [features]
+    spec = flattened(features if isinstance(features, list | tuple) else [features])
     keys = [each.by for each in spec if hasattr(each, "by") and not isinstance(each, Encoder)]
     return Pipeline(
         name="tested",

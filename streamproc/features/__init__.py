@@ -14,6 +14,7 @@ from streamproc.features.encoders import (
     Over,
     Ratio,
 )
+from streamproc.features.shared import Shared
 from streamproc.features.spec import AGGREGATES, Feature, Field, Window
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "OneHot",
     "Over",
     "Ratio",
+    "Shared",
     "Window",
 ]
