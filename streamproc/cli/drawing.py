@@ -122,7 +122,7 @@ def _of(feature: Feature) -> str:
         return f"field, {feature.type}"
     if isinstance(feature, Calendar):
         return f"calendar of {feature.time}, UTC"
-    return f"window of {feature.value} by {feature.by}"
+    return f"window of {feature.value} by {' and '.join(feature.entity)}"
 
 
 def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
