@@ -128,6 +128,7 @@ def build(
     config = settings.kafka_config()
     cluster = probe(config)
     topics = create(config, pipeline)
+    pipeline.check_partitions(topics[0].partitions)
     deployment = Deployment(
         pipeline=pipeline,
         settings=settings,

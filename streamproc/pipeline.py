@@ -261,7 +261,20 @@ class Pipeline:
 
     def new_features(self, track: bool = False) -> FeatureSet:
         """Return empty windows and readers for one partition; see ``KeyedWindow`` for ``track``."""
-        return FeatureSet(self.features, self.events.time, self.lateness_ms, track)
+        return FeatureSet(self.features, self.events.time, self.lateness_ms, track, self.events.key)
+
+    def check_partitions(self, partitions: int) -> None:
+        """Raise :class:`DefinitionError` where events in so many partitions can't be scored live.
+
+        A window by another entity than the key would see a part of its events in each of them.
+        """
+        for feature in self.features:
+            if isinstance(feature, Window) and partitions > 1 and feature.by != self.events.key:
+                raise DefinitionError(
+                    f"Window: by={feature.by!r} is not the key of the events, and "
+                    f"{self.events.topic} has {partitions} partitions: no worker sees all of an "
+                    f"entity's events; give it one partition, or use by={self.events.key!r}"
+                )
 
     def new_model(self) -> Any:
         """Return a model that has learnt nothing here, with a seed wherever it takes one."""
@@ -308,11 +321,6 @@ def _check_features(pipeline: Pipeline) -> None:
             raise DefinitionError(
                 f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window or an "
                 "encoder, such as Log"
-            )
-        if isinstance(feature, Window) and feature.by != pipeline.events.key:
-            raise DefinitionError(
-                f"Window: by={feature.by!r} is not the key of the events; "
-                f"windows by another entity are not there yet, use by={pipeline.events.key!r}"
             )
         for name in feature.names:
             if name in seen:

@@ -124,7 +124,7 @@ def _of(feature: Feature) -> str:
         return f"{type(feature).__name__.lower()} of {feature.time}, {feature.zone}"
     if isinstance(feature, Encoder):
         return f"{type(feature).__name__} of {', '.join(feature.inputs)}"
-    return f"window of {feature.value} by {feature.by}"
+    return f"window of {feature.value} by {' and '.join(feature.entity)}"
 
 
 def _watches(monitor: Monitor, pipeline: Pipeline) -> str:

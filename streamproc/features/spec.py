@@ -11,7 +11,7 @@ from streamproc.features.calendar import Calendar, Cyclical
 from streamproc.features.checks import texts
 from streamproc.features.encoders import Encoder
 
-AGGREGATES = ("count", "sum", "mean", "std", "min", "max")
+AGGREGATES = ("count", "sum", "mean", "std", "var", "min", "max")
 FieldType = Literal["number", "text", "bool"]
 
 
@@ -49,27 +49,37 @@ class Window:
     """Aggregates of a number over sliding windows of event time, per entity.
 
     A window of span ``s`` at an event of time ``t`` holds the entity's records with a time in
-    ``(t - s, t]``, the event's own among them. ``count`` counts records whose value is not null;
-    ``std`` divides by n - 1. Count and sum of an empty window are 0, all else is null.
+    ``(t - s, t]``, the event's own among them. ``by`` is the field that names the entity, or
+    several, where it takes more than one. ``count`` counts records whose value is not null;
+    ``std`` and ``var`` divide by n - 1. Count and sum of an empty window are 0, all else is null.
 
     >>> Window("amount", by="customer_id", over="1d", aggregates=("count", "mean")).names
     ('amount_count_1d_by_customer_id', 'amount_mean_1d_by_customer_id')
+    >>> Window("amount", by=("customer_id", "country"), over="1d", aggregates="sum").names
+    ('amount_sum_1d_by_customer_id_and_country',)
     """
 
     value: str
-    by: str
+    by: str | tuple[str, ...]
     over: tuple[str, ...]
     aggregates: tuple[str, ...]
 
     def __post_init__(self) -> None:
         where = f"Window({self.value!r}, by={self.by!r})"
-        names = (self.value, self.by)
-        if not all(isinstance(name, str) and name for name in names):
-            raise DefinitionError(f"{where}: value and by are names of fields of the event")
+        remedy = f"{where}: value and by are names of fields of the event"
+        by = texts(self.by, remedy)
+        if not isinstance(self.value, str) or not self.value or not by or not all(by):
+            raise DefinitionError(remedy)
+        if len(set(by)) < len(by):
+            raise DefinitionError(f"{where}: by names a field twice; name each once")
         over = texts(self.over, f"{where}: over must be durations, such as ('1d', '7d')")
         kinds = texts(self.aggregates, f"{where}: aggregates must be names, such as ('mean',)")
         object.__setattr__(self, "over", over)
         object.__setattr__(self, "aggregates", kinds)
+        if len(by) == 1:
+            object.__setattr__(self, "by", by[0])
+        else:
+            object.__setattr__(self, "by", by)
         if not over or not kinds:
             raise DefinitionError(f"{where}: name at least one span and one aggregate")
         for span in over:
@@ -82,6 +92,11 @@ class Window:
                 )
 
     @property
+    def entity(self) -> tuple[str, ...]:
+        """The fields that name the entity."""
+        return (self.by,) if isinstance(self.by, str) else self.by
+
+    @property
     def spans_ms(self) -> tuple[int, ...]:
         """The spans in milliseconds, in the order they were written."""
         return tuple(parse_duration_ms(span) for span in self.over)
@@ -89,10 +104,9 @@ class Window:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the features this gives: span by span, aggregate by aggregate."""
+        by = "_and_".join(self.entity)
         return tuple(
-            f"{self.value}_{kind}_{span}_by_{self.by}"
-            for span in self.over
-            for kind in self.aggregates
+            f"{self.value}_{kind}_{span}_by_{by}" for span in self.over for kind in self.aggregates
         )
 
 

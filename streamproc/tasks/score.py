@@ -27,6 +27,11 @@ BACKLOG = 100
 """With so many events waiting a task is behind, even where it has read its log to the end."""
 
 TRACEPARENT_BYTES = 55
+
+_Found = Features | BadRecord | None
+_Ahead = tuple[Event | Label | Unreadable, _Found]
+"""What was taken off an input, and, of an event, its features or why it has none."""
+
 _ANY_TIME_MS = 1 << 62
 
 
@@ -136,14 +141,12 @@ class ScoreTask:
         backlog = not self.events.caught_up or len(self.events.items) > BACKLOG
         self.oldest_ms = None  # the timestamp of the first event that this call scores
         done = 0
-        while done < most:
-            due = self.merge.due(now_ms)
-            if not due or self._waits_for_learner(due[0][0], backlog, len(outcomes), now_ms):
-                break
-            self._handle(due.popleft()[2], now_ms, output, outcomes)
-            done += 1
-            if self.watermark_ms > self._expired_ms:  # at once, whatever else is in this batch
-                self._expire(output)
+        while run := self._next_run(most - done, now_ms, backlog, len(outcomes)):
+            for item, found in run:
+                self._handle(item, found, now_ms, output, outcomes)
+                if self.watermark_ms > self._expired_ms:  # at once, whatever else is in this batch
+                    self._expire(output)
+            done += len(run)
         if done:
             self.features.sweep(done)
             if self.pending.held > HELD_LABELS:
@@ -152,6 +155,39 @@ class ScoreTask:
             for told in self.news.tell(outcomes, self.merge.caught_up, now_ms):
                 output.to("learn").append(told)
         return output
+
+    def _next_run(self, most: int, now_ms: int, backlog: bool, outcomes: int) -> list[_Ahead]:
+        """Take what is due off the inputs, its events into the windows, for all to be handled next.
+
+        A run ends where what comes depends on what is made of it: before an id that is repeated,
+        since the first may be forgotten by then, and where the learner may have to be waited for.
+        """
+        run: list[_Ahead] = []
+        batch, pending = self.features.batch(), self.pending
+        entered: dict[str, int] = {}
+        watermark_ms, lateness_ms = self.watermark_ms, self.pipeline.lateness_ms
+        due = self.merge.due
+        while len(run) < most and (queue := due(now_ms)):
+            item = queue[0][2]
+            if type(item) is Event and run and (item.id in entered or item.id in pending):
+                break
+            if self._waits_for_learner(queue[0][0], backlog, outcomes + len(run), now_ms):
+                break
+            queue.popleft()
+            found: _Found = None
+            if type(item) is Event:
+                try:
+                    pending.check_new(item.id)
+                    late = item.time_ms < watermark_ms - lateness_ms
+                    batch.add(item.fields, item.id, item.key, item.time_ms, late)
+                    entered[item.id] = len(run)
+                    watermark_ms = max(watermark_ms, item.time_ms)
+                except BadRecord as error:
+                    found = error
+            run.append((item, found))
+        for index, features in zip(entered.values(), batch.enter(), strict=True):
+            run[index] = (run[index][0], features)
+        return run
 
     def _waits_for_learner(self, time_ms: int, backlog: bool, outcomes: int, now_ms: int) -> bool:
         """Say whether to go no further in time before the learner has come closer.
@@ -168,11 +204,18 @@ class ScoreTask:
         return False
 
     def _handle(
-        self, item: Event | Label | Unreadable, now_ms: int, output: Output, outcomes: list[bytes]
+        self,
+        item: Event | Label | Unreadable,
+        found: _Found,
+        now_ms: int,
+        output: Output,
+        outcomes: list[bytes],
     ) -> None:
         try:
-            if type(item) is Event:
-                self._score(item, now_ms, output, outcomes)
+            if isinstance(found, BadRecord):
+                raise found
+            if type(item) is Event and found is not None:
+                self._score(item, found, now_ms, output, outcomes)
             elif type(item) is Label:
                 self._join(item, now_ms, output, outcomes)
             elif type(item) is Unreadable:
@@ -231,12 +274,17 @@ class ScoreTask:
         number = self.pending.number
         return Waiting(event.key.encode(), event.time_ms, kept, slices, number)
 
-    def _score(self, event: Event, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
-        record_id, key, time_ms, fields, record = event
+    def _score(
+        self,
+        event: Event,
+        features: Features,
+        now_ms: int,
+        output: Output,
+        outcomes: list[bytes],
+    ) -> None:
+        record_id, key, time_ms, _, record = event
         pending = self.pending
-        pending.check_new(record_id)
         late = time_ms < self.watermark_ms - self.pipeline.lateness_ms
-        features = self.features.compute(fields, record_id, key, time_ms, late)
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
         try:

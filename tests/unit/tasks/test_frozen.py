@@ -289,4 +289,4 @@ def test_what_does_not_track_keeps_no_changes() -> None:
     scoring = Scoring(watched()).put(EVENTS, event(1, 5)).put(LABELS, label(1, 6), label(9, 6))
     scoring.run()
     assert scoring.task.pending.changes == 0
-    assert not any(window._changed for window in scoring.task.features.windows)
+    assert not any(window.changes for window in scoring.task.features.windows)
