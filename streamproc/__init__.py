@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamproc.errors import BadRecord, DefinitionError, StreamprocError
-    from streamproc.features import Calendar, Field, Window
+    from streamproc.features import Calendar, Field, LabelWindow, Window
     from streamproc.monitors import Drift, PredictionBias
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
@@ -26,6 +26,7 @@ __all__ = [  # noqa: RUF022  in reading order
     "Field",
     "Calendar",
     "Window",
+    "LabelWindow",
     "Drift",
     "PredictionBias",
     "Replay",
@@ -36,7 +37,7 @@ __all__ = [  # noqa: RUF022  in reading order
 
 _HOME = {
     "pipeline": ("Pipeline", "Events", "Labels"),
-    "features": ("Field", "Calendar", "Window"),
+    "features": ("Field", "Calendar", "Window", "LabelWindow"),
     "monitors": ("Drift", "PredictionBias"),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),

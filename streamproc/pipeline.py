@@ -17,7 +17,8 @@ from typing import Any
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Calendar, Feature, FeatureSet, Field, Window
+from streamproc.features import Calendar, Feature, FeatureSet, Field, LabelWindow, Window
+from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import Drift, PredictionBias
@@ -201,6 +202,12 @@ class Pipeline:
         """How long a prediction waits for its label, in event time; 0 where it waits for none."""
         return self.labels.horizon_ms if self.labels else 0
 
+    def label_number(self, label: Any) -> float:
+        """Return what a label counts as in windows: 1 where it is the positive class, or itself."""
+        if self.kind == "regression":
+            return float(label)
+        return float(label == (self.classes or BINARY_CLASSES)[-1])
+
     @cached_property
     def learns(self) -> bool:
         """Whether the model learns: from labels, or, an anomaly detector, from what it scored."""
@@ -222,7 +229,7 @@ class Pipeline:
         return tuple(
             name
             for feature in self.features
-            if isinstance(feature, Window)
+            if isinstance(feature, Window | LabelWindow)
             or (isinstance(feature, Field) and feature.type == "number")
             for name in feature.names
         )
@@ -239,7 +246,7 @@ class Pipeline:
     def warmup_ms(self, feature: str) -> int:
         """How long after the first event a feature's windows have filled: its longest span."""
         for declared in self.features:
-            if isinstance(declared, Window) and feature in declared.names:
+            if isinstance(declared, Window | LabelWindow) and feature in declared.names:
                 return max(declared.spans_ms)
         return 0
 
@@ -253,9 +260,11 @@ class Pipeline:
         A window by another entity than the key would see a part of its events in each of them.
         """
         for feature in self.features:
-            if isinstance(feature, Window) and partitions > 1 and feature.by != self.events.key:
+            if not isinstance(feature, Window | LabelWindow):
+                continue
+            if partitions > 1 and feature.by != self.events.key:
                 raise DefinitionError(
-                    f"Window: by={feature.by!r} is not the key of the events, and "
+                    f"{type(feature).__name__}: by={feature.by!r} is not the events' key, and "
                     f"{self.events.topic} has {partitions} partitions: no worker sees all of an "
                     f"entity's events; give it one partition, or use by={self.events.key!r}"
                 )
@@ -301,20 +310,35 @@ def _check_features(pipeline: Pipeline) -> None:
         raise DefinitionError("Pipeline: features is empty; declare at least Field('...')")
     seen: set[str] = set()
     for feature in pipeline.features:
-        if not isinstance(feature, Field | Calendar | Window):
+        if not isinstance(feature, Field | Calendar | Window | LabelWindow):
             raise DefinitionError(
-                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar or Window"
+                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window or "
+                "LabelWindow"
             )
+        if isinstance(feature, LabelWindow):
+            _check_label_window(pipeline, feature)
         for name in feature.names:
             if name in seen:
                 raise DefinitionError(f"Pipeline: feature {name!r} is declared twice; remove one")
             own = feature.value if isinstance(feature, Window) else name
-            if pipeline.labels and own == pipeline.labels.value:
+            known = isinstance(feature, LabelWindow)  # only what was known before
+            if pipeline.labels and own == pipeline.labels.value and not known:
                 raise DefinitionError(
                     f"Pipeline: feature {name!r} is the label itself, which is not known when an "
                     "event is scored; remove it"
                 )
             seen.add(name)
+
+
+def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
+    where = f"LabelWindow(by={feature.by!r})"
+    if pipeline.labels is None:
+        raise DefinitionError(f"{where}: there are no labels; declare labels=Labels(...)")
+    if pipeline.kind == "multiclass" and pipeline.classes is None:
+        raise DefinitionError(
+            f"{where}: which label is the positive one is not known; declare "
+            "Labels(classes=(...)), with that one last"
+        )
 
 
 def _check_monitors(pipeline: Pipeline) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from streamproc.features import Calendar, Feature, Field
+from streamproc.features import Calendar, Feature, Field, Window
 from streamproc.monitors import Drift
 from streamproc.pipeline import Monitor, Pipeline
 
@@ -122,7 +122,8 @@ def _of(feature: Feature) -> str:
         return f"field, {feature.type}"
     if isinstance(feature, Calendar):
         return f"calendar of {feature.time}, UTC"
-    return f"window of {feature.value} by {' and '.join(feature.entity)}"
+    value = feature.value if isinstance(feature, Window) else "labels"
+    return f"window of {value} by {' and '.join(feature.entity)}"
 
 
 def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
