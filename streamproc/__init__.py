@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Hashed,
         HashedWords,
         Imputed,
+        LabelWindow,
         Log,
         Missing,
         OneHot,
@@ -44,6 +45,7 @@ __all__ = [  # noqa: RUF022  in reading order
     "Calendar",
     "Cyclical",
     "Window",
+    "LabelWindow",
     "OneHot",
     "Hashed",
     "HashedWords",
@@ -67,7 +69,16 @@ __all__ = [  # noqa: RUF022  in reading order
 _HOME = {
     "pipeline": ("Pipeline", "Events", "Labels"),
     "features": (
-        *("Field", "Calendar", "Cyclical", "Window", "OneHot", "Hashed", "HashedWords"),
+        *(
+            "Field",
+            "Calendar",
+            "Cyclical",
+            "Window",
+            "LabelWindow",
+            "OneHot",
+            "Hashed",
+            "HashedWords",
+        ),
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.codec import Codec
-from streamproc.features import Window
+from streamproc.errors import StreamprocError
+from streamproc.features import LabelWindow, Window
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
@@ -81,8 +82,14 @@ def rebuild(
     """Yield what a partition's events were when they were scored, from the log's beginning on.
 
     ``refused`` are the offsets of events that were ahead of their time then, and are no longer.
-    What was a dead letter for another reason is one again, and is left out.
+    What was a dead letter for another reason is one again, and is left out. Raises
+    :class:`StreamprocError` for windows over labels, which take more than events.
     """
+    if any(isinstance(feature, LabelWindow) for feature in pipeline.features):
+        raise StreamprocError(
+            "a past prediction with windows over labels can't be made again yet; its features are "
+            f"in its record on {pipeline.topics.predictions}"
+        )
     task = ScoreTask(pipeline, 0, codec)
     for record in events:
         if record.offset() in refused:

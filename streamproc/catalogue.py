@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Calendar, Cyclical, Encoder, Field
+from streamproc.features import Calendar, Cyclical, Encoder, Field, Window
 from streamproc.pipeline import Pipeline
 
 
@@ -84,8 +84,8 @@ def _sources(
     if isinstance(feature, Calendar | Cyclical):
         return (feature.time,), (), ()
     if not isinstance(feature, Encoder):
-        value = getattr(feature, "value", None)
-        return ((value,) if isinstance(value, str) else ("the label",)), (), (feature.by,)
+        of = feature.value if isinstance(feature, Window) else "the label"
+        return (of,), (), feature.entity
     reads = tuple(name for name in feature.inputs if name in before)
     fields: dict[str, None] = {}
     entities: dict[str, None] = {}

@@ -16,7 +16,7 @@ from river import dummy, stats
 
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import format_time, parse_duration_ms, parse_time_ms
-from streamproc.features import Encoder, Feature
+from streamproc.features import Feature, LabelWindow, Window
 from streamproc.features.shared import flattened
 from streamproc.pipeline import Events, Labels, Pipeline
 from streamproc.replay import Replay
@@ -142,7 +142,8 @@ def _pipeline(features: Pipeline | Sequence[Feature], names: list[str]) -> Pipel
             )
         return features
     spec = flattened(features if isinstance(features, list | tuple) else [features])
-    keys = [each.by for each in spec if hasattr(each, "by") and not isinstance(each, Encoder)]
+    windows = [each for each in spec if isinstance(each, Window | LabelWindow)]
+    keys = [field for each in windows for field in each.entity]
     return Pipeline(
         name="tested",
         events=Events("tested.events", id="id", key=keys[0] if keys else "key", time=names[0]),

@@ -15,7 +15,7 @@ from streamproc.features.encoders import (
     Ratio,
 )
 from streamproc.features.shared import Shared
-from streamproc.features.spec import AGGREGATES, Feature, Field, Window
+from streamproc.features.spec import AGGREGATES, Feature, Field, LabelWindow, Window
 
 __all__ = [
     "AGGREGATES",
@@ -31,6 +31,7 @@ __all__ = [
     "Hashed",
     "HashedWords",
     "Imputed",
+    "LabelWindow",
     "Log",
     "Missing",
     "OneHot",

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from streamproc.errors import BadRecord
-from streamproc.features import layout
+from streamproc.features.batch import Batch
 from streamproc.features.calendar import Calendar, Cyclical, calendar_reader
 from streamproc.features.encode import Encoding
 from streamproc.features.encoders import Encoder
 from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
-from streamproc.features.spec import Feature, Field, Window
-from streamproc.features.texts import Ids
+from streamproc.features.labelled import LabelledWindow, label_groups_of
+from streamproc.features.spec import Feature, Field, LabelWindow, Window
 from streamproc.features.values import LARGEST, describe, number_of
 from streamproc.features.windows import KeyedWindow, groups_of
 from streamproc.messages import Features, FeatureValue
@@ -46,19 +43,24 @@ class FeatureSet:
         key_field: str | None = None,
     ) -> None:
         self._encoding = Encoding(spec)
-        self._readers = _readers(spec, time_field, self._encoding)
-        self._after = self._encoding.after
-        groups = groups_of(spec)
-        self.windows = [KeyedWindow(group, lateness_ms, track) for group in groups]
-        """The windows, those over one value by one entity together, in the order declared."""
-        entities = list(dict.fromkeys(group[0].entity for group in groups))
-        self._entities = [entity_reader(by, key_field) for by in entities]
-        self._by = [entities.index(group[0].entity) for group in groups]
-        self._values = [group[0].value for group in groups]
-        self._names = [name for window in self.windows for name in window.names]
+        self.after = self._encoding.after
+        self.readers = _readers(spec, time_field, self._encoding)
+        groups, label_groups = groups_of(spec), label_groups_of(spec)
+        self.over_values = [KeyedWindow(group, lateness_ms, track) for group in groups]
+        """Windows, those over one value by one entity together, in the order declared."""
+        self.over_labels = [LabelledWindow(group, lateness_ms, track) for group in label_groups]
+        """Windows over labels, those by one entity together."""
+        every: list[Window | LabelWindow] = [each[0] for each in groups]
+        every += [each[0] for each in label_groups]
+        entities = list(dict.fromkeys(each.entity for each in every))
+        self.entities = [entity_reader(by, key_field) for by in entities]
+        self.entity_of = [entities.index(each.entity) for each in every]
+        self.values = [group[0].value for group in groups]
+        self.names = [name for each in self.over_values for name in each.names]
+        self.names += [name for each in self.over_labels for name in each.names]
         # Names first, so that features come out in the order declared.
-        self._nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
-        self._nulls.update(self._encoding.zeros)
+        self.nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
+        self.nulls.update(self._encoding.zeros)
 
     def compute(
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
@@ -84,6 +86,11 @@ class FeatureSet:
             batch.add(fields, record_id, key, time_ms, late=False)
         return batch.enter()
 
+    def label_entities(self, fields: dict[str, Any], key: str) -> list[str]:
+        """Return the entities whose windows an event's label is for; see ``Batch.add_label``."""
+        wanted = self.entity_of[len(self.over_values) :]
+        return [self.entities[index](fields, key) for index in wanted]
+
     def batch(self) -> Batch:
         """Return what takes events into the windows all at once."""
         return Batch(self)
@@ -94,6 +101,16 @@ class FeatureSet:
             window.sweep(_SWEPT_AN_EVENT * events)
 
     @property
+    def windows(self) -> list[KeyedWindow]:
+        """All windows, those over labels last."""
+        return [*self.over_values, *(each.keyed for each in self.over_labels)]
+
+    @property
+    def expired_entities(self) -> int:
+        """How many entities were idle for so long that their windows were let go."""
+        return sum(window.expired_entities for window in self.windows)
+
+    @property
     def window_entries(self) -> int:
         """The number of records that all windows hold."""
         return sum(len(window) for window in self.windows)
@@ -102,80 +119,6 @@ class FeatureSet:
     def hashing(self) -> dict[str, Occupancy]:
         """How many distinct categories share a column of each hash, such as ``merchant_hash``."""
         return self._encoding.occupancy
-
-
-class Batch:
-    """Events on their way into the windows, all at once.
-
-    >>> batch = Batch(FeatureSet([Field("amount")], "at", lateness_ms=0))
-    >>> batch.add({"amount": 5.0}, "id", "key", 0, late=False)
-    >>> batch.enter()
-    [{'amount': 5.0}]
-    """
-
-    def __init__(self, features: FeatureSet) -> None:
-        self._set = features
-        self._rows: list[tuple[Any, ...]] = []
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(
-        self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool
-    ) -> None:
-        """Read an event; raises :class:`BadRecord`, and has then added nothing."""
-        own = self._set
-        features = own._nulls.copy()
-        for read in own._readers:
-            read(fields, time_ms, features)
-        entities = [read_entity(fields, key) for read_entity in own._entities]
-        values = [fields.get(name) for name in own._values]
-        self._rows.append((features, fields, record_id, time_ms, late, entities, values))
-
-    def enter(self) -> list[Features]:
-        """Take the events into the windows, in their order; return their features."""
-        if not self._rows:
-            return []
-        own = self._set
-        columns_in: list[Any] = list(zip(*self._rows, strict=True))
-        every, fields, ids, times, late, entities, values = columns_in
-        self._rows = []
-        if own.windows:
-            self._enter_windows(every, ids, times, late, entities, values)
-        for read in own._after:  # encoders of what the windows say
-            for each, time_ms, features in zip(fields, times, every, strict=True):
-                read(each, time_ms, features)
-        return list(every)
-
-    def _enter_windows(
-        self, every: Any, ids: Any, times: Any, late: Any, entities: Any, values: Any
-    ) -> None:
-        own = self._set
-        coded = Ids(ids)
-        keys: list[Any] = list(zip(*entities, strict=True))
-        columns: list[list[Any]] = []
-        times_ms = np.array(times, np.int64)
-        what: NDArray[np.uint8] = np.array(late, np.uint8)
-        what *= layout.LATE
-        by_window: Any = zip(*values, strict=True)
-        for window, at, numbers in zip(own.windows, own._by, by_window, strict=True):
-            found = window.observe_many(keys[at], coded, times_ms, numbers, what)
-            columns += columns_of(found, window.counts)
-        names = own._names
-        rows: Any = zip(*columns, strict=True)
-        for features, row in zip(every, rows, strict=True):
-            features.update(zip(names, row, strict=True))
-
-
-def columns_of(found: NDArray[np.float64], counts: Sequence[bool]) -> list[list[Any]]:
-    """Return aggregates column by column, counts as integers and NaN as None."""
-    columns: list[list[Any]] = []
-    nulls: Any = np.isnan(found).any(axis=0).tolist()
-    for i, (count, null) in enumerate(zip(counts, nulls, strict=True)):
-        column = found[:, i].astype(np.int64) if count else found[:, i]
-        values: list[Any] = column.tolist()
-        columns.append([None if each != each else each for each in values] if null else values)
-    return columns
 
 
 _Reader = Callable[[dict[str, Any], int, Features], None]

@@ -50,6 +50,8 @@ class KeyedWindow:
     ) -> None:
         self.specs = (specs,) if isinstance(specs, Window) else tuple(specs)
         self.lateness_ms = lateness_ms
+        self.over_labels = False
+        """Whether its records are labels: their state goes by another name."""
         self.expired_entities = 0
         self.names = tuple(name for spec in self.specs for name in spec.names)
         self._form = form_of(self.specs, lateness_ms)

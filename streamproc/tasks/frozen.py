@@ -108,12 +108,14 @@ def windows_of(task: ScoreTask) -> dict[str, KeyedWindow]:
 def name_of(pipeline: Pipeline, window: KeyedWindow) -> str:
     """Return the name of a table: that of its records, whatever is computed of them."""
     first = window.specs[0]
-    return _named("records", first.by, first.value, window.lateness_ms, pipeline.events)
+    what = "labels" if window.over_labels else "records"
+    return _named(what, first.by, first.value, window.lateness_ms, pipeline.events)
 
 
 def declared_name(pipeline: Pipeline, window: KeyedWindow, spec: Window) -> str:
     """Return the name of one declared window: another one where it would need other records."""
-    return _named("window", spec, window.lateness_ms, pipeline.events)
+    what = "label-window" if window.over_labels else "window"
+    return _named(what, spec, window.lateness_ms, pipeline.events)
 
 
 def _named(what: str, *parts: object) -> str:
@@ -131,8 +133,9 @@ def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
         for spec in window.specs:
             declared = declared_name(pipeline, window, spec)
             if declared not in meta["newest_ms"]:
+                over = "labels" if window.over_labels else repr(spec.value)
                 raise UnfitError(
-                    f"the state has no window of {spec.value!r} by {spec.by!r} over "
+                    f"the state has no window of {over} by {spec.by!r} over "
                     f"{', '.join(spec.over)} as the pipeline file defines it now"
                 )
             newest_ms[name] = meta["newest_ms"][declared]

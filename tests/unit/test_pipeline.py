@@ -143,7 +143,9 @@ def test_a_window_by_another_entity_is_refused_live_on_several_partitions() -> N
     """Where a worker sees all events it is computed; where it sees a part, that is told."""
     made = Pipeline(**{**GOOD, "features": [Window("amount", "shop", ("1d",), ("mean",))]})
     made.check_partitions(1)
-    with pytest.raises(DefinitionError, match=r"Window: by='shop' is not the key .* by='card'"):
+    with pytest.raises(
+        DefinitionError, match=r"Window: by='shop' is not the events' key.* by='card'"
+    ):
         made.check_partitions(2)
     Pipeline(**GOOD).check_partitions(16)
 
