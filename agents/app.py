@@ -25,6 +25,7 @@ from agents.leaving import end_open_transactions, leave
 from agents.metrics import Metrics, MetricsServer
 from agents.models import ModelFollower
 from agents.observe import Observer
+from agents.online import online_features
 from agents.poller import Poller
 from agents.runner import Runner
 from agents.score import ScoreStage
@@ -231,7 +232,7 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
     async def rounds() -> None:
         ending: list[Callable[[], None]] = []
         try:
-            server = _server(app.deployment.settings, runner, observer)
+            server = _server(app.deployment.settings, runner, score, observer)
             ending.append(server.stop)
             follower = _follower(app.deployment, runner, score, observer)
             ending.append(follower.stop)
@@ -282,7 +283,9 @@ def _follower(
     return follower
 
 
-def _server(settings: Settings, runner: Runner, observer: Observer) -> MetricsServer:
+def _server(
+    settings: Settings, runner: Runner, score: ScoreStage, observer: Observer
+) -> MetricsServer:
     token = settings.metrics_token
     server = MetricsServer(
         settings.metrics_address,
@@ -291,6 +294,7 @@ def _server(settings: Settings, runner: Runner, observer: Observer) -> MetricsSe
         ready=runner.ready,
         refresh=observer.refresh,
         token=token.get_secret_value() if token else None,
+        features=online_features(score),
     )
     server.start()
     log.info("serving", metrics=f"http://{server.address}/metrics")

@@ -7,11 +7,13 @@ import ipaddress
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from streamproc.errors import StreamprocError
+from streamproc.features.entities import LONGEST_ID
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Output
 
@@ -151,8 +153,10 @@ class Metrics:
 
 
 class MetricsServer:
-    """Serves ``/metrics``, ``/healthz`` and ``/readyz``.
+    """Serves ``/metrics``, ``/healthz``, ``/readyz`` and ``/features/ENTITY``.
 
+    ``features`` returns what the windows by some fields (none are the key) hold of an entity, as
+    JSON, or None where this worker holds nothing; it is called in a thread of the server's.
     ``address`` is ``host:port``; port 0 takes a free one, and :attr:`address` tells which. With a
     ``token`` every request has to bring it (``Authorization: Bearer ...``); without, only loopback
     addresses are served. Raises :class:`StreamprocError` for others, and where the port is taken.
@@ -166,6 +170,7 @@ class MetricsServer:
         ready: Callable[[], bool],
         refresh: Callable[[], None],
         token: str | None = None,
+        features: Callable[[str, tuple[str, ...]], bytes | None] = lambda entity, by: None,
     ) -> None:
         host, _, port = address.rpartition(":")
         if token is None and not _is_loopback(host.strip("[]")):
@@ -173,7 +178,7 @@ class MetricsServer:
                 f"STREAMPROC_METRICS_ADDRESS: {address} can be reached from other machines; set "
                 "STREAMPROC_METRICS_TOKEN, which every request then has to bring, or use 127.0.0.1"
             )
-        handler = _handler(metrics, healthy, ready, refresh, token)
+        handler = _handler(metrics, healthy, ready, refresh, token, features)
         try:
             self._server = ThreadingHTTPServer((host.strip("[]"), int(port)), handler)
         except (OSError, OverflowError) as error:
@@ -195,6 +200,10 @@ class MetricsServer:
         self._server.server_close()
 
 
+_FEATURES = "/features/"
+_TEXT = "text/plain"
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -210,6 +219,7 @@ def _handler(
     ready: Callable[[], bool],
     refresh: Callable[[], None],
     token: str | None,
+    features: Callable[[str, tuple[str, ...]], bytes | None],
 ) -> type[BaseHTTPRequestHandler]:
     wanted = None if token is None else f"Bearer {token}".encode()
 
@@ -225,13 +235,15 @@ def _handler(
                 self._answer_if(healthy())
             elif self.path == "/readyz":
                 self._answer_if(ready())
+            elif self.path.startswith(_FEATURES):
+                self._answer(*_features_of(self.path, features))
             else:
-                self._answer(404, b"there are /metrics, /healthz and /readyz\n")
+                self._answer(404, b"there are /metrics, /healthz, /readyz and /features/ENTITY\n")
 
         def _answer_if(self, fine: bool) -> None:
             self._answer(200 if fine else 503, b"ok\n" if fine else b"not yet\n")
 
-        def _answer(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+        def _answer(self, status: int, body: bytes, kind: str = _TEXT) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -242,3 +254,21 @@ def _handler(
             """Scrapes are not worth a line each."""
 
     return Handler
+
+
+def _features_of(
+    path: str, features: Callable[[str, tuple[str, ...]], bytes | None]
+) -> tuple[int, bytes, str]:
+    """Return the status, the body and its type for a path such as ``/features/C1?by=card``."""
+    asked = urlsplit(path)
+    entity = unquote(asked.path.removeprefix(_FEATURES))
+    by = tuple(parse_qs(asked.query).get("by", ()))
+    if not 0 < len(entity) <= LONGEST_ID:
+        return 400, b"name an entity of 1 to 1000 characters: /features/ENTITY\n", _TEXT
+    try:
+        found = features(entity, by)
+    except TimeoutError:
+        return 503, b"the worker is busy; ask again\n", _TEXT
+    if found is None:
+        return 404, b"no state of this entity is here; other workers may have it\n", _TEXT
+    return 200, found, "application/json"

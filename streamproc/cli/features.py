@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from dataclasses import asdict
 from itertools import groupby
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -19,17 +21,50 @@ from streamproc.cli.common import (
     printable,
     width,
 )
+from streamproc.cli.online import current_features
+from streamproc.errors import DefinitionError
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 
 
-def features(pipeline: PipelineFile = None, as_json: AsJson = False) -> None:
-    """List a pipeline's features: type, fields, entity, span, expiry of the state, owner."""
+def features(
+    pipeline: PipelineFile = None,
+    entity: Annotated[
+        str | None,
+        typer.Argument(help="With `get` before it: whose to read.", show_default=False),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The worker to read from.")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="What names the entity; else the key."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a pipeline's features; or `features get ENTITY`: read them from a worker."""
+    if pipeline is not None and str(pipeline) == "get":
+        _get(entity, at, by or [], as_json)
+        return
+    if entity is not None or at is not None or by:
+        raise DefinitionError("to read features of an entity, write: features get ENTITY")
     found = catalogue(load_pipeline(pipeline, load_settings()))
     if as_json:
         print_json([asdict(each) for each in found])
     else:
         _tell(found)
+
+
+def _get(entity: str | None, at: str | None, by: list[str], as_json: bool) -> None:
+    if entity is None:
+        raise DefinitionError("whose features? write: features get ENTITY")
+    found = current_features(load_settings(), at, entity, by)
+    if as_json:
+        print_json(found)
+        return
+    wide = max(map(len, found["features"]))
+    for name, value in found["features"].items():
+        print(f"{printable(name):{wide}}  {'-' if value is None else value}")
 
 
 def _tell(found: list[Listed]) -> None:

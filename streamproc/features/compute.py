@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from streamproc.errors import BadRecord
-from streamproc.features.batch import Batch
+from streamproc.features import layout
+from streamproc.features.batch import Batch, columns_of
 from streamproc.features.calendar import Calendar, Cyclical, calendar_reader
 from streamproc.features.encode import Encoding
 from streamproc.features.encoders import Encoder
@@ -14,6 +17,7 @@ from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
 from streamproc.features.spec import Feature, Field, LabelWindow, Window
+from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
 from streamproc.features.windows import KeyedWindow, groups_of
 from streamproc.messages import Features, FeatureValue
@@ -94,6 +98,36 @@ class FeatureSet:
     def batch(self) -> Batch:
         """Return what takes events into the windows all at once."""
         return Batch(self)
+
+    def current(self, entity: str, by: tuple[str, ...]) -> Features | None:
+        """Return what the windows by these fields hold of an entity, as of the newest event.
+
+        That is what an event without values would be given. None where the entity has no state, or
+        where no window is by these fields. Nothing is taken in.
+
+        >>> from streamproc.features import Window
+        >>> spec = [Window("amount", by="card", over="1d", aggregates=("count", "mean"))]
+        >>> features = FeatureSet(spec, time_field="at", lateness_ms=0)
+        >>> _ = features.compute({"amount": 5.0, "card": "c"}, "id", "c", 7)
+        >>> features.current("c", by=("card",))
+        {'amount_count_1d_by_card': 1, 'amount_mean_1d_by_card': 5.0}
+        >>> features.current("d", by=("card",))
+        """
+        found: Features = {}
+        late = np.full(1, layout.LATE, np.uint8)
+        every: list[KeyedWindow | LabelledWindow] = [*self.over_values, *self.over_labels]
+        for window in every:
+            keyed = window.keyed if isinstance(window, LabelledWindow) else window
+            if keyed.specs[0].entity != by or not keyed.holds(entity):
+                continue
+            times = np.array([keyed.newest_ms], np.int64)
+            if isinstance(window, LabelledWindow):
+                row = window.observe_many([entity], times, late)
+            else:
+                row = window.observe_many([entity], Ids([None]), times, [None], late)
+            columns = columns_of(row, window.counts)
+            found.update(zip(window.names, (column[0] for column in columns), strict=True))
+        return found or None
 
     def sweep(self, events: int) -> None:
         """Forget idle entities, a share of the work for each of ``events`` events."""

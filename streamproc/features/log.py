@@ -20,6 +20,7 @@ _BINARY, _JSON = 1, b"\0"
 _HEAD = struct.Struct("<BIIq")
 """A one, the shift, the number of records, and the time that the windows stand at."""
 
+_LAST = 1 << 62  # longer than any id
 _TRIM_AT = 64
 
 
@@ -52,17 +53,20 @@ class Log:
         self.shift = 0
 
     def observe(
-        self, time_ms: int, record_id: str, value: Number, late: bool, newest_ms: int
+        self, time_ms: int, record_id: str | None, value: Number, late: bool, newest_ms: int
     ) -> list[Number]:
-        """Take a record in and return its aggregates, by column; see ``KeyedWindow.observe``."""
+        """Take a record in and return its aggregates, by column; see ``KeyedWindow.observe``.
+
+        One without an id, which has no value either, comes after all of its time.
+        """
         scaled = None if value is None else self._scaled(value)
-        order = (time_ms, len(record_id), record_id)
+        order = (time_ms, _LAST, "") if record_id is None else (time_ms, len(record_id), record_id)
         in_order = not late and (
             time_ms > self.now_ms or (time_ms == self.now_ms and order > self._last)
         )
         if not in_order:
             return self._out_of_order(order, scaled, late, newest_ms)
-        if scaled is not None:
+        if scaled is not None and record_id is not None:
             self._append(time_ms, record_id, scaled)
         self.move_to(time_ms)
         windows = [

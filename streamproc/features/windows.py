@@ -141,6 +141,11 @@ class KeyedWindow:
             found[i] = log.observe(time_ms, record_id, number, late, newest_ms)
         return found
 
+    def holds(self, key: str) -> bool:
+        """Say whether an entity has state."""
+        rows, _ = self._arena.find(*joined([key]), make=False)
+        return key in self._stored_rows or rows[0] > 0
+
     def _slow(self, row: int) -> Log:
         """Return the log of a slow entity: what the arena had of it, if it is slow just now."""
         log = self._logs.get(row)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from tests.kafka.processes import (
     payments_as,
     run,
 )
-from tests.kafka.topic_reader import TopicReader, id_of
+from tests.kafka.topic_reader import TopicReader, as_json, id_of
 from tests.kafka_server import KafkaServer
 from tests.servers import free_port
 
@@ -135,6 +137,14 @@ def test_it_tells_how_it_is(kafka: KafkaServer, data: Path, tmp_path: Path) -> N
         assert told("streamproc_pending_labels") == 0
         assert told("streamproc_window_entries") > 0
         eventually(lambda: told("streamproc_lag_records") == 0, "no lag")
+        with TopicReader(kafka.address, "tells.predictions", as_json) as predictions:
+            predictions.until_count(events, check=worker.check)
+        newest = max(predictions.records, key=itemgetter("event_time_ms"))
+        status, answer = _get(f"{base}/features/{newest['key']}")
+        held = json.loads(answer)["features"]
+        assert (status, len(held)) == (200, 6)
+        assert held == {name: newest["features"][name] for name in held}
+        assert _get(f"{base}/features/nobody")[0] == 404
 
 
 @pytest.fixture

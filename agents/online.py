@@ -1,0 +1,36 @@
+"""Reading features of an entity while the worker runs: what its windows hold just now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import orjson
+
+from agents.score import ScoreStage
+
+_ANSWER_S = 2.0
+
+
+def online_features(score: ScoreStage) -> Callable[[str, tuple[str, ...]], bytes | None]:
+    """Return what answers for an entity, by these fields or the key; for other threads to call.
+
+    It is computed by the loop that this is called in, between two of its rounds. Raises
+    ``TimeoutError`` where that doesn't come to it within 2 s.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def look(entity: str, by: tuple[str, ...]) -> bytes | None:
+        key = score.deployment.pipeline.events.key
+        for partition, task in score.tasks.items():
+            found = task.features.current(entity, by or (key,))
+            if found is not None:
+                told = {"entity": entity, "by": list(by or (key,)), "partition": partition}
+                told |= {"newest_event_ms": task.watermark_ms, "features": found}
+                return orjson.dumps(told)
+        return None
+
+    def ask(entity: str, by: tuple[str, ...]) -> bytes | None:
+        return asyncio.run_coroutine_threadsafe(look(entity, by), loop).result(_ANSWER_S)
+
+    return ask
