@@ -64,6 +64,8 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/pyvenv.cfg
 	@echo "installing the pinned dependencies (once)"
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@echo "compiling the windows (once, half a minute)"
+	@$(BIN)/python -c 'import streamproc.features.entries'
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

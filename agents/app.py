@@ -102,8 +102,9 @@ class App(faust.App):
         return self.runner.start_offsets(committed)
 
     def fail(self, error: Exception) -> None:
-        """End the worker for a reason."""
+        """End the worker for a reason, also one that comes before the rounds have begun."""
         self.runner.fail(error)
+        self.on_ended()
 
     async def stop(self) -> None:
         """Commit what was processed, then stop as Faust does."""
@@ -127,6 +128,7 @@ def build(
     config = settings.kafka_config()
     cluster = probe(config)
     topics = create(config, pipeline)
+    pipeline.check_partitions(topics[0].partitions)
     deployment = Deployment(
         pipeline=pipeline,
         settings=settings,

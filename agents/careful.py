@@ -20,6 +20,7 @@ import orjson
 import structlog
 
 from agents.deployment import Deployment
+from streamproc.errors import StreamprocError
 from streamproc.state.snapshots import Offsets
 from streamproc.tasks.records import Record
 from streamproc.tasks.score import ScoreTask
@@ -42,12 +43,17 @@ def note_starts(at: Deployment, offsets: dict[int, Offsets]) -> set[int]:
     """Note that tasks start from these offsets, by partition; return those to be careful with.
 
     A process that starts a task again, as in a rebalance, did not end on it: that counts once.
+    Raises :class:`StreamprocError` where it started further on before, see :func:`check_not_reset`.
     """
     before: dict[int, dict[str, Any]] = {}
     for record in at.read(at.pipeline.topics.models, 0, 0, None):
         if (record.key() or b"").startswith(b"start/"):
             said = orjson.loads(record.value() or b"{}")
             before[said["start"]] = said
+    if at.state_from is None:
+        topics = (at.pipeline.topics.events, at.pipeline.topics.labels or "")
+        for partition, now in offsets.items():
+            check_not_reset(topics, partition, before.get(partition, {}).get("offsets", now), now)
     # Not idempotent: to be given an id takes half a second, and a note may come twice.
     producer = confluent_kafka.Producer({**at.producer_config(), "enable.idempotence": False})
     careful, ours = set(), f"{at.settings.instance} {at.epoch}"
@@ -63,6 +69,33 @@ def note_starts(at: Deployment, offsets: dict[int, Offsets]) -> set[int]:
         producer.produce(at.pipeline.topics.models, orjson.dumps(said), key, partition=0)
     producer.flush(_FLUSH_S)
     return careful
+
+
+def check_not_reset(
+    topics: tuple[str, str], partition: int, noted: Sequence[int], committed: Offsets
+) -> None:
+    """Raise :class:`StreamprocError` where a group is committed behind where it once started from.
+
+    Nothing of ours sets it back. Somebody did, or the offsets expired while no worker ran, or the
+    topic is another of the same name: whatever was predicted since would be predicted again.
+
+    >>> check_not_reset(("cards", "frauds"), 0, [40, 9], (40, 12))
+    >>> check_not_reset(("cards", "frauds"), 0, [40, 9], (0, 0))
+    Traceback (most recent call last):
+    streamproc.errors.StreamprocError: cards/0 is committed at 0, and a worker has started from 40 \
+before: the group's offsets were set back, or expired, or the topic was made anew. Set them to 40 \
+or later (kafka-consumer-groups --reset-offsets), or start once with --rebuild-from earliest (or \
+--fresh-state): what came since is then predicted again
+    """
+    for topic, then, now in zip(topics, noted, committed, strict=True):
+        if now < then:
+            raise StreamprocError(
+                f"{topic}/{partition} is committed at {now}, and a worker has started from {then} "
+                "before: the group's offsets were set back, or expired, or the topic was made "
+                f"anew. Set them to {then} or later (kafka-consumer-groups --reset-offsets), or "
+                "start once with --rebuild-from earliest (or --fresh-state): what came since is "
+                "then predicted again"
+            )
 
 
 async def find_killers(

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import latency, payments, restart
+from benchmarks import features, latency, payments, restart
 from benchmarks.load import LABEL_DELAY_S
 from benchmarks.processes import Process
 from benchmarks.throughput import Run, run_worker
@@ -22,6 +22,7 @@ from tests.servers import java_missing
 LATEST = Path(__file__).with_name("latest.json")
 _ONCE, _LEAST = "exactly_once", "at_least_once"
 RATIO, MEMORY_EVENTS = 2.0, 1_000_000
+OVER_DEQUES, STAGE_US, FLAT = 20.0, 3.0, 1.2
 P99_MS = {_LEAST: 25.0, _ONCE: 50.0}
 SHARE = 0.85
 """Of the throughput at least once, what is left exactly once."""
@@ -33,6 +34,9 @@ _ORDER = ("bare", _LEAST, _ONCE, "bare", _LEAST, _ONCE, "bare")
 def main() -> None:
     """Run what was asked for on a Kafka of its own."""
     asked = _arguments()
+    if asked.only == ["features"]:  # nothing but CPU
+        _written(windows(Path(), ""))
+        return
     if missing := java_missing():
         sys.exit(f"no Apache Kafka to measure on: {missing}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
@@ -44,6 +48,10 @@ def main() -> None:
                 figures |= _PARTS[name](Path(folder), kafka.address)
         finally:
             kafka.stop()
+    _written(figures)
+
+
+def _written(figures: dict[str, float]) -> None:
     LATEST.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"\nwritten to {LATEST.parent.name}/{LATEST.name}")
 
@@ -176,7 +184,33 @@ def start_again(folder: Path, brokers: str) -> dict[str, float]:
     }
 
 
+def windows(folder: Path, brokers: str) -> dict[str, float]:
+    """Compare compiled windows with deques, and measure the whole feature stage."""
+    found = features.measure()
+    _title("Features: counts and sums over 1, 7 and 30 days by two entities; CPU an event")
+    for name, us in (
+        ("deques in plain Python", found.deques_us),
+        ("compiled windows", found.windows_us),
+        ("the whole stage, from JSON", found.stage_us),
+        ("one window, 1,000 entities", found.flat[1_000]),
+        ("one window, 1 million", found.flat[1_000_000]),
+    ):
+        print(f"  {name:<28}{us:>8.2f} µs")
+    times, flat = found.windows_over_deques, found.flat_1m_over_1k
+    _verdict(f"{times:.1f} times deques", times >= OVER_DEQUES, f"at least {OVER_DEQUES:.0f}")
+    _verdict(f"stage {found.stage_us:.2f} µs", found.stage_us <= STAGE_US, f"{STAGE_US:.0f} µs")
+    _verdict(f"1 million / 1,000 entities: {flat:.2f}", flat <= FLAT, f"at most {FLAT}")
+    print(f"  an entity and window: {found.bytes_per_window:.0f} bytes, its records among them")
+    return {
+        "windows_over_deques": round(times, 2),
+        "feature_us_per_event": round(found.stage_us, 3),
+        "flat_1m_over_1k": round(flat, 3),
+        "bytes_per_window": round(found.bytes_per_window, 1),
+    }
+
+
 _PARTS = {
+    "features": windows,
     "throughput": throughput,
     "latency": end_to_end,
     "memory": memory,

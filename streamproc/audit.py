@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.codec import Codec
-from streamproc.features import Window
+from streamproc.errors import StreamprocError
+from streamproc.features import LabelWindow, Window
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
@@ -81,8 +82,14 @@ def rebuild(
     """Yield what a partition's events were when they were scored, from the log's beginning on.
 
     ``refused`` are the offsets of events that were ahead of their time then, and are no longer.
-    What was a dead letter for another reason is one again, and is left out.
+    What was a dead letter for another reason is one again, and is left out. Raises
+    :class:`StreamprocError` for windows over labels, which take more than events.
     """
+    if any(isinstance(feature, LabelWindow) for feature in pipeline.features):
+        raise StreamprocError(
+            "a past prediction with windows over labels can't be made again yet; its features are "
+            f"in its record on {pipeline.topics.predictions}"
+        )
     task = ScoreTask(pipeline, 0, codec)
     for record in events:
         if record.offset() in refused:
@@ -120,13 +127,15 @@ def explain(
 ) -> Explained:
     """Return one prediction beside its event, and which records were in each of its windows."""
     own: list[Rebuilt] = []
+    windows = [feature for feature in pipeline.features if isinstance(feature, Window)]
+    by_key = all(window.by == pipeline.events.key for window in windows)
     for event in rebuilt:
-        if event.key != prediction["key"]:
+        if by_key and event.key != prediction["key"]:
             continue
         if event.id == prediction["id"]:
             score, decision = scorer_of(prediction["model"]).score(event.features)
-            windows = _windows(pipeline, event, own)
-            return Explained(prediction, event, score, decision, windows)
+            held = _windows(pipeline, event, own)
+            return Explained(prediction, event, score, decision, held)
         own.append(event)
     return Explained(prediction, None)
 
@@ -137,7 +146,9 @@ def _windows(pipeline: Pipeline, event: Rebuilt, before: list[Rebuilt]) -> dict[
         if not isinstance(feature, Window):
             continue
         kinds = len(feature.aggregates)
-        inside = [each for each in before if not each.late] + [event]
+        own = _entity(feature, event)
+        inside = [each for each in before if not each.late and _entity(feature, each) == own]
+        inside.append(event)
         for i, span_ms in enumerate(feature.spans_ms):
             held = [
                 each.offset
@@ -148,3 +159,7 @@ def _windows(pipeline: Pipeline, event: Rebuilt, before: list[Rebuilt]) -> dict[
             for name in feature.names[i * kinds : (i + 1) * kinds]:
                 found[name] = held
     return found
+
+
+def _entity(window: Window, event: Rebuilt) -> list[str]:
+    return [str(event.fields.get(name)) for name in window.entity]

@@ -24,7 +24,8 @@ R = TypeVar("R")
 class Waiting(NamedTuple):
     """A published prediction: key, time, its JSON, and its slices as JSON (empty for none).
 
-    ``number`` counts the ids that were remembered before it.
+    ``number`` counts the ids that were remembered before it; ``entities`` is a JSON list of those
+    whose windows take its label in (empty for none).
     """
 
     key: bytes
@@ -32,6 +33,7 @@ class Waiting(NamedTuple):
     prediction: bytes
     slices: bytes
     number: int = 0
+    entities: bytes = b""
 
 
 class EarlyLabel(NamedTuple, Generic[R]):
@@ -53,7 +55,7 @@ class PendingLabels(Generic[R]):
     >>> pending.check_new("a")
     >>> pending.add("a", Waiting(b"k", 0, b'{"id":"a"}', b""))
     >>> pending.join("a", 1, 5, record=None)
-    Waiting(key=b'k', event_time_ms=0, prediction=b'{"id":"a"}', slices=b'', number=0)
+    Waiting(key=b'k', event_time_ms=0, prediction=b'{"id":"a"}', slices=b'', number=0, entities=b'')
     >>> pending.join("a", 0, 6, record=None)
     Traceback (most recent call last):
     streamproc.errors.BadRecord: second_label: the event 'a' has its label already
@@ -128,6 +130,15 @@ class PendingLabels(Generic[R]):
         heappush(self._early_by_age, (label_time_ms, record_id))
         self._note_early(record_id)
         return None
+
+    def peek(self, record_id: str) -> Waiting | None:
+        """Return what waits for a label, and lets it wait."""
+        waiting = self._seen.get(record_id)
+        return self._read(waiting) if type(waiting) is int else waiting  # type: ignore[return-value]
+
+    def holds(self, record_id: str) -> bool:
+        """Say whether a label waits for this event."""
+        return record_id in self._early
 
     def early(self, record_id: str) -> EarlyLabel[R] | None:
         """Take the label that came before this event, if one did."""
@@ -292,8 +303,9 @@ class PendingLabels(Generic[R]):
 
 
 def _packed(waiting: Waiting) -> bytes:
-    key, _, prediction, slices, _ = waiting
-    return _LENGTHS.pack(len(key), len(prediction), len(slices)) + key + prediction + slices
+    key, _, prediction, slices, _, entities = waiting
+    lengths = _LENGTHS.pack(len(key), len(prediction), len(slices))
+    return b"".join((lengths, key, prediction, slices, entities))
 
 
 def _unpacked(payload: memoryview, event_time_ms: int, number: int) -> Waiting:
@@ -305,4 +317,5 @@ def _unpacked(payload: memoryview, event_time_ms: int, number: int) -> Waiting:
         parts[key : key + prediction],
         parts[key + prediction : key + prediction + slices],
         number,
+        parts[key + prediction + slices :],
     )

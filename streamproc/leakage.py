@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from streamproc.features import LabelWindow
 from streamproc.metrics import roc_auc
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Output
@@ -94,7 +95,7 @@ class Sample:
         for feature in self.pipeline.features:
             for name in feature.names:
                 found += self._of_one(name, self._features[name])
-            over_labels = type(feature).__name__.startswith("Label")
+            over_labels = isinstance(feature, LabelWindow)
             if over_labels and self.labelled and 2 * self._at_once > self.labelled:
                 share = self._at_once / self.labelled
                 found.append(

@@ -5,9 +5,11 @@ One Python file defines one; nothing else is needed to run it, backtest it or dr
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import runpy
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +19,19 @@ from typing import Any
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Encoder, Feature, FeatureSet, Field, Hashed, HashedWords, Window
+from streamproc.features import (
+    Encoder,
+    Feature,
+    FeatureSet,
+    Field,
+    Hashed,
+    HashedWords,
+    LabelWindow,
+    Window,
+)
 from streamproc.features.encode import check_order
+from streamproc.features.shared import Shared, flattened
+from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import Drift, PredictionBias
@@ -127,6 +140,8 @@ class Pipeline:
     lateness: str = "1h"
     publish_every: int = 1000
     seed: int = 7
+    shared: tuple[Shared, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    """Which of the features are shared, for the catalogue; ``features`` has them all, by itself."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -139,7 +154,10 @@ class Pipeline:
                 raise DefinitionError(
                     f"Pipeline: {field} must be made by {field.capitalize()}(...)"
                 )
-        object.__setattr__(self, "features", _listed(self.features))
+        given = _listed(self.features)
+        shared = tuple(each for each in given if isinstance(each, Shared))
+        object.__setattr__(self, "shared", shared)
+        object.__setattr__(self, "features", flattened(given))
         object.__setattr__(self, "monitors", _listed(self.monitors))
         _check_features(self)
         _check_monitors(self)
@@ -160,12 +178,16 @@ class Pipeline:
     def load(cls, path: str | Path) -> Pipeline:
         """Run a pipeline file and return the pipeline in its variable ``pipeline``.
 
-        Raises :class:`DefinitionError` where there is no such file, or it fails, or defines none.
+        The file may import modules that lie beside it, such as one of shared features. Raises
+        :class:`DefinitionError` where there is no such file, or it fails, or defines none.
         """
         if not Path(path).is_file():
             raise DefinitionError(
                 f"{path}: no such file; name a Python file that defines `pipeline`"
             )
+        beside = str(Path(path).resolve().parent)
+        if beside not in sys.path:
+            sys.path.append(beside)  # last: what lies there hides nothing that is installed
         try:
             found = runpy.run_path(str(path)).get("pipeline")
         except DefinitionError as error:
@@ -202,6 +224,12 @@ class Pipeline:
         """How long a prediction waits for its label, in event time; 0 where it waits for none."""
         return self.labels.horizon_ms if self.labels else 0
 
+    def label_number(self, label: Any) -> float:
+        """Return what a label counts as in windows: 1 where it is the positive class, or itself."""
+        if self.kind == "regression":
+            return float(label)
+        return float(label == (self.classes or BINARY_CLASSES)[-1])
+
     @cached_property
     def learns(self) -> bool:
         """Whether the model learns: from labels, or, an anomaly detector, from what it scored."""
@@ -223,7 +251,7 @@ class Pipeline:
         return tuple(
             name
             for feature in self.features
-            if isinstance(feature, Window)
+            if isinstance(feature, Window | LabelWindow)
             or (isinstance(feature, Encoder) and not isinstance(feature, Hashed | HashedWords))
             or (isinstance(feature, Field) and feature.type == "number")
             for name in feature.names
@@ -241,7 +269,7 @@ class Pipeline:
     def warmup_ms(self, feature: str) -> int:
         """How long after the first event a feature's windows have filled: its longest span."""
         for declared in self.features:
-            if isinstance(declared, Window) and feature in declared.names:
+            if isinstance(declared, Window | LabelWindow) and feature in declared.names:
                 return max(declared.spans_ms)
             if isinstance(declared, Encoder) and feature in declared.names:
                 return max(self.warmup_ms(name) for name in declared.inputs)
@@ -249,7 +277,22 @@ class Pipeline:
 
     def new_features(self, track: bool = False) -> FeatureSet:
         """Return empty windows and readers for one partition; see ``KeyedWindow`` for ``track``."""
-        return FeatureSet(self.features, self.events.time, self.lateness_ms, track)
+        return FeatureSet(self.features, self.events.time, self.lateness_ms, track, self.events.key)
+
+    def check_partitions(self, partitions: int) -> None:
+        """Raise :class:`DefinitionError` where events in so many partitions can't be scored live.
+
+        A window by another entity than the key would see a part of its events in each of them.
+        """
+        for feature in self.features:
+            if not isinstance(feature, Window | LabelWindow):
+                continue
+            if partitions > 1 and feature.by != self.events.key:
+                raise DefinitionError(
+                    f"{type(feature).__name__}: by={feature.by!r} is not the events' key, and "
+                    f"{self.events.topic} has {partitions} partitions: no worker sees all of an "
+                    f"entity's events; give it one partition, or use by={self.events.key!r}"
+                )
 
     def new_model(self) -> Any:
         """Return a model that has learnt nothing here, with a seed wherever it takes one."""
@@ -294,26 +337,35 @@ def _check_features(pipeline: Pipeline) -> None:
     for feature in pipeline.features:
         if not isinstance(feature, Feature):
             raise DefinitionError(
-                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window or an "
-                "encoder, such as Log"
+                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window, "
+                "LabelWindow or an encoder, such as Log"
             )
-        if isinstance(feature, Window) and feature.by != pipeline.events.key:
-            raise DefinitionError(
-                f"Window: by={feature.by!r} is not the key of the events; "
-                f"windows by another entity are not there yet, use by={pipeline.events.key!r}"
-            )
+        if isinstance(feature, LabelWindow):
+            _check_label_window(pipeline, feature)
         for name in feature.names:
             if name in seen:
                 raise DefinitionError(f"Pipeline: feature {name!r} is declared twice; remove one")
             own = feature.value if isinstance(feature, Window) else name
             reads = feature.inputs if isinstance(feature, Encoder) else (own,)
-            if pipeline.labels and pipeline.labels.value in reads:
+            known = isinstance(feature, LabelWindow)  # only what was known before
+            if pipeline.labels and pipeline.labels.value in reads and not known:
                 raise DefinitionError(
                     f"Pipeline: feature {name!r} is the label itself, which is not known when an "
                     "event is scored; remove it"
                 )
             seen.add(name)
     check_order(pipeline.features)
+
+
+def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
+    where = f"LabelWindow(by={feature.by!r})"
+    if pipeline.labels is None:
+        raise DefinitionError(f"{where}: there are no labels; declare labels=Labels(...)")
+    if pipeline.kind == "multiclass" and pipeline.classes is None:
+        raise DefinitionError(
+            f"{where}: which label is the positive one is not known; declare "
+            "Labels(classes=(...)), with that one last"
+        )
 
 
 def _check_monitors(pipeline: Pipeline) -> None:

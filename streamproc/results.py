@@ -46,7 +46,7 @@ class PredictionsFile:
         self._names = pipeline.feature_names
         self._horizon_ms = pipeline.labels.horizon_ms if pipeline.labels else None
         self._schema = _schema(pipeline)
-        self._to_label = _reader(self._schema.field("label").type)
+        self._to_label = label_reader(self._schema.field("label").type)
         self._chunks: deque[_Chunk] = deque()
         self._chunk_of: dict[str, tuple[_Chunk, int]] = {}
         self._watermark_ms = -(1 << 62)
@@ -79,15 +79,17 @@ class PredictionsFile:
 
     def add(self, output: Output) -> None:
         """Take in a task's output: its predictions, then its outcomes."""
+        chunks = len(self._chunks)
         for out in output.records.get("predictions", ()):
             self._predicted(orjson.loads(out["value"] or b"{}"))
         for out in output.records.get("outcomes", ()):
             outcome = orjson.loads(out["value"] or b"{}")
             self._labelled(outcome["id"], outcome["label"], outcome["label_time_ms"])
+        if len(self._chunks) > chunks:  # not before: one output may span more than the horizon
+            self._write_settled()
 
     def _predicted(self, prediction: dict[str, Any]) -> None:
         if not self._chunks or self._chunks[-1].full:
-            self._write_settled()
             self._chunks.append(_Chunk())
         score, decision = prediction["score"], prediction["decision"]
         if self._multiclass:
@@ -142,7 +144,7 @@ class PredictionsFile:
             chunk.label_times_ms,
         ]
         pairs = zip(columns, self._schema, strict=True)
-        arrays = [_array(column, field.type) for column, field in pairs]
+        arrays = [as_array(column, field.type) for column, field in pairs]
         return arrow.Table.from_arrays(arrays, schema=self._schema)
 
     def _trouble(self, error: OSError) -> StreamprocError:
@@ -186,9 +188,20 @@ def column_names(pipeline: Pipeline) -> tuple[str, ...]:
     ... ))[5:]
     ('model', 'amount', 'features.key', 'label', 'label_time_ms')
     """
-    taken = (*_FIRST, *_LAST)
-    features = (f"features.{name}" if name in taken else name for name in pipeline.feature_names)
-    return (*_FIRST, *features, *_LAST)
+    features = feature_columns(pipeline, (*_FIRST, *_LAST))
+    return (*_FIRST, *(name for name, _ in features), *_LAST)
+
+
+def feature_columns(pipeline: Pipeline, taken: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return each feature's column and Arrow type; one whose name is taken is `features.NAME`."""
+    return [
+        (
+            f"features.{name}" if name in taken else name,
+            _TYPES[feature.type] if isinstance(feature, Field) else arrow.float64(),
+        )
+        for feature in pipeline.features
+        for name in feature.names
+    ]
 
 
 def _schema(pipeline: Pipeline) -> Any:
@@ -197,16 +210,13 @@ def _schema(pipeline: Pipeline) -> Any:
         pipeline.kind, arrow.bool_()
     )
     first = (arrow.string(), arrow.string(), arrow.int64(), score, decision, arrow.string())
-    features = (
-        _TYPES[feature.type] if isinstance(feature, Field) else arrow.float64()
-        for feature in pipeline.features
-        for _ in feature.names
-    )
-    types = (*first, *features, _label_type(pipeline), arrow.int64())
+    features = (kind for _, kind in feature_columns(pipeline, ()))
+    types = (*first, *features, label_type(pipeline), arrow.int64())
     return arrow.schema(list(zip(column_names(pipeline), types, strict=True)))
 
 
-def _label_type(pipeline: Pipeline) -> Any:
+def label_type(pipeline: Pipeline) -> Any:
+    """Return the Arrow type of a pipeline's labels."""
     if pipeline.kind == "regression":
         return arrow.float64()
     kinds = {type(each) for each in pipeline.classes or (0, 1)}
@@ -215,12 +225,13 @@ def _label_type(pipeline: Pipeline) -> Any:
     )
 
 
-def _reader(kind: Any) -> Any:
+def label_reader(kind: Any) -> Any:
     """Return what makes a label fit its column."""
     return str if kind == arrow.string() else float if kind == arrow.float64() else lambda it: it
 
 
-def _array(column: Sequence[Any], kind: Any) -> Any:
+def as_array(column: Sequence[Any], kind: Any) -> Any:
+    """Return values as an Arrow array of a type; an integer becomes a float where one is due."""
     if kind == arrow.float64():  # arrow refuses integers that a float does not hold exactly
         column = [None if each is None else float(each) for each in column]
     return arrow.array(column, kind)

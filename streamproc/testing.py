@@ -16,7 +16,8 @@ from river import dummy, stats
 
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import format_time, parse_duration_ms, parse_time_ms
-from streamproc.features import Encoder, Feature
+from streamproc.features import Feature, LabelWindow, Window
+from streamproc.features.shared import flattened
 from streamproc.pipeline import Events, Labels, Pipeline
 from streamproc.replay import Replay
 from streamproc.tasks.records import Output
@@ -140,8 +141,9 @@ def _pipeline(features: Pipeline | Sequence[Feature], names: list[str]) -> Pipel
                 f"{features.events.time!r} or 'at'"
             )
         return features
-    spec: Sequence[Any] = features if isinstance(features, list | tuple) else [features]
-    keys = [each.by for each in spec if hasattr(each, "by") and not isinstance(each, Encoder)]
+    spec = flattened(features if isinstance(features, list | tuple) else [features])
+    windows = [each for each in spec if isinstance(each, Window | LabelWindow)]
+    keys = [field for each in windows for field in each.entity]
     return Pipeline(
         name="tested",
         events=Events("tested.events", id="id", key=keys[0] if keys else "key", time=names[0]),

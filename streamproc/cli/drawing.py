@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field
+from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Window
 from streamproc.monitors import Drift
 from streamproc.pipeline import Monitor, Pipeline
 
@@ -124,7 +124,8 @@ def _of(feature: Feature) -> str:
         return f"{type(feature).__name__.lower()} of {feature.time}, {feature.zone}"
     if isinstance(feature, Encoder):
         return f"{type(feature).__name__} of {', '.join(feature.inputs)}"
-    return f"window of {feature.value} by {feature.by}"
+    value = feature.value if isinstance(feature, Window) else "labels"
+    return f"window of {value} by {' and '.join(feature.entity)}"
 
 
 def _watches(monitor: Monitor, pipeline: Pipeline) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -37,7 +37,7 @@ Limit = Annotated[
 
 
 def entries(
-    rows: RowFile,
+    rows: Iterable[Mapping[str, Any]],
     pipeline: Pipeline,
     *,
     label_delay: str,
@@ -47,7 +47,7 @@ def entries(
     leave_out: list[str] | None,
     limit: int | None,
 ) -> Iterator[Entry]:
-    """Return a file's events and labels, as the options say; see `streamproc.timeline`."""
+    """Return the events and labels of rows, as the options say; see `streamproc.timeline`."""
     labels = pipeline.labels
     return timeline(
         islice(rows, limit),
@@ -56,7 +56,7 @@ def entries(
         time=pipeline.events.time,
         labels=None if labels is None else LabelColumns(labels.id, labels.value, labels.time),
         label_delay_ms=parse_duration_ms(label_delay, "--label-delay"),
-        start_ms=_start_ms(start),
+        start_ms=None if start is None else time_option("--start", start),
         every_ms=None if every is None else parse_duration_ms(every, "--every"),
         number_rows=number_rows,
         leave_out=leave_out or (),
@@ -97,12 +97,11 @@ def progress_bar(rows: RowFile, limit: int | None) -> Bar:
     return Bar(rows, limit, Console(stderr=True).is_terminal)
 
 
-def _start_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
+def time_option(option: str, text: str) -> int:
+    """Return the time that an option gives, a day or a moment, in milliseconds since the epoch."""
     try:
         return parse_time_ms(f"{text}T00:00:00Z" if len(text) == len("1996-05-07") else text)
     except BadRecord:
         raise DefinitionError(
-            f"--start: {text!r} is no time; write e.g. 1996-05-07 or 1996-05-07T06:30:00Z"
+            f"{option}: {text!r} is no time; write e.g. 1996-05-07 or 1996-05-07T06:30:00Z"
         ) from None

@@ -14,7 +14,8 @@ from streamproc.features.encoders import (
     Over,
     Ratio,
 )
-from streamproc.features.spec import AGGREGATES, Feature, Field, Window
+from streamproc.features.shared import Shared
+from streamproc.features.spec import AGGREGATES, Feature, Field, LabelWindow, Window
 
 __all__ = [
     "AGGREGATES",
@@ -30,10 +31,12 @@ __all__ = [
     "Hashed",
     "HashedWords",
     "Imputed",
+    "LabelWindow",
     "Log",
     "Missing",
     "OneHot",
     "Over",
     "Ratio",
+    "Shared",
     "Window",
 ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamproc.errors import BadRecord
+from streamproc.features.batch import Batch
 from streamproc.features.calendar import Calendar, Cyclical, calendar_reader
 from streamproc.features.encode import Encoding
 from streamproc.features.encoders import Encoder
+from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
-from streamproc.features.spec import Feature, Field, Window
+from streamproc.features.labelled import LabelledWindow, label_groups_of
+from streamproc.features.spec import Feature, Field, LabelWindow, Window
 from streamproc.features.values import LARGEST, describe, number_of
-from streamproc.features.windows import KeyedWindow
+from streamproc.features.windows import KeyedWindow, groups_of
 from streamproc.messages import Features, FeatureValue
 
 _SWEPT_AN_EVENT = 2
@@ -23,7 +26,8 @@ class FeatureSet:
     """Computes the declared features of one partition's events; holds its windows.
 
     ``time_field`` is the field whose time ``compute`` is given, ``lateness_ms`` how late a record
-    may be and still count.
+    may be and still count, ``key_field`` the field whose text is the events' key: windows by it are
+    by the key that ``compute`` is given (all windows, where it is None).
 
     >>> features = FeatureSet([Field("amount")], time_field="event_time", lateness_ms=0)
     >>> features.compute({"amount": 5.0, "event_time": 0}, "id", "key", 0)
@@ -31,21 +35,32 @@ class FeatureSet:
     """
 
     def __init__(
-        self, spec: Sequence[Feature], time_field: str, lateness_ms: int, track: bool = False
+        self,
+        spec: Sequence[Feature],
+        time_field: str,
+        lateness_ms: int,
+        track: bool = False,
+        key_field: str | None = None,
     ) -> None:
-        self._spec = tuple(spec)
-        self._time_field = time_field
         self._encoding = Encoding(spec)
-        self._readers = _readers(spec, time_field, self._encoding)
-        self._after = self._encoding.after
-        self._windows = [
-            (KeyedWindow(feature, lateness_ms, track), feature.value, feature.names)
-            for feature in spec
-            if isinstance(feature, Window)
-        ]
+        self.after = self._encoding.after
+        self.readers = _readers(spec, time_field, self._encoding)
+        groups, label_groups = groups_of(spec), label_groups_of(spec)
+        self.over_values = [KeyedWindow(group, lateness_ms, track) for group in groups]
+        """Windows, those over one value by one entity together, in the order declared."""
+        self.over_labels = [LabelledWindow(group, lateness_ms, track) for group in label_groups]
+        """Windows over labels, those by one entity together."""
+        every: list[Window | LabelWindow] = [each[0] for each in groups]
+        every += [each[0] for each in label_groups]
+        entities = list(dict.fromkeys(each.entity for each in every))
+        self.entities = [entity_reader(by, key_field) for by in entities]
+        self.entity_of = [entities.index(each.entity) for each in every]
+        self.values = [group[0].value for group in groups]
+        self.names = [name for each in self.over_values for name in each.names]
+        self.names += [name for each in self.over_labels for name in each.names]
         # Names first, so that features come out in the order declared.
-        self._nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
-        self._nulls.update(self._encoding.zeros)
+        self.nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
+        self.nulls.update(self._encoding.zeros)
 
     def compute(
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
@@ -55,31 +70,50 @@ class FeatureSet:
         Raises :class:`BadRecord`, before any state changes, where a field is not what was
         declared. A ``late`` event, later than allowed, does not enter the windows.
         """
-        features = self._nulls.copy()
-        for read in self._readers:
-            read(fields, time_ms, features)
-        for window, value_field, names in self._windows:
-            values = window.observe(key, time_ms, record_id, fields.get(value_field), late)
-            for i, name in enumerate(names):  # faster than an update from pairs
-                features[name] = values[i]
-        for read in self._after:  # encoders of what the windows say
-            read(fields, time_ms, features)
-        return features
+        batch = self.batch()
+        batch.add(fields, record_id, key, time_ms, late)
+        return batch.enter()[0]
+
+    def compute_many(
+        self, events: Iterable[tuple[dict[str, Any], str, str, int]]
+    ) -> list[Features]:
+        """Return the features of events, which are not late, as if each were computed in turn.
+
+        Each is its fields, id, key and time. Raises as :meth:`compute`, before any state changes.
+        """
+        batch = self.batch()
+        for fields, record_id, key, time_ms in events:
+            batch.add(fields, record_id, key, time_ms, late=False)
+        return batch.enter()
+
+    def label_entities(self, fields: dict[str, Any], key: str) -> list[str]:
+        """Return the entities whose windows an event's label is for; see ``Batch.add_label``."""
+        wanted = self.entity_of[len(self.over_values) :]
+        return [self.entities[index](fields, key) for index in wanted]
+
+    def batch(self) -> Batch:
+        """Return what takes events into the windows all at once."""
+        return Batch(self)
 
     def sweep(self, events: int) -> None:
         """Forget idle entities, a share of the work for each of ``events`` events."""
-        for window, _, _ in self._windows:
+        for window in self.windows:
             window.sweep(_SWEPT_AN_EVENT * events)
+
+    @property
+    def windows(self) -> list[KeyedWindow]:
+        """All windows, those over labels last."""
+        return [*self.over_values, *(each.keyed for each in self.over_labels)]
+
+    @property
+    def expired_entities(self) -> int:
+        """How many entities were idle for so long that their windows were let go."""
+        return sum(window.expired_entities for window in self.windows)
 
     @property
     def window_entries(self) -> int:
         """The number of records that all windows hold."""
-        return sum(len(window) for window, _, _ in self._windows)
-
-    @property
-    def windows(self) -> list[KeyedWindow]:
-        """The windows, in the order declared."""
-        return [window for window, _, _ in self._windows]
+        return sum(len(window) for window in self.windows)
 
     @property
     def hashing(self) -> dict[str, Occupancy]:
@@ -103,7 +137,7 @@ def _readers(spec: Sequence[Feature], time_field: str, encoding: Encoding) -> li
             readers.append(_field_reader(feature))
             if feature.type == "number":
                 checked.add(feature.name)
-        elif feature.value not in checked:
+        elif isinstance(feature, Window) and feature.value not in checked:
             readers.append(_check(feature.value))
             checked.add(feature.value)
     return readers

@@ -1,95 +1,190 @@
-"""The records of one entity that its windows hold, and the sums of each window; see ``windows``."""
+"""The records of an entity with values that have no place in fixed words: slow, and as exact.
+
+Values are Python's integers at one power of two, which grow as they have to. The results are, to
+the bit, those of the compiled windows, wherever both can be had.
+"""
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 
 import orjson
 
-_FLOAT_SHIFT = 400
-"""Scales up to 2**400 times a value, of 1e150 at most, are floats, and so are means times one."""
-
+from streamproc.features import layout
+from streamproc.features.aggregates import RESULTS, Number
 
 _BINARY, _JSON = 1, b"\0"
 _HEAD = struct.Struct("<BIIq")
 """A one, the shift, the number of records, and the time that the windows stand at."""
 
-_NONE: list[deque[tuple[int, int]]] = []
+_TRIM_AT = 64
 
 
 class Log:
     """One entity's records in order, and for each span where its window begins and what it sums.
 
-    ``values`` holds integers in units of ``1 / scale``; the window of span i as of ``now_ms`` is
-    ``[lefts[i]:]``. ``factor`` is the scale as a float and ``unit`` is ``1 / factor``, both powers
-    of two, with which a product is exact; both are 0.0 where the scale is too fine for that.
+    ``values`` holds integers in units of ``2**-shift``; the window of span i as of ``now_ms`` is
+    ``[lefts[i]:]``. ``plan`` lists, by column, a span's index and an aggregate.
+
+    >>> log = Log((10,), ((0, layout.COUNT), (0, layout.SUM)), keep_ms=10)
+    >>> log.observe(1, "a", 1e-30, False, 1), log.observe(2, "b", 1e30, False, 2)
+    ([1, 1e-30], [2, 1e+30])
     """
 
-    __slots__ = (
-        "factor",
-        "ids",
-        "lefts",
-        "maxima",
-        "minima",
-        "now_ms",
-        "scale",
-        "shift",
-        "squares",
-        "sums",
-        "times",
-        "unit",
-        "values",
-    )
+    __slots__ = ("ids", "keep_ms", "lefts", "longest", "now_ms", "plan", "shift", "spans_ms",
+                 "squares", "sums", "times", "values")  # fmt: skip
 
-    def __init__(self, spans: int, extremes: bool) -> None:
+    def __init__(
+        self, spans_ms: Sequence[int], plan: Sequence[tuple[int, int]], keep_ms: int
+    ) -> None:
+        self.spans_ms, self.plan, self.keep_ms = spans_ms, plan, keep_ms
+        self.longest = max(range(len(spans_ms)), key=spans_ms.__getitem__)
         self.times: list[int] = []
         self.ids: list[str] = []
         self.values: list[int] = []
-        self.lefts = [0] * spans
-        self.sums = [0] * spans
-        self.squares = [0] * spans
-        # An empty deque takes 600 bytes, and an empty list 56: only where needed.
-        self.minima: list[deque[tuple[int, int]]] = _NONE
-        self.maxima: list[deque[tuple[int, int]]] = _NONE
-        if extremes:
-            self.minima = [deque() for _ in range(spans)]
-            self.maxima = [deque() for _ in range(spans)]
-        self.now_ms = -(1 << 62)
+        self.lefts = [0] * len(spans_ms)
+        self.sums = [0] * len(spans_ms)
+        self.squares = [0] * len(spans_ms)
+        self.now_ms = -layout.NEVER
         self.shift = 0
-        self.scale = 1
-        self.factor = self.unit = 1.0
 
-    def scaled(self, value: float) -> int:
+    def observe(
+        self, time_ms: int, record_id: str, value: Number, late: bool, newest_ms: int
+    ) -> list[Number]:
+        """Take a record in and return its aggregates, by column; see ``KeyedWindow.observe``."""
+        scaled = None if value is None else self._scaled(value)
+        order = (time_ms, len(record_id), record_id)
+        in_order = not late and (
+            time_ms > self.now_ms or (time_ms == self.now_ms and order > self._last)
+        )
+        if not in_order:
+            return self._out_of_order(order, scaled, late, newest_ms)
+        if scaled is not None:
+            self._append(time_ms, record_id, scaled)
+        self.move_to(time_ms)
+        windows = [
+            (len(self.times) - left, self.sums[i], self.squares[i], left, len(self.times))
+            for i, left in enumerate(self.lefts)
+        ]
+        found = self._results(self.values, windows)
+        if self.lefts[self.longest] > _TRIM_AT:
+            self._trim(newest_ms)
+        return found
+
+    @property
+    def _last(self) -> tuple[int, int, str]:
+        if not self.times:
+            return (-layout.NEVER, 0, "")
+        return (self.times[-1], len(self.ids[-1]), self.ids[-1])
+
+    def _append(self, time_ms: int, record_id: str, scaled: int) -> None:
+        self.times.append(time_ms)
+        self.ids.append(record_id)
+        self.values.append(scaled)
+        for i in range(len(self.spans_ms)):
+            self.sums[i] += scaled
+            self.squares[i] += scaled * scaled
+
+    def move_to(self, now_ms: int) -> None:
+        """Let go, in every window, of what is too old for it at ``now_ms``."""
+        self.now_ms = now_ms
+        times, values = self.times, self.values
+        for i, span_ms in enumerate(self.spans_ms):
+            left, floor = self.lefts[i], now_ms - span_ms
+            while left < len(times) and times[left] <= floor:
+                self.sums[i] -= values[left]
+                self.squares[i] -= values[left] * values[left]
+                left += 1
+            self.lefts[i] = left
+
+    def _results(
+        self, values: list[int], windows: Sequence[tuple[int, int, int, int, int]]
+    ) -> list[Number]:
+        """Return the aggregates of windows: count, sum, sum of squares, first, end in values."""
+        found: list[Number] = []
+        for i, kind in self.plan:
+            count, total, squares, first, end = windows[i]
+            low = high = 0
+            if count and kind in (layout.MIN, layout.MAX):
+                held = values[first:end]
+                low, high = min(held), max(held)
+            found.append(RESULTS[kind](count, total, squares, low, high, 1 << self.shift))
+        return found
+
+    def _out_of_order(
+        self, order: tuple[int, int, str], scaled: int | None, late: bool, newest_ms: int
+    ) -> list[Number]:
+        """Aggregate as of a time behind the newest, then take the record in where it belongs."""
+        time_ms, _, record_id = order
+        times, ids = self.times, self.ids
+        place = bisect_right(times, time_ms)
+        while place and (times[place - 1], len(ids[place - 1]), ids[place - 1]) > order:
+            place -= 1
+        values = self.values[:place] + ([] if scaled is None else [scaled])
+        # What may have been let go is left out where it was not, so that it makes no difference.
+        kept = bisect_right(times, newest_ms - self.keep_ms)
+        windows = []
+        for span_ms in self.spans_ms:
+            left = min(max(bisect_right(times, time_ms - span_ms), kept), place)
+            held = values[left:]
+            squares = sum(value * value for value in held)
+            windows.append((len(held), sum(held), squares, left, len(values)))
+        found = self._results(values, windows)
+        if scaled is not None and not late:
+            times.insert(place, time_ms)
+            ids.insert(place, record_id)
+            self.values.insert(place, scaled)
+            for i, span_ms in enumerate(self.spans_ms):
+                if time_ms <= self.now_ms - span_ms:
+                    self.lefts[i] += 1
+                else:
+                    self.sums[i] += scaled
+                    self.squares[i] += scaled * scaled
+        return found
+
+    def _trim(self, newest_ms: int) -> None:
+        """Let go of records that no record still allowed can have in its windows."""
+        old = min(bisect_right(self.times, newest_ms - self.keep_ms), min(self.lefts))
+        if old > _TRIM_AT // 2:
+            del self.times[:old], self.ids[:old], self.values[:old]
+            self.lefts = [left - old for left in self.lefts]
+
+    def _scaled(self, value: float) -> int:
         """Return ``value`` as an integer in units of this log, made finer where it has to be."""
-        if self.factor and type(value) is float:
-            product = value * self.factor  # exact, as the factor is a power of two
-            if product.is_integer():
-                return int(product)
         numerator, denominator = value.as_integer_ratio()
         digits = denominator.bit_length() - 1
         if digits > self.shift:
-            self._refine(digits)
+            by, self.shift = digits - self.shift, digits
+            self.values = [each << by for each in self.values]
+            self.sums = [total << by for total in self.sums]
+            self.squares = [total << 2 * by for total in self.squares]
         return numerator << (self.shift - digits)
 
-    def _refine(self, shift: int) -> None:
-        by = shift - self.shift
-        self.values = [value << by for value in self.values]
-        self.sums = [total << by for total in self.sums]
-        self.squares = [total << 2 * by for total in self.squares]
-        if self.minima:
-            self.minima = [deque((t, v << by) for t, v in kept) for kept in self.minima]
-            self.maxima = [deque((t, v << by) for t, v in kept) for kept in self.maxima]
-        self._set_scale(shift)
+    def fill(self, times: list[int], ids: list[str], values: Sequence[float], now_ms: int) -> None:
+        """Take records in that are in order, and bring the windows to ``now_ms``."""
+        for time_ms, record_id, value in zip(times, ids, values, strict=True):
+            self._append(time_ms, record_id, self._scaled(value))
+        self.move_to(now_ms)
 
-    def _set_scale(self, shift: int) -> None:
-        self.shift, self.scale = shift, 1 << shift
-        self.factor, self.unit = 0.0, 0.0
-        if shift <= _FLOAT_SHIFT:
-            self.factor, self.unit = 2.0**shift, 2.0**-shift
+    def floats(self) -> list[float] | None:
+        """Return the values as floats, or None where one is none."""
+        scale = 1 << self.shift
+        found = []
+        for value in self.values:
+            try:
+                number = value / scale
+            except OverflowError:
+                return None
+            above, below = number.as_integer_ratio()
+            if above * scale != value * below:
+                return None
+            found.append(number)
+        return found
+
+    # ---------------------------------------------------------------- as bytes
 
     def packed(self) -> bytes:
         """Return what cannot be computed anew from the rest.
@@ -109,42 +204,22 @@ class Log:
         rest = (self.now_ms, self.shift, times, ids, [hex(value) for value in values])
         return _JSON + orjson.dumps(rest)
 
-    @classmethod
-    def unpacked(
-        cls, packed: memoryview, spans_ms: Sequence[int], squares: bool, extremes: bool
-    ) -> Log:
-        """Return a log as it was when it was packed, its sums computed anew."""
-        log = cls(len(spans_ms), extremes)
+    def unpack(self, packed: memoryview) -> None:
+        """Become what was packed, the sums computed anew."""
         if packed[0] == _BINARY:
             _, _, records, _ = _HEAD.unpack_from(packed)
             packing = _packing(records)
-            _, shift, _, log.now_ms, *numbers = packing.unpack_from(packed)
-            log.times, log.values = numbers[:records], numbers[records:]
-            log.ids = str(packed[packing.size :], "utf-8").split("\n")
+            _, self.shift, _, now_ms, *numbers = packing.unpack_from(packed)
+            times, values = numbers[:records], numbers[records:]
+            ids = str(packed[packing.size :], "utf-8").split("\n")
         else:
-            log.now_ms, shift, log.times, log.ids, values = orjson.loads(packed[1:])
-            log.values = [int(each, 16) for each in values]
-        log._set_scale(shift)
-        for i, span_ms in enumerate(spans_ms):
-            left = log.lefts[i] = bisect_right(log.times, log.now_ms - span_ms)
-            held = log.values[left:]
-            log.sums[i] = sum(held)
-            if squares:
-                log.squares[i] = sum(value * value for value in held)
-            if extremes:
-                for time_ms, value in zip(log.times[left:], held, strict=True):
-                    keep_extreme(log.minima[i], time_ms, value, 1)
-                    keep_extreme(log.maxima[i], time_ms, value, -1)
-        return log
+            now_ms, self.shift, times, ids, numbers = orjson.loads(packed[1:])
+            values = [int(each, 16) for each in numbers]
+        for time_ms, record_id, value in zip(times, ids, values, strict=True):
+            self._append(time_ms, record_id, value)
+        self.move_to(now_ms)
 
 
 @lru_cache(maxsize=1000)
 def _packing(records: int) -> struct.Struct:
     return struct.Struct(f"{_HEAD.format}{2 * records}q")
-
-
-def keep_extreme(kept: deque[tuple[int, int]], time_ms: int, value: int, sign: int) -> None:
-    """Append to a monotonic queue: what the new value outlives and beats can never win again."""
-    while kept and sign * kept[-1][1] >= sign * value:
-        kept.pop()
-    kept.append((time_ms, value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from streamproc.errors import DefinitionError
@@ -11,7 +12,8 @@ from streamproc.features.calendar import Calendar, Cyclical
 from streamproc.features.checks import texts
 from streamproc.features.encoders import Encoder
 
-AGGREGATES = ("count", "sum", "mean", "std", "min", "max")
+AGGREGATES = ("count", "sum", "mean", "std", "var", "min", "max")
+LABEL_AGGREGATES = ("count", "sum", "mean", "log_odds")
 FieldType = Literal["number", "text", "bool"]
 
 
@@ -49,37 +51,31 @@ class Window:
     """Aggregates of a number over sliding windows of event time, per entity.
 
     A window of span ``s`` at an event of time ``t`` holds the entity's records with a time in
-    ``(t - s, t]``, the event's own among them. ``count`` counts records whose value is not null;
-    ``std`` divides by n - 1. Count and sum of an empty window are 0, all else is null.
+    ``(t - s, t]``, the event's own among them. ``by`` is the field that names the entity, or
+    several, where it takes more than one. ``count`` counts records whose value is not null;
+    ``std`` and ``var`` divide by n - 1. Count and sum of an empty window are 0, all else is null.
 
     >>> Window("amount", by="customer_id", over="1d", aggregates=("count", "mean")).names
     ('amount_count_1d_by_customer_id', 'amount_mean_1d_by_customer_id')
+    >>> Window("amount", by=("customer_id", "country"), over="1d", aggregates="sum").names
+    ('amount_sum_1d_by_customer_id_and_country',)
     """
 
     value: str
-    by: str
+    by: str | tuple[str, ...]
     over: tuple[str, ...]
     aggregates: tuple[str, ...]
 
     def __post_init__(self) -> None:
         where = f"Window({self.value!r}, by={self.by!r})"
-        names = (self.value, self.by)
-        if not all(isinstance(name, str) and name for name in names):
+        if not isinstance(self.value, str) or not self.value:
             raise DefinitionError(f"{where}: value and by are names of fields of the event")
-        over = texts(self.over, f"{where}: over must be durations, such as ('1d', '7d')")
-        kinds = texts(self.aggregates, f"{where}: aggregates must be names, such as ('mean',)")
-        object.__setattr__(self, "over", over)
-        object.__setattr__(self, "aggregates", kinds)
-        if not over or not kinds:
-            raise DefinitionError(f"{where}: name at least one span and one aggregate")
-        for span in over:
-            if parse_duration_ms(span, f"{where}, over") == 0:
-                raise DefinitionError(f"{where}, over: a span of 0 holds nothing; write e.g. '1d'")
-        for kind in kinds:
-            if kind not in AGGREGATES:
-                raise DefinitionError(
-                    f"{where}: aggregate {kind!r} is not known; choose from {', '.join(AGGREGATES)}"
-                )
+        _check_window(self, where, AGGREGATES)
+
+    @property
+    def entity(self) -> tuple[str, ...]:
+        """The fields that name the entity."""
+        return (self.by,) if isinstance(self.by, str) else self.by
 
     @property
     def spans_ms(self) -> tuple[int, ...]:
@@ -89,11 +85,88 @@ class Window:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the features this gives: span by span, aggregate by aggregate."""
+        by = "_and_".join(self.entity)
         return tuple(
-            f"{self.value}_{kind}_{span}_by_{self.by}"
-            for span in self.over
-            for kind in self.aggregates
+            f"{self.value}_{kind}_{span}_by_{by}" for span in self.over for kind in self.aggregates
         )
 
 
-Feature = Field | Calendar | Cyclical | Window | Encoder
+@dataclass(frozen=True)
+class LabelWindow:
+    """Aggregates of labels over sliding windows of event time, per entity, as they become known.
+
+    A window of span ``s`` at an event of time ``t`` holds the labels of the entity's events that
+    became known in ``(t - s, t]``; never one that is known later. The positive class is 1 and any
+    other 0; a regression's label is the number it is. ``prior`` and ``prior_count`` smooth: the
+    mean is ``(sum + prior * prior_count) / (count + prior_count)``, and ``log_odds`` the logarithm
+    of that over the rest, which takes both. ``by`` and ``over`` are as :class:`Window` has them.
+
+    >>> LabelWindow(by="terminal_id", over=("1d", "7d")).names[:2]
+    ('label_count_1d_by_terminal_id', 'label_mean_1d_by_terminal_id')
+    """
+
+    by: str | tuple[str, ...]
+    over: tuple[str, ...]
+    aggregates: tuple[str, ...] = ("count", "mean")
+    prior: float = 0.0
+    prior_count: float = 0.0
+
+    def __post_init__(self) -> None:
+        where = f"LabelWindow(by={self.by!r})"
+        _check_window(self, where, LABEL_AGGREGATES)
+        for name in ("prior", "prior_count"):
+            number = getattr(self, name)
+            if type(number) not in (int, float) or not isfinite(number) or number < 0:
+                raise DefinitionError(f"{where}: {name} must be a number from 0 on, such as 0.01")
+        smooth = 0 < self.prior < 1 and self.prior_count > 0
+        if "log_odds" in self.aggregates and not smooth:
+            raise DefinitionError(
+                f"{where}: log_odds of no label are infinite; give prior between 0 and 1 and "
+                "prior_count, such as prior=0.01, prior_count=10"
+            )
+
+    @property
+    def entity(self) -> tuple[str, ...]:
+        """The fields that name the entity."""
+        return (self.by,) if isinstance(self.by, str) else self.by
+
+    @property
+    def spans_ms(self) -> tuple[int, ...]:
+        """The spans in milliseconds, in the order they were written."""
+        return tuple(parse_duration_ms(span) for span in self.over)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features this gives: span by span, aggregate by aggregate."""
+        by = "_and_".join(self.entity)
+        return tuple(
+            f"label_{kind}_{span}_by_{by}" for span in self.over for kind in self.aggregates
+        )
+
+
+def _check_window(window: Window | LabelWindow, where: str, known: tuple[str, ...]) -> None:
+    """Check what all windows have, and write a lone text as the one thing it is."""
+    remedy = f"{where}: value and by are names of fields of the event"
+    by = texts(window.by, remedy)
+    if not by or not all(by):
+        raise DefinitionError(remedy)
+    if len(set(by)) < len(by):
+        raise DefinitionError(f"{where}: by names a field twice; name each once")
+    over = texts(window.over, f"{where}: over must be durations, such as ('1d', '7d')")
+    kinds = texts(window.aggregates, f"{where}: aggregates must be names, such as ('mean',)")
+    object.__setattr__(window, "by", by[0] if len(by) == 1 else by)
+    object.__setattr__(window, "over", over)
+    object.__setattr__(window, "aggregates", kinds)
+    if not over or not kinds:
+        raise DefinitionError(f"{where}: name at least one span and one aggregate")
+    for span in over:
+        if parse_duration_ms(span, f"{where}, over") == 0:
+            raise DefinitionError(f"{where}, over: a span of 0 holds nothing; write e.g. '1d'")
+    for kind in kinds:
+        if kind not in known:
+            raise DefinitionError(
+                f"{where}: aggregate {kind!r} is not known; choose from {', '.join(known)}"
+            )
+
+
+Feature = Field | Calendar | Cyclical | Window | LabelWindow | Encoder

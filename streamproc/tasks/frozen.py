@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from streamproc.errors import StreamprocError
+from streamproc.features import Window
 from streamproc.features.windows import KeyedWindow
 from streamproc.labels import EarlyLabel
 from streamproc.pipeline import Pipeline
@@ -70,7 +71,11 @@ class Freezer:
             "late": task.late,
             "unlabelled": task.pending.unlabelled,
             "number": task.pending.number,
-            "newest_ms": {name: window.newest_ms for name, window in self._windows.items()},
+            "newest_ms": {
+                declared_name(task.pipeline, window, spec): window.newest_ms
+                for window in self._windows.values()
+                for spec in window.specs
+            },
         }
 
     def pack(self, most: int = PACKED_AT_ONCE) -> bool:
@@ -101,9 +106,20 @@ def windows_of(task: ScoreTask) -> dict[str, KeyedWindow]:
 
 
 def name_of(pipeline: Pipeline, window: KeyedWindow) -> str:
-    """Return the name of a window's table: another one where it would hold something else."""
-    parts = (window.spec, window.lateness_ms, pipeline.events)
-    return f"window-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+    """Return the name of a table: that of its records, whatever is computed of them."""
+    first = window.specs[0]
+    what = "labels" if window.over_labels else "records"
+    return _named(what, first.by, first.value, window.lateness_ms, pipeline.events)
+
+
+def declared_name(pipeline: Pipeline, window: KeyedWindow, spec: Window) -> str:
+    """Return the name of one declared window: another one where it would need other records."""
+    what = "label-window" if window.over_labels else "window"
+    return _named(what, spec, window.lateness_ms, pipeline.events)
+
+
+def _named(what: str, *parts: object) -> str:
+    return f"{what}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
 
 
 def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
@@ -111,22 +127,33 @@ def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
 
     Raises :class:`UnfitError` where that lacks a window; one that is no longer declared is left.
     """
-    windows, meta = windows_of(task), snapshot.meta
+    windows, meta, pipeline = windows_of(task), snapshot.meta, task.pipeline
+    newest_ms: dict[str, int] = {}
     for name, window in windows.items():
-        if name not in meta["newest_ms"]:
-            raise UnfitError(
-                f"the state has no window of {window.spec.value!r} by {window.spec.by!r} over "
-                f"{', '.join(window.spec.over)} as the pipeline file defines it now"
-            )
-    stacks = {
-        name: Stack(snapshot.tables.get(name, []), snapshot.floors.get(name, Floor()))
-        for name in ("remembered", "held_labels", *windows)
-    }
+        for spec in window.specs:
+            declared = declared_name(pipeline, window, spec)
+            if declared not in meta["newest_ms"]:
+                over = "labels" if window.over_labels else repr(spec.value)
+                raise UnfitError(
+                    f"the state has no window of {over} by {spec.by!r} over "
+                    f"{', '.join(spec.over)} as the pipeline file defines it now"
+                )
+            newest_ms[name] = meta["newest_ms"][declared]
+    stacks = {name: _stack(snapshot, name) for name in ("remembered", "held_labels")}
     task.pending.thaw(stacks, meta["number"], lambda payload: _unpacked_label(payload, task))
     task.pending.unlabelled = meta["unlabelled"]
     for name, window in windows.items():
-        window.thaw(stacks[name], meta["newest_ms"][name])
+        # Before there were tables of records, each window had one of its own.
+        longest = max(window.specs, key=lambda spec: max(spec.spans_ms))
+        stack = _stack(snapshot, declared_name(pipeline, window, longest), name)
+        window.thaw(stack, newest_ms[name])
     task.watermark_ms, task.late = meta["watermark_ms"], meta["late"]
+
+
+def _stack(snapshot: Snapshot, *names: str) -> Stack:
+    """Return the tables of some names, those of the first below, as one."""
+    tables = [table for name in names for table in snapshot.tables.get(name, ())]
+    return Stack(tables, snapshot.floors.get(names[-1], Floor()))
 
 
 def _packed_label(label: EarlyLabel[Record]) -> bytes:

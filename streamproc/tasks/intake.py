@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import parse_time_ms
-from streamproc.features.values import describe
+from streamproc.features.entities import LONGEST_ID, text_of
 from streamproc.models.scoring import parse_label
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Record
@@ -18,9 +18,6 @@ FUTURE_MS = 3_600_000
 
 LARGEST_BYTES = 900_000
 """Larger events are refused: their prediction might not fit a record of Kafka's default size."""
-
-LONGEST_ID = 1_000
-"""How many characters an id or a key may have."""
 
 
 class Event(NamedTuple):
@@ -91,25 +88,6 @@ class Intake:
         if fields.get(names.time) is None:
             raise BadRecord("missing_time", f"field {names.time!r} is missing or null")
         return Label(record_id, label, parse_time_ms(fields[names.time]), record)
-
-
-def text_of(fields: dict[str, Any], name: str, what: str) -> str:
-    """Return an id or a key as text, an integer in decimal; raise :class:`BadRecord` for others.
-
-    >>> text_of({"card": 12}, "card", "key")
-    '12'
-    """
-    value = fields.get(name)
-    if type(value) is int:
-        return str(value)
-    if value is None:
-        raise BadRecord(f"missing_{what}", f"field {name!r} is missing or null")
-    if type(value) is not str or not 0 < len(value) <= LONGEST_ID:
-        raise BadRecord(
-            f"{what}_not_valid",
-            f"field {name!r} is {describe(value)}; use an integer or text of 1 to 1000 characters",
-        )
-    return value
 
 
 def slices_of(fields: dict[str, Any], names: Sequence[str]) -> dict[str, str]:

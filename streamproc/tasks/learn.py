@@ -14,6 +14,7 @@ from streamproc.errors import BadRecord
 from streamproc.eventtime import Order, order_of
 from streamproc.messages import ModelVersion
 from streamproc.metrics import prequential_report
+from streamproc.models.lineage import code_of
 from streamproc.models.scoring import Learner
 from streamproc.models.versions import build_version
 from streamproc.pipeline import Pipeline
@@ -232,6 +233,7 @@ class LearnTask:
             metrics=self._metrics(),
             sources={
                 "learns_what": self.pipeline.learns_what,
+                "code": code_of(),
                 "resume_offset": self.resume_offset,
                 "next_offset": self.next_offset,
                 "until": list(self._until),

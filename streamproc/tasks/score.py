@@ -11,6 +11,7 @@ import orjson
 
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
+from streamproc.features.batch import Batch
 from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
@@ -27,6 +28,11 @@ BACKLOG = 100
 """With so many events waiting a task is behind, even where it has read its log to the end."""
 
 TRACEPARENT_BYTES = 55
+
+_Found = Features | BadRecord | None
+_Ahead = tuple[Event | Label | Unreadable, _Found]
+"""What was taken off an input, and, of an event, its features or why it has none."""
+
 _ANY_TIME_MS = 1 << 62
 
 
@@ -54,6 +60,7 @@ class ScoreTask:
         self.labels, self.events = self.merge.first, self.merge.second
         self.labels.caught_up = pipeline.labels is None
         self.features = pipeline.new_features(track)
+        self._labels_enter = bool(self.features.over_labels)
         self.pending: PendingLabels[Record] = PendingLabels(
             pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS, track
         )
@@ -136,14 +143,12 @@ class ScoreTask:
         backlog = not self.events.caught_up or len(self.events.items) > BACKLOG
         self.oldest_ms = None  # the timestamp of the first event that this call scores
         done = 0
-        while done < most:
-            due = self.merge.due(now_ms)
-            if not due or self._waits_for_learner(due[0][0], backlog, len(outcomes), now_ms):
-                break
-            self._handle(due.popleft()[2], now_ms, output, outcomes)
-            done += 1
-            if self.watermark_ms > self._expired_ms:  # at once, whatever else is in this batch
-                self._expire(output)
+        while run := self._next_run(most - done, now_ms, backlog, len(outcomes)):
+            for item, found in run:
+                self._handle(item, found, now_ms, output, outcomes)
+                if self.watermark_ms > self._expired_ms:  # at once, whatever else is in this batch
+                    self._expire(output)
+            done += len(run)
         if done:
             self.features.sweep(done)
             if self.pending.held > HELD_LABELS:
@@ -152,6 +157,77 @@ class ScoreTask:
             for told in self.news.tell(outcomes, self.merge.caught_up, now_ms):
                 output.to("learn").append(told)
         return output
+
+    def _next_run(self, most: int, now_ms: int, backlog: bool, outcomes: int) -> list[_Ahead]:
+        """Take what is due off the inputs, its events into the windows, for all to be handled next.
+
+        A run ends where what comes depends on what is made of it: before an id that is repeated,
+        since the first may be forgotten by then, and where the learner may have to be waited for.
+        """
+        run: list[_Ahead] = []
+        batch, pending = self.features.batch(), self.pending
+        entered: dict[str, int] = {}
+        labelled: set[str] = set()
+        watermark_ms, lateness_ms = self.watermark_ms, self.pipeline.lateness_ms
+        due, last = self.merge.due, False
+        while len(run) < most and not last and (queue := due(now_ms)):
+            item = queue[0][2]
+            if type(item) is Event and run and (item.id in entered or item.id in pending):
+                break
+            if type(item) is Label and run and self._label_waits(item.id, entered, watermark_ms):
+                break
+            if self._waits_for_learner(queue[0][0], backlog, outcomes + len(run), now_ms):
+                break
+            queue.popleft()
+            found: _Found = None
+            if type(item) is Label and self._labels_enter and item.id not in labelled:
+                self._take_ahead(item, batch)
+                labelled.add(item.id)
+            if type(item) is Event:
+                try:
+                    pending.check_new(item.id)
+                    late = item.time_ms < watermark_ms - lateness_ms
+                    batch.add(item.fields, item.id, item.key, item.time_ms, late)
+                    entered[item.id] = len(run)
+                    watermark_ms = max(watermark_ms, item.time_ms)
+                    # Its label enters the windows behind it, if it is scored.
+                    last = self._labels_enter and (item.id in labelled or pending.holds(item.id))
+                except BadRecord as error:
+                    found = error
+            run.append((item, found))
+        for index, features in zip(entered.values(), batch.enter(), strict=True):
+            run[index] = (run[index][0], features)
+        return run
+
+    def _label_waits(self, record_id: str, entered: Mapping[str, int], watermark_ms: int) -> bool:
+        """Say whether a label has to wait for the run before it.
+
+        It enters windows, and its event is in that run, or may be forgotten by then.
+        """
+        if not self._labels_enter or record_id in entered:
+            return self._labels_enter
+        waiting = self.pending.peek(record_id)
+        floor_ms = watermark_ms - self.pending.horizon_ms
+        return waiting is not None and waiting.event_time_ms < floor_ms
+
+    def _take_ahead(self, label: Label, batch: Batch) -> None:
+        """Let the label of an event that waits for it enter its windows."""
+        waiting = self.pending.peek(label.id)
+        if waiting is not None:
+            self._add_label(batch, waiting, label.id, label.label, label.time_ms)
+
+    def _add_label(
+        self, batch: Batch, waiting: Waiting, event_id: str, label: Any, known_ms: int
+    ) -> None:
+        if self._labels_enter:
+            number = self.pipeline.label_number(label)
+            batch.add_label(orjson.loads(waiting.entities), number, event_id, known_ms)
+
+    def _enter_label(self, waiting: Waiting, event_id: str, label: Any, known_ms: int) -> None:
+        """Let a label enter its windows by itself."""
+        batch = self.features.batch()
+        self._add_label(batch, waiting, event_id, label, known_ms)
+        batch.enter()
 
     def _waits_for_learner(self, time_ms: int, backlog: bool, outcomes: int, now_ms: int) -> bool:
         """Say whether to go no further in time before the learner has come closer.
@@ -168,11 +244,18 @@ class ScoreTask:
         return False
 
     def _handle(
-        self, item: Event | Label | Unreadable, now_ms: int, output: Output, outcomes: list[bytes]
+        self,
+        item: Event | Label | Unreadable,
+        found: _Found,
+        now_ms: int,
+        output: Output,
+        outcomes: list[bytes],
     ) -> None:
         try:
-            if type(item) is Event:
-                self._score(item, now_ms, output, outcomes)
+            if isinstance(found, BadRecord):
+                raise found
+            if type(item) is Event and found is not None:
+                self._score(item, found, now_ms, output, outcomes)
             elif type(item) is Label:
                 self._join(item, now_ms, output, outcomes)
             elif type(item) is Unreadable:
@@ -212,31 +295,45 @@ class ScoreTask:
         self.watermark_ms = max(self.watermark_ms, event.time_ms)
         self.late += late
         prediction = predictions.get(event.id)
-        if prediction is None or pending.early(event.id) is not None:
+        early = None if prediction is None else pending.early(event.id)
+        if prediction is None or early is not None:
             pending.remember(event.id, event.time_ms)
         else:
             pending.add(event.id, self._waiting(event, prediction))
+        if early is not None:
+            waiting = self._waiting(event, b"")
+            self._enter_label(waiting, event.id, early.label, early.label_time_ms)
         pending.expire(self.watermark_ms)
         return found, late
 
     def replay_label(self, label: Label) -> None:
         """Bring a label back to where it belongs, emitting nothing."""
         with suppress(BadRecord):  # it was told of when it was first read
-            self.pending.join(label.id, label.label, label.time_ms, label.record)
+            waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
+            if waiting is not None:
+                self._enter_label(waiting, label.id, label.label, label.time_ms)
 
     def _waiting(self, event: Event, prediction: bytes) -> Waiting:
         slices = orjson.dumps(slices_of(event.fields, self._slices)) if self._slices else b""
         # A copy: orjson's own bytes keep the room they were written in, 4 kB for one of 500 bytes.
         kept = bytes(memoryview(prediction))
         number = self.pending.number
-        return Waiting(event.key.encode(), event.time_ms, kept, slices, number)
+        entities = b""
+        if self._labels_enter:
+            entities = orjson.dumps(self.features.label_entities(event.fields, event.key))
+        return Waiting(event.key.encode(), event.time_ms, kept, slices, number, entities)
 
-    def _score(self, event: Event, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
-        record_id, key, time_ms, fields, record = event
+    def _score(
+        self,
+        event: Event,
+        features: Features,
+        now_ms: int,
+        output: Output,
+        outcomes: list[bytes],
+    ) -> None:
+        record_id, key, time_ms, _, record = event
         pending = self.pending
-        pending.check_new(record_id)
         late = time_ms < self.watermark_ms - self.pipeline.lateness_ms
-        features = self.features.compute(fields, record_id, key, time_ms, late)
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
         try:
@@ -277,6 +374,7 @@ class ScoreTask:
             return
         pending.remember(record_id, time_ms)
         self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
+        self._enter_label(waiting, record_id, early.label, early.label_time_ms)
 
     def _expire(self, output: Output) -> None:
         """Forget what is beyond the horizon; give up the labels whose event never came."""

@@ -95,7 +95,7 @@ def slugs(reason: ast.expr) -> Iterator[str]:
                 yield from (written.replace(variable, value) for value in values)
 
 
-VARIABLES = {"{what}": ("id", "key"), "{feature.type}": get_args(FieldType)}
+VARIABLES = {"{what}": ("id", "key", "entity"), "{feature.type}": get_args(FieldType)}
 """What stands for the variables in those reasons that have one."""
 
 

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("tasks",),
     ("replay", "results", "demo", "audit"),
-    ("testing", "training", "leakage"),
+    ("testing", "training", "leakage", "catalogue"),
     ("kafka", "settings", "dashboard"),
     ("agents",),
     ("cli",),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from river import linear_model, multiclass
 
-from streamproc import Events, Field, Labels, Missing, Pipeline, Window
+from streamproc import Events, Field, Labels, LabelWindow, Missing, Pipeline, Window
 from streamproc.files import rows as rows_of
 from streamproc.leakage import Finding, Sample
 from streamproc.replay import Replay, without_model
@@ -189,19 +189,15 @@ def test_few_examples_prove_nothing() -> None:
         assert told(findings) == expected
 
 
-class LabelCount(Window):
-    """Stands for a window over labels."""
-
-
 def test_a_window_over_labels_that_come_at_once_is_named() -> None:
     """Where labels' times are those of their events, and not where they come later."""
 
     def make(number: int, label: int, rng: random.Random) -> Row:
         return {"x": rng.random()}
 
-    window = LabelCount("x", "card", ("1h",), ("mean",))
+    window = LabelWindow(by="card", over=("1h",), aggregates=("mean",))
     (at_once,) = found([window], make, delay_ms=0)
-    assert (at_once.feature, at_once.figure) == ("x_mean_1h_by_card", 1.0)
+    assert (at_once.feature, at_once.figure) == ("label_mean_1h_by_card", 1.0)
     assert "100% of these are known at the time of their event" in at_once.summary
     assert found([window], make, delay_ms=1) == []
 

@@ -72,10 +72,6 @@ MODEL = linear_model.LinearRegression()
         ({"features": [Imputed("x", "fraud")]}, "'x_imputed' is the label itself.* remove it"),
         ({"features": [Log("x"), Log("x")]}, "feature 'x_log' is declared twice; remove one"),
         ({"features": [Log("x_log"), Log("x")]}, "'x_log' is declared after it; move it before"),
-        (
-            {"features": [Window("amount", "shop", "1d", "mean")]},  # type: ignore[arg-type]
-            "Window: by='shop' is not the key of the events; .* use by='card'",
-        ),
         ({"monitors": [1]}, "Pipeline: monitors holds 1; use Drift or PredictionBias"),
         ({"monitors": None}, "Pipeline: monitors holds None; use Drift or PredictionBias"),
         ({"monitors": [Drift(features=("amonut",))]}, "Drift: feature 'amonut' is not declared; "),
@@ -141,6 +137,17 @@ def test_the_topics_have_their_fixed_names() -> None:
     assert expected == {name: getattr(topics, name) for name in owned}
     bare = Pipeline(**{**GOOD, "labels": None, "monitors": ()})
     assert bare.topics.labels is None
+
+
+def test_a_window_by_another_entity_is_refused_live_on_several_partitions() -> None:
+    """Where a worker sees all events it is computed; where it sees a part, that is told."""
+    made = Pipeline(**{**GOOD, "features": [Window("amount", "shop", ("1d",), ("mean",))]})
+    made.check_partitions(1)
+    with pytest.raises(
+        DefinitionError, match=r"Window: by='shop' is not the events' key.* by='card'"
+    ):
+        made.check_partitions(2)
+    Pipeline(**GOOD).check_partitions(16)
 
 
 def test_what_follows_from_the_features() -> None:

@@ -87,6 +87,19 @@ def test_rows_are_written_once_no_label_can_come(
     assert labels == {"7": 1}
 
 
+def test_a_label_counts_though_its_output_goes_on_beyond_the_horizon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task may put out, at once, a prediction, its outcome, and predictions of weeks later."""
+    monkeypatch.setattr(results, "CHUNK_ROWS", 1)
+    path = tmp_path / "p.parquet"
+    predictions = output("predictions", *map(prediction, (1, 5, 9)))
+    outcomes = output("outcomes", outcome(1, 1))
+    with PredictionsFile(path, pipeline()) as file:
+        file.add(Output({**predictions.records, **outcomes.records}))
+    assert [row["label"] for row in parquet.read_table(path).to_pylist()] == [1, None, None]
+
+
 def test_the_score_of_a_multiclass_model_is_json(tmp_path: Path) -> None:
     """A probability a class, the decision as text, the label as it was declared."""
     path = tmp_path / "p.parquet"

@@ -18,6 +18,7 @@ from streamproc import (
     Labels,
     OneHot,
     Pipeline,
+    Shared,
     Window,
     testing,
 )
@@ -123,7 +124,7 @@ def failure(features: Any, table: str) -> str:
 
 def test_a_failure_shows_the_table_with_what_came_out() -> None:
     """Below each row that differs, under the features that do."""
-    assert_features([DAY], RIGHT)
+    assert_features([Shared([DAY])], RIGHT)  # type: ignore[list-item]
     table = RIGHT.replace("15", "16") + "    +1d    b     30     | 1   -\n"
     expected = """\
 rows 2, 3: not as expected (! is what came out)

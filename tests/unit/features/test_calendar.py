@@ -153,7 +153,7 @@ def test_the_memory_of_times_is_bounded() -> None:
     features = FeatureSet([Calendar("at", ("hour", "minute"))], "at", 0)
     for number in range(10_000):
         features.compute({}, "1", "k", number * 86_400_000)
-    (reader,) = features._readers
+    (reader,) = features.readers
     caches = [each.cell_contents for each in reader.__closure__ or ()]
     assert [4_096 >= len(cache) > 0 for cache in caches if isinstance(cache, dict)] == [True]
 

@@ -11,7 +11,7 @@ import pytest
 
 from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.features import Field, Window
+from streamproc.features import Field, LabelWindow, Window
 from streamproc.labels import PendingLabels
 from streamproc.pipeline import Pipeline
 from streamproc.state import snapshots
@@ -25,7 +25,7 @@ from streamproc.tasks.replaying import replay
 from streamproc.tasks.score import ScoreTask
 from tests.unit.tasks.kit import EVENTS, LABELS, NOW_MS, Scoring, event, label, pipeline, record
 
-ALL = ("count", "sum", "mean", "std", "min", "max")
+ALL = ("count", "sum", "mean", "std", "var", "min", "max")
 
 
 def watched() -> Pipeline:
@@ -35,6 +35,7 @@ def watched() -> Pipeline:
             Field("amount"),
             Window("amount", by="card", over=("50ms", "200ms"), aggregates=ALL),
             Window("amount", by="card", over=("90ms",), aggregates=("count", "mean")),
+            LabelWindow(by="card", over=("30ms", "300ms"), aggregates=("count", "mean")),
         ]
     )
 
@@ -289,4 +290,4 @@ def test_what_does_not_track_keeps_no_changes() -> None:
     scoring = Scoring(watched()).put(EVENTS, event(1, 5)).put(LABELS, label(1, 6), label(9, 6))
     scoring.run()
     assert scoring.task.pending.changes == 0
-    assert not any(window._changed for window in scoring.task.features.windows)
+    assert not any(window.changes for window in scoring.task.features.windows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib import metadata
 from typing import Any
 
 import orjson
@@ -239,6 +240,7 @@ def test_a_version_is_written_with_its_lineage_and_promoted() -> None:
         ("main@1", 4, 8),
     ]
     assert learning.pipeline.fingerprint == second["fingerprint"]
+    assert second["sources"]["code"]["river"] == metadata.version("river")
     keys = [out["key"] for out in learning.out["models"]]
     promoted = b"promoted/main"
     assert [b"main@1", promoted, b"main@2", promoted, b"progress/main"] == keys

@@ -384,8 +384,7 @@ def test_a_task_cannot_be_pickled_as_it_is() -> None:
     scoring = Scoring().put(EVENTS, event(1, 5)).run()
     with pytest.raises((AttributeError, pickle.PicklingError)):
         pickle.dumps(scoring.task.scorer)
-    logs = [window._logs for window, _, _ in scoring.task.features._windows]
-    for part in (logs, scoring.task.pending, scoring.task.merge):
+    for part in (scoring.task.pending, scoring.task.merge):
         assert pickle.dumps(pickle.loads(pickle.dumps(part)))
 
 
