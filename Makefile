@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: help demo test lint types wheel bench torture kafka requirements clean
+.PHONY: help demo test lint types wheel bench handbook torture kafka requirements clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ torture: $(VENV)/.dev ## Break workers and brokers; SCENARIO=kill ROUNDS=5 for a
 
 bench: $(VENV)/.dev ## Measure what is claimed; figures to benchmarks/latest.json
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+handbook: $(VENV)/.dev ## The handbook's fraud table, online; ARGS="--test-week 2018-08-08"
+	@$(BIN)/python -m benchmarks.handbook $(ARGS)
 
 kafka: $(VENV)/.dev ## An Apache Kafka in the foreground, until ctrl-C
 	@$(BIN)/python -m tests.kafka_server

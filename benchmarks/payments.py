@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from benchmarks.processes import ROOT
-from streamproc.files import rows
+from streamproc.files import Row, rows
 from streamproc.kafka import topics
 from streamproc.kafka.producing import Produced, produce
 from streamproc.pipeline import Pipeline
@@ -52,10 +52,15 @@ def send(
 
 
 def _entries(files: Sequence[Path], pipeline: Pipeline, most: int | None = None) -> Iterator[Entry]:
+    return due(islice((row for path in files for row in rows(path)), most), pipeline)
+
+
+def due(payments: Iterable[Row], pipeline: Pipeline) -> Iterator[Entry]:
+    """Yield payments and the labels that are due before the last of them, 7 days late."""
     events, labels = pipeline.events, pipeline.labels
     assert labels is not None
     merged = timeline(
-        islice((row for path in files for row in rows(path)), most),
+        payments,
         id=events.id,
         key=events.key,
         time=events.time,
