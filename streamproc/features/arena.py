@@ -32,18 +32,22 @@ _LONG = np.int64(1)
 LARGEST_FIT, FRACTION = 2.0**43, 118
 
 
+Column = tuple[int, int, int, int]
+"""An aggregate: of which span, its kind, a quantile's share in percent, and another span."""
+
+
 @dataclass(frozen=True)
 class Form:
     """What an arena's windows are: spans, and a column for each aggregate of one of them."""
 
     spans_ms: tuple[int, ...]
-    plan: tuple[tuple[int, int], ...]
+    plan: tuple[Column, ...]
     keep_ms: int
 
     @property
     def kinds(self) -> set[int]:
         """The kinds of aggregates in it."""
-        return {kind for _, kind in self.plan}
+        return {kind for _, kind, _, _ in self.plan}
 
 
 def fits(values: NDArray[np.float64]) -> bool:
@@ -63,8 +67,10 @@ class Arena:
         from streamproc.features import entries
 
         self._entries = entries
-        self._squares = not form.kinds.isdisjoint((layout.STD, layout.VAR))
-        self._extremes = not form.kinds.isdisjoint((layout.MIN, layout.MAX))
+        from streamproc.features.shapes import SCRATCH_WORDS
+
+        self._squares = not form.kinds.isdisjoint((layout.STD, layout.VAR, layout.ZSCORE))
+        self._extremes = not form.kinds.isdisjoint((layout.MIN, layout.MAX, layout.RANGE))
         stride = layout.SQUARES_STRIDE if self._squares else layout.PLAIN_STRIDE
         longest = max(range(len(form.spans_ms)), key=form.spans_ms.__getitem__)
         shape = (form.keep_ms, longest, stride, self._extremes, len(form.spans_ms))
@@ -80,7 +86,7 @@ class Arena:
         self.meta: Integers = np.zeros(layout.META_WORDS, np.int64)
         self.meta[layout.NEWEST] = -layout.NEVER
         self.meta[layout.ROWS_END] = self.meta[layout.SLOTS_END] = 1
-        self._scratch: NDArray[np.uint64] = np.zeros(10, np.uint64)
+        self._scratch: NDArray[np.uint64] = np.zeros(SCRATCH_WORDS, np.uint64)
         self._edges: Integers = np.zeros((len(form.spans_ms), 2), np.int64)
         self._view()
 

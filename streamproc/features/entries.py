@@ -9,7 +9,7 @@ from numba import types
 from streamproc.features import directory, kernel
 from streamproc.features.jit import entry, sources
 
-_SOURCES = sources(("words.py", "layout.py", "directory.py", "kernel.py"))
+_SOURCES = sources(("words.py", "layout.py", "directory.py", "shapes.py", "kernel.py"))
 
 _int, _nothing = types.int64, types.void
 _ints, _table, _words = types.int64[::1], types.int64[:, ::1], types.uint64[:, ::1]

@@ -11,7 +11,17 @@ from streamproc.features import layout
 from streamproc.features.directory import forget, is_after, keep_id, key_bytes, long_size
 from streamproc.features.jit import called, inlined, prefetch
 from streamproc.features.layout import DUE, ID, LEFT, NOW, SIZE, SPANS, START, SUMS, TIME, VALUE
-from streamproc.features.words import SUM_WORDS, add, add_square, limbs, ratio, split, spread
+from streamproc.features.shapes import shape_of
+from streamproc.features.words import (
+    SUM_WORDS,
+    add,
+    add_square,
+    limbs,
+    ratio,
+    split,
+    spread,
+    take_away,
+)
 
 Array = Any
 Word = Any
@@ -114,7 +124,10 @@ def advance(
             for s in range(len(spans)):
                 edges[s, 0] = rows[row, SPANS + s * shape[2] + LEFT]
                 edges[s, 1] = rows[row, SIZE]
-            _emit(row, row, True, i, edges, rows, words, numbers, stacks, plan, shape, scratch, out)
+            _emit(
+                row, row, i, time_ms, not null, edges, rows, words, records, numbers, stacks, spans,
+                plan, shape, scratch, out,
+            )  # fmt: skip
         else:
             _insert(
                 row,
@@ -284,7 +297,10 @@ def _insert(
         edges[s, 0] = min(max(left, kept), spot)
         edges[s, 1] = spot if null else spot + 1
         add_up(0, s, start + edges[s, 0], start + edges[s, 1], words, records, shape)
-    _emit(row, 0, False, i, edges, rows, words, numbers, stacks, plan, shape, scratch, out)
+    _emit(
+        row, 0, i, time_ms, not null, edges, rows, words, records, numbers, stacks, spans, plan,
+        shape, scratch, out,
+    )  # fmt: skip
     if late and not null:
         for at in range(start + spot, start + size - 1):
             for column in range(layout.RECORD_WORDS):
@@ -429,32 +445,89 @@ def _extreme(
 
 @inlined
 def _emit(
-    row: int, sums: int, stacked: bool, i: int, edges: Array, rows: Array, words: Array,
-    numbers: Array, stacks: Array, plan: Array, shape: Array, scratch: Array, out: Array,
+    row: int, sums: int, i: int, time_ms: int, has: bool, edges: Array, rows: Array, words: Array,
+    records: Array, numbers: Array, stacks: Array, spans: Array, plan: Array, shape: Array,
+    scratch: Array, out: Array,
 ) -> None:  # fmt: skip
-    """Write the aggregates of windows: record ``edges`` of ``row``, sums in the row ``sums``."""
+    """Write the aggregates of windows: record ``edges`` of ``row``, sums in the row ``sums``.
+
+    ``has`` says whether the last of these records is the one that came.
+    """
     for c in range(len(plan)):
         s, kind = plan[c, 0], plan[c, 1]
-        at = SPANS + s * shape[2]
+        at = SPANS + s * shape[2] + SUMS
         count = edges[s, 1] - edges[s, 0]
         if kind == layout.COUNT:
             out[i, c] = count
         elif kind == layout.SUM or (kind == layout.MEAN and count > 0):
-            for word in range(SUM_WORDS):
-                scratch[word] = words[sums, at + SUMS + word]
-            by = _U1 if kind == layout.SUM else np.uint64(count)
-            out[i, c] = ratio(scratch, SUM_WORDS, by, 118)
+            by = 1 if kind == layout.SUM else count
+            out[i, c] = _mean(words, sums, at, by, scratch)
         elif count == 0:
-            out[i, c] = math.nan
+            none_is_0 = kind == layout.DISTINCT or kind == layout.DECAYED_COUNT
+            out[i, c] = 0.0 if none_is_0 else math.nan
         elif kind == layout.STD or kind == layout.VAR:
-            found = 0.0
-            if count > 1:
-                spread(words, sums, at + SUMS, count, scratch)
-                found = ratio(scratch, 7, np.uint64(count) * np.uint64(count - 1), 236)
+            found = _variance(words, sums, at, count, scratch)
             out[i, c] = math.sqrt(found) if kind == layout.STD else found
-        else:
+        elif kind == layout.MIN or kind == layout.MAX:
             top = 1 if kind == layout.MAX else 0
-            out[i, c] = _extreme(row, edges[s, 0], edges[s, 1], top, stacked, rows, numbers, stacks)
+            out[i, c] = _extreme(
+                row, edges[s, 0], edges[s, 1], top, row == sums, rows, numbers, stacks
+            )
+        else:
+            out[i, c] = _other(
+                c, row, sums, time_ms, has, edges, rows, words, records, numbers, stacks, spans,
+                plan, shape, scratch,
+            )  # fmt: skip
+
+
+@inlined
+def _mean(words: Array, row: int, at: int, count: int, scratch: Array) -> Any:
+    for word in range(SUM_WORDS):
+        scratch[word] = words[row, at + word]
+    return ratio(scratch, SUM_WORDS, np.uint64(count), 118)
+
+
+@inlined
+def _variance(words: Array, row: int, at: int, count: int, scratch: Array) -> Any:
+    if count < 2:
+        return 0.0
+    spread(words, row, at, count, scratch)
+    return ratio(scratch, 7, np.uint64(count) * np.uint64(count - 1), 236)
+
+
+@called
+def _other(
+    c: int, row: int, sums: int, time_ms: int, has: bool, edges: Array, rows: Array, words: Array,
+    records: Array, numbers: Array, stacks: Array, spans: Array, plan: Array, shape: Array,
+    scratch: Array,
+) -> Any:  # fmt: skip
+    """Return an aggregate that is asked for less often, of a window that holds something."""
+    s, kind, start = plan[c, 0], plan[c, 1], rows[row, START]
+    first, end = edges[s, 0], edges[s, 1]
+    at = SPANS + s * shape[2] + SUMS
+    if kind == layout.RANGE:
+        stacked = row == sums
+        high = _extreme(row, first, end, 1, stacked, rows, numbers, stacks)
+        return high - _extreme(row, first, end, 0, stacked, rows, numbers, stacks)
+    if kind == layout.ZSCORE:
+        if not has:
+            return math.nan
+        deviation = math.sqrt(_variance(words, sums, at, end - first, scratch))
+        if deviation == 0.0:
+            return 0.0
+        own = numbers[start + end - 1, VALUE]
+        return (own - _mean(words, sums, at, end - first, scratch)) / deviation
+    if kind == layout.GROWTH:  # against the window that ends where this one begins
+        other = SPANS + plan[c, 3] * shape[2] + SUMS
+        take_away(words, sums, other, at, scratch)
+        before = ratio(scratch, SUM_WORDS, _U1, 118)
+        if before == 0.0:
+            return math.nan
+        return (_mean(words, sums, at, 1, scratch) - before) / before
+    share = plan[c, 2] / 100.0
+    return shape_of(
+        kind, start + first, start + end, has, time_ms, spans[s], share, records, numbers, scratch
+    )
 
 
 @called

@@ -33,4 +33,8 @@ NEVER = 1 << 62
 SMALLEST_CLASS = 1
 """A segment of class n has room for 2**n records."""
 
-COUNT, SUM, MEAN, STD, VAR, MIN, MAX = range(7)
+COUNT, SUM, MEAN, STD, VAR, MIN, MAX, RANGE, ZSCORE, GROWTH = range(10)
+FIRST, LAST, QUANTILE, DISTINCT, DECAYED_MEAN, DECAYED_COUNT, SINCE_LAST, DELTA, RATE = range(
+    10, 19
+)
+"""Aggregates: of sums and extremes; and, from FIRST on, of the records one by one."""

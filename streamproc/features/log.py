@@ -14,7 +14,7 @@ from functools import lru_cache
 import orjson
 
 from streamproc.features import layout
-from streamproc.features.aggregates import RESULTS, Number
+from streamproc.features.aggregates import RESULTS, Number, shape_of
 
 _BINARY, _JSON = 1, b"\0"
 _HEAD = struct.Struct("<BIIq")
@@ -28,9 +28,10 @@ class Log:
     """One entity's records in order, and for each span where its window begins and what it sums.
 
     ``values`` holds integers in units of ``2**-shift``; the window of span i as of ``now_ms`` is
-    ``[lefts[i]:]``. ``plan`` lists, by column, a span's index and an aggregate.
+    ``[lefts[i]:]``. ``plan`` lists the columns; see ``arena.Column``.
 
-    >>> log = Log((10,), ((0, layout.COUNT), (0, layout.SUM)), keep_ms=10)
+    >>> plan = ((0, layout.COUNT, 0, 0), (0, layout.SUM, 0, 0))
+    >>> log = Log((10,), plan, keep_ms=10)
     >>> log.observe(1, "a", 1e-30, False, 1), log.observe(2, "b", 1e30, False, 2)
     ([1, 1e-30], [2, 1e+30])
     """
@@ -39,7 +40,7 @@ class Log:
                  "squares", "sums", "times", "values")  # fmt: skip
 
     def __init__(
-        self, spans_ms: Sequence[int], plan: Sequence[tuple[int, int]], keep_ms: int
+        self, spans_ms: Sequence[int], plan: Sequence[tuple[int, int, int, int]], keep_ms: int
     ) -> None:
         self.spans_ms, self.plan, self.keep_ms = spans_ms, plan, keep_ms
         self.longest = max(range(len(spans_ms)), key=spans_ms.__getitem__)
@@ -73,7 +74,7 @@ class Log:
             (len(self.times) - left, self.sums[i], self.squares[i], left, len(self.times))
             for i, left in enumerate(self.lefts)
         ]
-        found = self._results(self.values, windows)
+        found = self._results(self.times, self.values, time_ms, scaled is not None, windows)
         if self.lefts[self.longest] > _TRIM_AT:
             self._trim(newest_ms)
         return found
@@ -105,18 +106,39 @@ class Log:
             self.lefts[i] = left
 
     def _results(
-        self, values: list[int], windows: Sequence[tuple[int, int, int, int, int]]
-    ) -> list[Number]:
+        self, times: list[int], values: list[int], now_ms: int, has: bool,
+        windows: Sequence[tuple[int, int, int, int, int]],
+    ) -> list[Number]:  # fmt: skip
         """Return the aggregates of windows: count, sum, sum of squares, first, end in values."""
         found: list[Number] = []
-        for i, kind in self.plan:
+        scale = 1 << self.shift
+        for i, kind, percent, other in self.plan:
             count, total, squares, first, end = windows[i]
             low = high = 0
-            if count and kind in (layout.MIN, layout.MAX):
+            if count and kind in (layout.MIN, layout.MAX, layout.RANGE):
                 held = values[first:end]
                 low, high = min(held), max(held)
-            found.append(RESULTS[kind](count, total, squares, low, high, 1 << self.shift))
+            if kind in RESULTS:
+                found.append(RESULTS[kind](count, total, squares, low, high, scale))
+            elif kind == layout.ZSCORE:
+                found.append(self._zscore(values[end - 1], windows[i]) if has else None)
+            elif kind == layout.GROWTH:
+                before = (windows[other][1] - total) / scale
+                found.append((total / scale - before) / before if before and count else None)
+            else:
+                held_floats = [value / scale for value in values[first:end]]
+                span_ms = self.spans_ms[i]
+                found.append(
+                    shape_of(kind, times[first:end], held_floats, has, now_ms, span_ms, percent)
+                )
         return found
+
+    def _zscore(self, own: int, window: tuple[int, int, int, int, int]) -> float:
+        count, total, squares, _, _ = window
+        scale = 1 << self.shift
+        deviation = RESULTS[layout.STD](count, total, squares, 0, 0, scale)
+        mean = RESULTS[layout.MEAN](count, total, squares, 0, 0, scale)
+        return (own / scale - mean) / deviation if deviation and mean is not None else 0.0
 
     def _out_of_order(
         self, order: tuple[int, int, str], scaled: int | None, late: bool, newest_ms: int
@@ -136,7 +158,8 @@ class Log:
             held = values[left:]
             squares = sum(value * value for value in held)
             windows.append((len(held), sum(held), squares, left, len(values)))
-        found = self._results(values, windows)
+        known = times[:place] + ([] if scaled is None else [time_ms])
+        found = self._results(known, values, time_ms, scaled is not None, windows)
         if scaled is not None and not late:
             times.insert(place, time_ms)
             ids.insert(place, record_id)

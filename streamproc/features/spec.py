@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
@@ -12,7 +13,13 @@ from streamproc.features.calendar import Calendar, Cyclical
 from streamproc.features.checks import texts
 from streamproc.features.encoders import Encoder
 
-AGGREGATES = ("count", "sum", "mean", "std", "var", "min", "max")
+AGGREGATES = (
+    "count", "sum", "mean", "std", "var", "min", "max", "range", "zscore", "growth", "first",
+    "last", "delta", "rate", "since_last", "median", "distinct", "decayed_mean", "decayed_count",
+)  # fmt: skip
+"""The aggregates of a window; besides, ``p1`` to ``p99``: see :class:`Window`."""
+
+PERCENTILE = re.compile(r"p([1-9][0-9]?)")
 LABEL_AGGREGATES = ("count", "sum", "mean", "log_odds")
 FieldType = Literal["number", "text", "bool"]
 
@@ -52,8 +59,20 @@ class Window:
 
     A window of span ``s`` at an event of time ``t`` holds the entity's records with a time in
     ``(t - s, t]``, the event's own among them. ``by`` is the field that names the entity, or
-    several, where it takes more than one. ``count`` counts records whose value is not null;
-    ``std`` and ``var`` divide by n - 1. Count and sum of an empty window are 0, all else is null.
+    several, where it takes more than one. A record whose value is null is in no window.
+
+    - ``count``, ``sum``, ``mean``, ``min``, ``max``, ``range``; ``std``, ``var`` divide by n - 1.
+    - ``median`` and ``p1`` to ``p99`` lie between two records in proportion, as numpy has them;
+      ``distinct`` counts different values. Both are exact up to 1,024 records in a window; beyond,
+      quantiles are off by 0.03 % of themselves at most, distinct counts by 2.3 % (standard error).
+    - ``first``, ``last``, ``delta`` (the last less the one before it), ``rate`` (change a second,
+      from first to last), ``since_last`` (seconds since the entity's record before).
+    - ``zscore``: how many standard deviations the event's own value is off the mean; 0 where there
+      is no deviation. ``growth``: by which share the sum is above that of the span before.
+    - ``decayed_mean``, ``decayed_count``: a record counts half as much for each eighth of the span.
+
+    Counts and the sum of an empty window are 0, all else is null, as is what takes two records
+    where there is one.
 
     >>> Window("amount", by="customer_id", over="1d", aggregates=("count", "mean")).names
     ('amount_count_1d_by_customer_id', 'amount_mean_1d_by_customer_id')
@@ -163,9 +182,11 @@ def _check_window(window: Window | LabelWindow, where: str, known: tuple[str, ..
         if parse_duration_ms(span, f"{where}, over") == 0:
             raise DefinitionError(f"{where}, over: a span of 0 holds nothing; write e.g. '1d'")
     for kind in kinds:
-        if kind not in known:
+        percentile = known is AGGREGATES and PERCENTILE.fullmatch(kind)
+        if kind not in known and not percentile:
+            more = " and p1 to p99" if known is AGGREGATES else ""
             raise DefinitionError(
-                f"{where}: aggregate {kind!r} is not known; choose from {', '.join(known)}"
+                f"{where}: aggregate {kind!r} is not known; choose from {', '.join(known)}{more}"
             )
 
 

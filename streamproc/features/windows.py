@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.features import layout
-from streamproc.features.aggregates import KINDS, Number
-from streamproc.features.arena import COMPILED, Arena, Form, fits
+from streamproc.features.aggregates import Number, kind_of
+from streamproc.features.arena import COMPILED, Arena, Column, Form, fits
 from streamproc.features.log import Log
 from streamproc.features.spec import Window
 from streamproc.features.texts import Ids, joined
@@ -55,7 +55,7 @@ class KeyedWindow:
         self.expired_entities = 0
         self.names = tuple(name for spec in self.specs for name in spec.names)
         self._form = form_of(self.specs, lateness_ms)
-        self.counts = [kind == layout.COUNT for _, kind in self._form.plan]
+        self.counts = [kind in (layout.COUNT, layout.DISTINCT) for _, kind, _, _ in self._form.plan]
         self._keep_ms = self._form.keep_ms
         self._arena = Arena(self._form)
         self._logs: dict[int, Log] = {}  # of slow entities, by row
@@ -312,14 +312,17 @@ class KeyedWindow:
 
 def form_of(specs: Iterable[Window], lateness_ms: int) -> Form:
     """Return the form of an arena for these windows; its columns are those of their names."""
-    spans = tuple(dict.fromkeys(span for spec in specs for span in spec.spans_ms))
-    plan = [
-        (spans.index(span_ms), KINDS[kind])
-        for spec in specs
-        for span_ms in spec.spans_ms
-        for kind in spec.aggregates
-    ]
-    return Form(spans, tuple(plan), max(spans) + lateness_ms)
+    spans: dict[int, int] = {}
+    plan: list[Column] = []
+    for spec in specs:
+        for span_ms in spec.spans_ms:
+            at = spans.setdefault(span_ms, len(spans))
+            for name in spec.aggregates:
+                kind, percent = kind_of(name)
+                # What was before this window is what is in one twice as long, less this.
+                other = spans.setdefault(2 * span_ms, len(spans)) if kind == layout.GROWTH else 0
+                plan.append((at, kind, percent, other))
+    return Form(tuple(spans), tuple(plan), max(spans) + lateness_ms)
 
 
 def groups_of(features: Iterable[Any]) -> list[tuple[Window, ...]]:

@@ -88,6 +88,16 @@ def add(words: Words, row: int, at: int, first: Word, second: Word, third: Word)
 
 
 @inlined
+def take_away(words: Words, row: int, this: int, other: int, scratch: Words) -> None:
+    """Put one sum of a row less another one into the first words of ``scratch``."""
+    borrow = _U0
+    for i in range(SUM_WORDS):
+        have, gone = words[row, this + i], words[row, other + i]
+        scratch[i] = have - gone - borrow
+        borrow = _U1 if have < gone or (have == gone and borrow != _U0) else _U0
+
+
+@inlined
 def product(a: Word, b: Word) -> tuple[Word, Word]:
     """Return the low and the high word of a product."""
     a_low, a_high, b_low, b_high = a & _LOW, a >> _U32, b & _LOW, b >> _U32

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamproc.features import AGGREGATES, Window
+from streamproc.features import Window
 from streamproc.features.windows import KeyedWindow
 
+AGGREGATES = ("count", "sum", "mean", "std", "var", "min", "max")
 SPANS = (5, 20, 7)
 LATENESS_MS = 15
 
