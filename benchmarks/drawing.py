@@ -87,7 +87,7 @@ def _frame(left: int, below: str, beside: str, at: Iterable[float], most: float)
 def _line(left: int, xs: Iterable[float], ys: Iterable[float], most: float, colour: str) -> str:
     points = list[str]()
     for x, y in zip(xs, ys, strict=True):
-        point = f"{left + _SIZE * x:.1f},{_TOP + _SIZE * (1 - y / most):.1f}"
+        point = f"{left + _SIZE * x:.0f},{_TOP + _SIZE * (1 - y / most):.0f}"  # far fewer so
         if not points or points[-1] != point:
             points.append(point)
     shown = " ".join(points)

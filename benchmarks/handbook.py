@@ -32,7 +32,7 @@ from benchmarks.protocol import (
     day_of,
     first_needed,
     measured,
-    tested,
+    under_test,
 )
 from streamproc import Calendar, Field, LabelWindow, Window
 from streamproc.eventtime import parse_time_ms
@@ -146,7 +146,7 @@ def replayed(pipeline: Pipeline, files: Iterable[Path], week: int) -> Run:
     replay.run(timed())
     spent_s = (time.process_time_ns() - began_ns - read_ns) / 1e9
     columns = Payments(*np.array(kept, np.int64).reshape(-1, 3).T)
-    chosen = tested(columns, week)
+    chosen = under_test(columns, week)
     scores = np.array([scored[ids[row]] for row in np.flatnonzero(chosen)], np.float64)
     return Run(columns.where(chosen), scores, events, events / max(spent_s, 1e-9))
 
