@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from html import escape
@@ -64,7 +65,7 @@ def precision_recall(fraud: Integers, scores: Floats) -> tuple[Floats, Floats]:
 
 def _most(found: Mapping[str, Figures]) -> float:
     highest = max((max(each.cards, default=0.0) for each in found.values()), default=0.0)
-    return max(0.1, np.ceil(highest * 10) / 10)
+    return max(0.1, math.ceil(highest * 10) / 10)
 
 
 def _frame(left: int, below: str, beside: str, at: Iterable[float], most: float) -> list[str]:
