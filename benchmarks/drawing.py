@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from html import escape
@@ -64,7 +65,7 @@ def precision_recall(fraud: Integers, scores: Floats) -> tuple[Floats, Floats]:
 
 def _most(found: Mapping[str, Figures]) -> float:
     highest = max((max(each.cards, default=0.0) for each in found.values()), default=0.0)
-    return max(0.1, np.ceil(highest * 10) / 10)
+    return max(0.1, math.ceil(highest * 10) / 10)
 
 
 def _frame(left: int, below: str, beside: str, at: Iterable[float], most: float) -> list[str]:
@@ -87,7 +88,7 @@ def _frame(left: int, below: str, beside: str, at: Iterable[float], most: float)
 def _line(left: int, xs: Iterable[float], ys: Iterable[float], most: float, colour: str) -> str:
     points = list[str]()
     for x, y in zip(xs, ys, strict=True):
-        point = f"{left + _SIZE * x:.1f},{_TOP + _SIZE * (1 - y / most):.1f}"
+        point = f"{left + _SIZE * x:.0f},{_TOP + _SIZE * (1 - y / most):.0f}"  # far fewer so
         if not points or points[-1] != point:
             points.append(point)
     shown = " ".join(points)

@@ -32,7 +32,7 @@ from benchmarks.protocol import (
     day_of,
     first_needed,
     measured,
-    tested,
+    under_test,
 )
 from streamproc import Calendar, Field, LabelWindow, Window
 from streamproc.eventtime import parse_time_ms
@@ -117,7 +117,7 @@ def replayed(pipeline: Pipeline, files: Iterable[Path], week: int) -> Run:
     scored = dict[Any, float]()
     kept = list[tuple[int, int, int]]()
     ids = list[Any]()
-    from_ms, read_ns, events = week * DAY_MS, 0, 0
+    from_ms, now_ms, read_ns, events = week * DAY_MS, 0, 0, 0
 
     def take(output: Output) -> None:
         if now_ms < from_ms - DAY_MS:  # nothing of the test week yet
@@ -140,13 +140,12 @@ def replayed(pipeline: Pipeline, files: Iterable[Path], week: int) -> Run:
             events += sum(entry.kind == "event" for entry in some)
             yield from some
 
-    now_ms = 0
     replay = Replay(replace(pipeline, monitors=()), time.time_ns() // 1_000_000, take)
     began_ns = time.process_time_ns()
     replay.run(timed())
     spent_s = (time.process_time_ns() - began_ns - read_ns) / 1e9
     columns = Payments(*np.array(kept, np.int64).reshape(-1, 3).T)
-    chosen = tested(columns, week)
+    chosen = under_test(columns, week)
     scores = np.array([scored[ids[row]] for row in np.flatnonzero(chosen)], np.float64)
     return Run(columns.where(chosen), scores, events, events / max(spent_s, 1e-9))
 
@@ -233,10 +232,13 @@ def _print(
         print("\nWhat was published is of another week: it isn't beside these.")
         return
     print()
-    for said, figure, goal in zip(
-        ("AUC", "average precision", "card precision@100"), found[best], GOAL, strict=False
+    figures = found[best]
+    for said, figure, goal in (
+        ("AUC", figures.auc, GOAL.auc),
+        ("average precision", figures.average_precision, GOAL.average_precision),
+        ("card precision@100", figures.card_precision_100, GOAL.card_precision_100),
     ):
-        _verdict(f"{said} {figure:.3f}", figure >= goal, f"at least {goal:.3f}")  # type: ignore[operator, str-format]
+        _verdict(f"{said} {figure:.3f}", round(figure, 9) >= goal, f"at least {goal:.3f}")
     _verdict(
         f"{run.events_per_s:,.0f} events/s",
         run.events_per_s >= EVENTS_PER_S,

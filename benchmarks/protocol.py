@@ -63,7 +63,7 @@ def first_needed(week: int) -> int:
     return week - DELAY - WEEK
 
 
-def tested(payments: Payments, week: int) -> Bools:
+def under_test(payments: Payments, week: int) -> Bools:
     """Say which payments are tested in the week that begins with a day.
 
     Left out are customers with a fraud in the training week, and from each test day on those with
@@ -71,7 +71,7 @@ def tested(payments: Payments, week: int) -> Bools:
 
     >>> days, customers = np.array([0, 6, 14, 14, 15, 15]), np.array([1, 2, 1, 2, 2, 3])
     >>> fraud = np.array([1, 0, 0, 0, 0, 1])
-    >>> tested(Payments(days, customers, fraud), 14).tolist()
+    >>> under_test(Payments(days, customers, fraud), 14).tolist()
     [False, False, False, True, True, True]
     """
     days, customers, fraud = payments

@@ -36,7 +36,7 @@ terminal = LabelWindow(
 )
 # Frauds that are known, of the last 21 days of labels: a terminal stays compromised for 28 days
 # and a label is 7 days late, so one that has these may well be compromised still.
-frauds = LabelWindow(by="terminal_id", over="21d", aggregates="sum")
+frauds = LabelWindow(by="terminal_id", over=("21d",), aggregates=("sum",))
 
 # What is bought for, beside what the customer is used to.
 used_to = Ratio("amount", "amount_mean_30d_by_customer_id")
