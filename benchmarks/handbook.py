@@ -247,7 +247,7 @@ def _print(
 
 
 def _verdict(figure: str, holds: bool, claim: str) -> None:
-    print(f"  {figure}: {'HOLDS' if holds else 'DOES NOT HOLD'} (claimed: {claim})")
+    print(f"  {figure}: {'HOLDS' if holds else 'DOES NOT HOLD'} (aim: {claim})")
 
 
 def _files(folder: Path, months: list[str]) -> list[Path]:
