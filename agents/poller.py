@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _GATHER_S = 0.0005  # a little later more records are there, at the cost of one
 _COMMITTED_SOON_S = 0.5
 _COMMITTED_TIMEOUT_S = 30.0
 _HANDLER_TIMEOUT_S = 20.0
+_BACK_S = 60.0
 
 
 @dataclass(slots=True)
@@ -62,6 +64,10 @@ class Batch:
         self.caught_up, self.end = other.caught_up, other.end
 
 
+class FencedError(StreamprocError):
+    """The group knows another member by this worker's name."""
+
+
 class Poller(threading.Thread):
     """Owns the librdkafka consumer: polls it, and answers its rebalances.
 
@@ -84,7 +90,9 @@ class Poller(threading.Thread):
         on_failure: Callable[[Exception], None],
     ) -> None:
         super().__init__(name="poller", daemon=True)
-        self.consumer = confluent_kafka.Consumer({**config, "on_commit": _committed})
+        self._config = {**config, "on_commit": _committed, "error_cb": self._note_away}
+        self._away_s = float("-inf")  # when the brokers were last seen to be away
+        self.consumer = confluent_kafka.Consumer(self._config)
         self._lock = threading.Lock()
         self._to_commit: dict[TP, int] = {}
         self.assigned: set[TP] = set()
@@ -145,7 +153,7 @@ class Poller(threading.Thread):
                     self._stopping.wait(_GATHER_S)
                     messages = [message, *self._there()]
                     if generation == self._generation:  # else a rebalance came in between
-                        self._deliver(messages)
+                        self._deliver_unless_fenced(messages)
         except Exception as error:  # the thread's end must end the worker, whatever it was
             self._loop.call_soon_threadsafe(self._on_failure, error)
         finally:
@@ -193,6 +201,27 @@ class Poller(threading.Thread):
             self.consumer.resume([confluent_kafka.TopicPartition(*tp) for tp in free])
         self._paused = (self._paused | full) - free
 
+    def _note_away(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            self._away_s = time.monotonic()
+
+    def _deliver_unless_fenced(self, messages: list[Any]) -> None:
+        """Hand messages on; join anew where a broker that came back took us for somebody else.
+
+        Seen once: it was stopped a second after the group had formed, and knew another member by
+        this name when it was back. Without such an absence it is another process.
+        """
+        try:
+            self._deliver(messages)
+        except FencedError as fenced:
+            if time.monotonic() - self._away_s > _BACK_S:
+                raise
+            log.warning("joining_anew", why=str(fenced))
+            self._away_s = float("-inf")
+            self.consumer.close()
+            self.consumer = confluent_kafka.Consumer(self._config)
+            self.subscribe(self._topics)
+
     def _deliver(self, messages: list[Any]) -> None:
         found: dict[tuple[str, int], list[Record]] = defaultdict(list)
         ended: set[tuple[str, int]] = set()
@@ -207,7 +236,7 @@ class Poller(threading.Thread):
                 ended.add(place)
             elif error.fatal() or error.code() in _FATAL:
                 if "fenced" in error.str():
-                    raise StreamprocError(
+                    raise FencedError(
                         f"another process took this worker's name ({error.str()}); give each its "
                         "own STREAMPROC_INSTANCE"
                     )

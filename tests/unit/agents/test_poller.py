@@ -11,6 +11,7 @@ from faust.types import TP
 
 from agents import poller as poller_module
 from agents.poller import Batch, Poller
+from streamproc.errors import StreamprocError
 
 CARDS = TP("cards", 0)
 LABELS = TP("labels", 0)
@@ -305,3 +306,32 @@ def test_a_partition_that_is_far_ahead_is_paused_and_resumed(
         states.append([what for what, _ in rig.kafka.calls[1:]])
     assert states == [["pause"], ["pause"], ["pause"], ["pause", "resume"]]
     assert all(list(tps) == [("cards", 0)] for _, tps in rig.kafka.calls[1:])
+
+
+class FencedMessage(Message):
+    """What librdkafka says once the group knows another member by this name."""
+
+    def error(self) -> KafkaError:
+        """Return it."""
+        return KafkaError(KafkaError._FATAL, "Static consumer fenced by other consumer", True)
+
+
+def test_a_broker_that_came_back_and_forgot_us_is_joined_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a new consumer, once; without an absence another process has the name, and we end."""
+    rig = Rig()
+    fenced: Any = FencedMessage(CARDS, 0)
+    with pytest.raises(StreamprocError, match="STREAMPROC_INSTANCE"):
+        rig.poller._deliver_unless_fenced([fenced])
+    anew = Rdkafka()
+    monkeypatch.setattr("agents.poller.confluent_kafka.Consumer", lambda config: anew)
+    rig.poller._note_away(KafkaError(KafkaError._TIMED_OUT))
+    with pytest.raises(StreamprocError, match="STREAMPROC_INSTANCE"):
+        rig.poller._deliver_unless_fenced([fenced])
+    rig.poller._note_away(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    rig.poller._deliver_unless_fenced([fenced])
+    assert rig.kafka.calls == [("close", None)]
+    assert anew.calls == [("subscribe", [])]
+    with pytest.raises(StreamprocError, match="STREAMPROC_INSTANCE"):
+        rig.poller._deliver_unless_fenced([fenced])
