@@ -16,6 +16,7 @@ from streamproc.features.encoders import Encoder
 from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
+from streamproc.features.plain import plain_of, teller
 from streamproc.features.spec import Feature, Field, LabelWindow, Window
 from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
@@ -65,6 +66,9 @@ class FeatureSet:
         # Names first, so that features come out in the order declared.
         self.nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
         self.nulls.update(self._encoding.zeros)
+        self.plain = plain_of(spec, entities, key_field)
+        """What reads events where features are numbers and windows alone; else None."""
+        self.tell = teller(list(self.nulls))
 
     def compute(
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
