@@ -16,7 +16,7 @@ from streamproc.features.encoders import Encoder
 from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
-from streamproc.features.plain import plain_of, teller
+from streamproc.features.plain import filler, plain_of, teller
 from streamproc.features.spec import Feature, Field, LabelWindow, Window
 from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
@@ -69,6 +69,7 @@ class FeatureSet:
         self.plain = plain_of(spec, entities, key_field)
         """What reads events where features are numbers and windows alone; else None."""
         self.tell = teller(list(self.nulls))
+        self.fill = filler(self.names) if self.names else None
 
     def compute(
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
