@@ -23,11 +23,14 @@ PLAIN = st.fixed_dictionaries(
         "at": st.sampled_from(["1970-01-01T00:00:01Z", "1970-01-01T00:00:01.5+01:00"]),
     }
 )
-GOOD = {"order": "1", "card": "7", "at": "1970-01-01T00:00:01Z"}
+_IDS: tuple[Any, ...] = (None, "", "x" * 1001, 7, True, 1.5, [])
+_KEYS: tuple[Any, ...] = (None, "", "x" * 1001, 7, False, -1)
+_TIMES: tuple[Any, ...] = (None, 5, "now", 1.5, True)
+GOOD: dict[str, Any] = {"order": "1", "card": "7", "at": "1970-01-01T00:00:01Z"}
 ODD: list[Any] = [
-    *({**GOOD, "order": value} for value in (None, "", "x" * 1001, 7, True, 1.5, [])),
-    *({**GOOD, "card": value} for value in (None, "", "x" * 1001, 7, False, -1)),
-    *({**GOOD, "at": value} for value in (None, 5, "now", 1.5, True)),
+    *({**GOOD, "order": value} for value in _IDS),
+    *({**GOOD, "card": value} for value in _KEYS),
+    *({**GOOD, "at": value} for value in _TIMES),
     *({**GOOD, "at": NOW_MS + FUTURE_MS + more} for more in (0, 1)),
     *({name: GOOD[name] for name in GOOD if name != left} for left in GOOD),
     *(None, b"", b"\0", b"{", b"[]", b"7", b"null", b'"order card at"', b'{"order":1}{"order":2}'),
