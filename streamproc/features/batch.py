@@ -34,6 +34,7 @@ class Batch:
         self._rows: list[tuple[Any, ...]] = []
         self._labels: list[tuple[int, Sequence[str], float, str, int]] = []
         self._plain = features.plain
+        self._read = None if features.plain is None else features.plain.read
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -42,8 +43,8 @@ class Batch:
         self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool
     ) -> None:
         """Read an event; raises :class:`BadRecord`, and has then added nothing."""
-        if self._plain is not None:
-            self._rows.append(self._plain.read(fields, record_id, key, time_ms, late))
+        if self._read is not None:
+            self._rows.append(self._read(fields, record_id, key, time_ms, late))
             return
         own = self._set
         features = own.nulls.copy()

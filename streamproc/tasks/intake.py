@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from streamproc.codec import Codec
@@ -60,8 +59,6 @@ class Intake:
     def __init__(self, pipeline: Pipeline, codec: Codec) -> None:
         self._pipeline = pipeline
         self._decode, self._decode_all = codec.decode_input, codec.decode_inputs
-        names = pipeline.events
-        self._pick = itemgetter(names.id, names.key, names.time)
 
     def event(self, record: Record, now_ms: int) -> Event:
         """Read an event."""
@@ -88,13 +85,16 @@ class Intake:
         None where one of them can't be read, or is of a rarer form: then read each by itself.
         """
         values = [record.value() for record in records]
+        names = self._pipeline.events
+        id_name, key_name, time_name = names.id, names.key, names.time
         try:
             if max(map(len, values), default=0) > LARGEST_BYTES:  # type: ignore[arg-type]
                 return None
-            fields = self._decode_all(self._pipeline.events.topic, values)
-            *texts, times = zip(*map(self._pick, fields), strict=True)
-            ids, keys, times_ms = *map(_texts_of, texts), read_times_ms(times)
-        except (TypeError, ValueError, KeyError, BadRecord):  # no value, none at all, no such field
+            fields = self._decode_all(names.topic, values)
+            ids = _texts_of([each[id_name] for each in fields])
+            keys = _texts_of([each[key_name] for each in fields])
+            times_ms = read_times_ms([each[time_name] for each in fields])
+        except (TypeError, KeyError, BadRecord):  # no value, no such field, another form
             return None
         if ids is None or keys is None or max(times_ms) > now_ms + FUTURE_MS:
             return None
