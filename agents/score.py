@@ -12,6 +12,7 @@ from agents.metrics import Metrics
 from agents.restore import restore_score
 from agents.stage import Stage, covered
 from streamproc.models.scoring import Scorer
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
 
@@ -65,6 +66,8 @@ class ScoreStage(Stage):
         share = max(1, int(at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions))
         keeps = not at.embedded
         task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=share, track=keeps)
+        if at.exactly_once and task.features.over_labels:
+            task.bounds = Bounds()
         snapshots = at.snapshots(f"score-{partition}", self._unusable) if keeps else None
         committed = {TP(topic, partition): offset for topic, offset in offsets.items()}
         stands = covered(self.topics, partition, committed)
