@@ -42,7 +42,7 @@ START_MS, DAY_MS, HOUR_MS = 1_530_403_200_000, 86_400_000, 3_600_000
 LABEL_DELAY_MS = DAY_MS
 LABELLED_OF_TEN = 9
 SAMPLE_S = 10.0
-WARM_UP = 1.5
+WARM_UP = 3.0
 """For how many times an entity's TTL the stream runs before memory is judged."""
 
 FLAT_SHARE = 0.02
