@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Calendar, Cyclical, Encoder, Field, Window
+from streamproc.features import Calendar, Cyclical, Encoder, Field, Shared, Window
+from streamproc.features.labelled import label_groups_of
+from streamproc.features.windows import form_of, groups_of
 from streamproc.pipeline import Pipeline
 
 
@@ -15,7 +16,9 @@ class Listed:
     """A feature: the fields of the event that it is made of, and the entities that it goes by.
 
     ``span`` is what its windows cover. ``expires_after_ms`` is how long an entity's state is kept
-    after its last record, in event time; None for a feature without state of its own.
+    after its last record, in event time; None for a feature without state of its own. ``shared`` is
+    the name of the shared features that it is of, ``definition`` what changes when one of them
+    does.
     """
 
     name: str
@@ -28,6 +31,9 @@ class Listed:
     expires_after_ms: int | None
     owner: str
     description: str
+    shared: str
+    version: int | None
+    definition: str | None
 
 
 def catalogue(pipeline: Pipeline) -> list[Listed]:
@@ -50,17 +56,18 @@ def catalogue(pipeline: Pipeline) -> list[Listed]:
     (('tip', 'amount'), ('amount_mean_7d_by_card',))
     """
     about = {
-        name: (shared.owner, shared.description)
+        name: shared
         for shared in pipeline.shared
         for feature in shared.features
         for name in feature.names
     }
     found: dict[str, Listed] = {}
+    kept_ms = _kept_ms(pipeline)
     for feature in pipeline.features:
         for name in feature.names:
-            owner, description = about.get(name, ("", ""))
+            of = about.get(name, _NOBODYS)
             span = _span(feature, name)
-            expires_ms = _kept_ms(pipeline, feature)
+            expires_ms = kept_ms.get(feature)
             kind = feature.type if isinstance(feature, Field) else "number"
             found[name] = Listed(
                 name,
@@ -69,10 +76,16 @@ def catalogue(pipeline: Pipeline) -> list[Listed]:
                 *_sources(feature, found),
                 span,
                 expires_ms,
-                owner,
-                description,
+                of.owner,
+                of.description,
+                of.name,
+                of.version if of.name else None,
+                of.definition if of.name else None,
             )
     return list(found.values())
+
+
+_NOBODYS = Shared(())
 
 
 def _sources(
@@ -102,9 +115,16 @@ def _span(feature: Any, name: str) -> str | None:
     return next((span for span in spans if f"_{span}_by_" in name), None)
 
 
-def _kept_ms(pipeline: Pipeline, feature: Any) -> int | None:
-    """Return how long a window keeps an entity's records: its longest span, and the lateness."""
-    spans = () if isinstance(feature, Encoder) else getattr(feature, "over", ())
-    if not spans:
-        return None
-    return max(parse_duration_ms(span) for span in spans) + pipeline.lateness_ms
+def _kept_ms(pipeline: Pipeline) -> dict[Any, int]:
+    """Return how long each window keeps an entity's records: as long as those that share them.
+
+    That is the longest span of them, and the lateness.
+    """
+    found: dict[Any, int] = {}
+    lateness_ms = pipeline.lateness_ms
+    for group in groups_of(pipeline.features):
+        found |= dict.fromkeys(group, form_of(group, lateness_ms).keep_ms)
+    for labels in label_groups_of(pipeline.features):
+        longest_ms = max(span_ms for each in labels for span_ms in each.spans_ms)
+        found |= dict.fromkeys(labels, longest_ms + lateness_ms)
+    return found

@@ -18,6 +18,7 @@ from streamproc.codec import Codec
 from streamproc.dataset import Data, Folder, Span
 from streamproc.eventtime import format_time
 from streamproc.features import LabelWindow, Window
+from streamproc.features.shared import definitions
 from streamproc.files import Row, RowFile
 from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay, without_model
@@ -174,6 +175,7 @@ def _written(
         manifest = {
             "pipeline": pipeline.name,
             "fingerprint": pipeline.fingerprint,
+            "shared": definitions(pipeline.shared),
             **described(),
             **_times(span),
             "rows": data.counts,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Window
+from streamproc.features.shared import definitions
 from streamproc.monitors import Drift
 from streamproc.pipeline import Monitor, Pipeline
 
@@ -45,6 +46,7 @@ def described(pipeline: Pipeline) -> dict[str, Any]:
             for feature in pipeline.features
             for name in feature.names
         ],
+        "shared": definitions(pipeline.shared),
         "monitors": [
             {"kind": type(monitor).__name__, "watches": _watches(monitor, pipeline)}
             for monitor in pipeline.monitors
