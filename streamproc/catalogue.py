@@ -85,6 +85,37 @@ def catalogue(pipeline: Pipeline) -> list[Listed]:
     return list(found.values())
 
 
+LONG_MS = 366 * 86_400_000
+"""From when on the state of an idle entity is kept so long that it is worth a word."""
+
+_RECORD_BYTES, _ENTITY_BYTES = 50, 250
+
+
+def kept_long(pipeline: Pipeline) -> list[str]:
+    """Return a sentence for each log of windows whose idle entities stay for over a year.
+
+    >>> from river import linear_model
+    >>> from streamproc import Events, Window
+    >>> windows = [Window("amount", "card", "3650d", "mean")]
+    >>> events = Events("demo.events", id="id", key="card", time="at")
+    >>> print(*kept_long(Pipeline("demo", events, windows, linear_model.LogisticRegression())))
+    windows of amount by card keep each record for 3650d, in memory: some 50 bytes a record and \
+250 an entity; over a shorter span they let go of who is idle
+    """
+    logs = {
+        (each.by, each.fields if each.kind == "Window" else ("labels",)): each
+        for each in catalogue(pipeline)
+        if each.expires_after_ms is not None and each.expires_after_ms > LONG_MS
+    }
+    return [
+        f"windows of {', '.join(fields)} by {' and '.join(by)} keep each record for "
+        f"{((each.expires_after_ms or 0) - pipeline.lateness_ms) // 86_400_000}d, in memory: some "
+        f"{_RECORD_BYTES} bytes a record and {_ENTITY_BYTES} an entity; over a shorter span they "
+        "let go of who is idle"
+        for (by, fields), each in logs.items()
+    ]
+
+
 _NOBODYS = Shared(())
 
 
