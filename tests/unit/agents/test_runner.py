@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import orjson
 import pytest
 from faust.types import TP
 
@@ -17,6 +18,7 @@ from agents.runner import Runner
 from agents.writing import AtLeastOnce, Writer
 from streamproc.errors import AwayError, StreamprocError
 from streamproc.models.versions import Store
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.records import Out, Output, PlainRecord
 from tests.unit.tasks.kit import pipeline
 
@@ -220,6 +222,32 @@ def test_nothing_is_committed_that_was_not_written_first(monkeypatch: pytest.Mon
     rig.go(scenario)
     assert all(at[TP(EVENTS, 0)] == written for at, written in rig.commits)
     assert len(rig.commits) == rig.log.flushes > 1
+
+
+def test_the_journal_has_where_a_tasks_batches_ended() -> None:
+    """Once, in the entry of the transaction that holds them, by partition."""
+    rig = Rig()
+    rig.runner.journals = True
+
+    async def scenario() -> None:
+        rig.assign(2)
+        await rig.until(lambda: bool(rig.runner.tasks))
+        task: Any = rig.runner.tasks["echo", 2]
+        task.bounds = Bounds()
+        for at in ((1, 0), (1, 1), (3, 2)):
+            task.bounds.note(at)
+        rig.offer(2, 0, 1)
+        await rig.until(lambda: len(rig.log.written) == 2)
+        await rig.runner._commit()
+        rig.offer(2, 2, 3)
+        await rig.until(lambda: len(rig.log.written) == 5)
+
+    rig.go(scenario)
+    entries = [orjson.loads(value) for topic, _, value in rig.log.written if "journal" in topic]
+    assert [(each["inputs"], each.get("bounds")) for each in entries] == [
+        ({f"{EVENTS}/2": [0, 2]}, {"2": [[1, 0], [1, 1]]}),
+        ({f"{EVENTS}/2": [2, 4]}, None),
+    ]
 
 
 def test_offsets_are_committed_when_all_has_arrived_without_waiting_for_it(
