@@ -27,6 +27,7 @@ from agents.models import ModelFollower
 from agents.observe import Observer
 from agents.online import online_features
 from agents.poller import Poller
+from agents.rekeyed import RekeyedStage
 from agents.runner import Runner
 from agents.score import ScoreStage
 from agents.stage import Stage
@@ -129,7 +130,6 @@ def build(
     config = settings.kafka_config()
     cluster = probe(config)
     topics = create(config, pipeline)
-    pipeline.check_partitions(topics[0].partitions)
     deployment = Deployment(
         pipeline=pipeline,
         settings=settings,
@@ -161,6 +161,8 @@ def build(
     metrics = Metrics(settings.instance)
     score = ScoreStage(deployment, metrics)
     stages: list[Stage] = [score]
+    if pipeline.rekeyed(deployment.partitions):
+        stages.append(RekeyedStage(deployment, metrics))
     if pipeline.learns:
         stages.append(LearnStage(deployment))
     if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):

@@ -125,6 +125,21 @@ class Metrics:
         self.expired_waits = Gauge(
             "streamproc_expired_waits", "Waits for a lagging input given up", registry=registry
         )
+        self.rekeyed_waiting = Gauge(
+            "streamproc_rekeyed_waiting",
+            "Records that wait for other partitions before they enter re-keyed windows",
+            registry=registry,
+        )
+        self.incomplete = Counter(
+            "streamproc_incomplete",
+            "Predictions made without all of a re-keyed window",
+            registry=registry,
+        )
+        self.overtaken = Gauge(
+            "streamproc_overtaken",
+            "Records that came when later ones had entered re-keyed windows",
+            registry=registry,
+        )
         Gauge("streamproc_worker", "This worker", ["instance"], registry=registry).labels(
             instance
         ).set(1)
@@ -141,6 +156,10 @@ class Metrics:
         """Count what a task had written."""
         records = output.records
         self.predictions.inc(len(records.get("predictions", ())))
+        for prediction in records.get("predictions", ()):
+            self.incomplete.inc(
+                any(name == "incomplete" for name, _ in prediction.get("headers", ()))
+            )
         self.outcomes.inc(len(records.get("outcomes", ())))
         self.alerts.inc(len(records.get("alerts", ())))
         for letter in records.get("dead_letters", ()):

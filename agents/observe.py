@@ -9,6 +9,7 @@ from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
 
@@ -27,13 +28,21 @@ class Observer:
         """Set every gauge to what is so now."""
         metrics, tasks = self.metrics, list(self.runner.tasks.values())
         scoring = [task for task in tasks if isinstance(task, ScoreTask)]
+        rekeyed = [task for task in tasks if isinstance(task, RekeyedTask)]
         metrics.queued.set(self.runner.queued)
-        metrics.window_entries.set(sum(task.features.window_entries for task in scoring))
+        windows = [window for task in scoring for window in task.features.windows]
+        windows += [window for task in rekeyed for window in task.state.windows]
+        metrics.window_entries.set(sum(map(len, windows)))
+        metrics.rekeyed_waiting.set(sum(task.sources.waiting for task in rekeyed))
+        metrics.overtaken.set(sum(task.sources.overtaken for task in rekeyed))
         metrics.pending_labels.set(sum(task.pending.waiting for task in scoring))
         metrics.held_labels.set(sum(task.pending.held for task in scoring))
         metrics.unlabelled.set(sum(task.pending.unlabelled for task in scoring))
         metrics.late_events.set(sum(task.late for task in scoring))
-        metrics.expired_waits.set(sum(task.merge.expired_waits for task in scoring))
+        metrics.expired_waits.set(
+            sum(task.expired_waits for task in scoring)
+            + sum(task.sources.expired_waits for task in rekeyed)
+        )
         metrics.model_version.set(self.version)
         keepers = list(self.runner.keepers.values())
         if keepers:

@@ -109,6 +109,8 @@ class Topics:
     journal: str
     learn: str
     buckets: str
+    rekeyed: str
+    windows: str
 
 
 @dataclass(frozen=True)
@@ -275,24 +277,26 @@ class Pipeline:
                 return max(self.warmup_ms(name) for name in declared.inputs)
         return 0
 
-    def new_features(self, track: bool = False) -> FeatureSet:
-        """Return empty windows and readers for one partition; see ``KeyedWindow`` for ``track``."""
-        return FeatureSet(self.features, self.events.time, self.lateness_ms, track, self.events.key)
+    def new_features(
+        self, track: bool = False, rekeyed: Sequence[tuple[str, ...]] = ()
+    ) -> FeatureSet:
+        """Return empty windows and readers for one partition.
 
-    def check_partitions(self, partitions: int) -> None:
-        """Raise :class:`DefinitionError` where events in so many partitions can't be scored live.
-
-        A window by another entity than the key would see a part of its events in each of them.
+        See ``KeyedWindow`` for ``track``; ``rekeyed`` are the entities of windows left out.
         """
-        for feature in self.features:
-            if not isinstance(feature, Window | LabelWindow):
-                continue
-            if partitions > 1 and feature.by != self.events.key:
-                raise DefinitionError(
-                    f"{type(feature).__name__}: by={feature.by!r} is not the events' key, and "
-                    f"{self.events.topic} has {partitions} partitions: no worker sees all of an "
-                    f"entity's events; give it one partition, or use by={self.events.key!r}"
-                )
+        events = self.events
+        return FeatureSet(self.features, events.time, self.lateness_ms, track, events.key, rekeyed)
+
+    def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
+        """Return the entities whose windows can't be computed where an event is scored.
+
+        With several partitions those are all but the key: each partition has some of their events.
+        """
+        if partitions == 1:
+            return ()
+        windows = [each for each in self.features if isinstance(each, Window | LabelWindow)]
+        own = (self.events.key,)
+        return tuple(dict.fromkeys(each.entity for each in windows if each.entity != own))
 
     def new_model(self) -> Any:
         """Return a model that has learnt nothing here, with a seed wherever it takes one."""

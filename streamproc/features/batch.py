@@ -38,11 +38,22 @@ class Batch:
         return len(self._rows)
 
     def add(
-        self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool
+        self,
+        fields: dict[str, Any],
+        record_id: str,
+        key: str,
+        time_ms: int,
+        late: bool,
+        given: Features | None = None,
     ) -> None:
-        """Read an event; raises :class:`BadRecord`, and has then added nothing."""
+        """Read an event; raises :class:`BadRecord`, and has then added nothing.
+
+        ``given`` is what windows say of it that are computed elsewhere.
+        """
         own = self._set
         features = own.nulls.copy()
+        if given:
+            features.update(given)
         for read in own.readers:
             read(fields, time_ms, features)
         entities = [read_entity(fields, key) for read_entity in own.entities]

@@ -31,7 +31,8 @@ class FeatureSet:
 
     ``time_field`` is the field whose time ``compute`` is given, ``lateness_ms`` how late a record
     may be and still count, ``key_field`` the field whose text is the events' key: windows by it are
-    by the key that ``compute`` is given (all windows, where it is None).
+    by the key that ``compute`` is given (all windows, where it is None). Windows by the entities in
+    ``rekeyed`` are computed elsewhere, see ``features.rekeyed``: a batch is given what they say.
 
     >>> features = FeatureSet([Field("amount")], time_field="event_time", lateness_ms=0)
     >>> features.compute({"amount": 5.0, "event_time": 0}, "id", "key", 0)
@@ -45,11 +46,13 @@ class FeatureSet:
         lateness_ms: int,
         track: bool = False,
         key_field: str | None = None,
+        rekeyed: Sequence[tuple[str, ...]] = (),
     ) -> None:
         self._encoding = Encoding(spec)
         self.after = self._encoding.after
         self.readers = _readers(spec, time_field, self._encoding)
-        groups, label_groups = groups_of(spec), label_groups_of(spec)
+        groups = [each for each in groups_of(spec) if each[0].entity not in rekeyed]
+        label_groups = [each for each in label_groups_of(spec) if each[0].entity not in rekeyed]
         self.over_values = [KeyedWindow(group, lateness_ms, track) for group in groups]
         """Windows, those over one value by one entity together, in the order declared."""
         self.over_labels = [LabelledWindow(group, lateness_ms, track) for group in label_groups]

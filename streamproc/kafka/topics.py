@@ -51,6 +51,9 @@ class HasTopics(Protocol):
     def horizon_ms(self) -> int:
         """How long a prediction waits for its label; 0 where it waits for none."""
 
+    def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
+        """Return the entities whose windows are computed where these are, and not the events."""
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -137,6 +140,11 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
     ]
+    if pipeline.rekeyed(count):
+        wanted += [
+            Topic(names.rekeyed, "events on their way to another entity", count, True, _RECORDS),
+            Topic(names.windows, "what windows by it say of them", count, True, _RECORDS),
+        ]
     if names.labels is not None:
         wanted.insert(0, Topic(names.labels, "labels in", count, False, _INPUT))
     wanted.insert(0, Topic(names.events, "events in", count, False, _INPUT))

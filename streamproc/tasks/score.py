@@ -20,6 +20,7 @@ from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
 from streamproc.tasks.news import News
 from streamproc.tasks.records import Out, Output, Record, dead_letter
+from streamproc.tasks.route import Router
 
 MEMORY_MS = 86_400_000
 """How long ids are remembered where no label is waited for."""
@@ -42,7 +43,8 @@ class ScoreTask:
     Records are taken in by ``take`` and processed by ``process``, in the merged order. ``epoch``
     tells this run of the task from an earlier one. ``ahead`` bounds how many outcomes the task may
     be ahead of the learner while it works off a backlog; None is no bound. ``track`` keeps what
-    changes for snapshots.
+    changes for snapshots. Where events have several ``partitions``, windows by another entity than
+    the key are computed elsewhere, and waited for; see :class:`Router`.
     """
 
     def __init__(
@@ -53,17 +55,24 @@ class ScoreTask:
         epoch: int = 0,
         ahead: int | None = None,
         track: bool = False,
+        partitions: int = 1,
     ) -> None:
         self.pipeline = pipeline
         self.partition = partition
         self.merge = Merge()
         self.labels, self.events = self.merge.first, self.merge.second
         self.labels.caught_up = pipeline.labels is None
-        self.features = pipeline.new_features(track)
+        rekeyed = pipeline.rekeyed(partitions)
+        self.features = pipeline.new_features(track, rekeyed)
         self._labels_enter = bool(self.features.over_labels)
         self.pending: PendingLabels[Record] = PendingLabels(
             pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS, track
         )
+        self.router: Router | None = None
+        if rekeyed:
+            where = (rekeyed, partition, partitions)
+            self.router = Router(pipeline, *where, self.merge, self.pending, self.features.batch)
+        self._source = self.router or self.merge
         self.scorer = Scorer(
             pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
         )
@@ -82,22 +91,46 @@ class ScoreTask:
         self.refused: dict[str, set[int]] = {topic: set() for topic in self._inputs}
         """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
+        self._short: dict[str, bytes] = {}
         source = f"{pipeline.events.topic}/{partition}"
         self._trace_id = hashlib.sha256(source.encode()).hexdigest()[:16]
 
     def waiting(self) -> dict[str, int]:
         """Return, by topic, the number of records taken in and not yet processed."""
-        return {topic: len(source.items) for topic, (source, _) in self._inputs.items()}
+        found = {topic: len(source.items) for topic, (source, _) in self._inputs.items()}
+        if self.router is not None:
+            for topic, (source, _) in self._inputs.items():
+                found[topic] += self.router.parked(source is self.labels)
+            found[self.pipeline.topics.windows] = 0
+        return found
 
     def positions(self) -> dict[str, int]:
         """Return, by topic, the offset of the first record not yet processed."""
+        router = self.router
         found = {topic: source.position for topic, (source, _) in self._inputs.items()}
+        if router is not None:
+            for topic, (source, _) in self._inputs.items():
+                found[topic] = router.position(source is self.labels)
+            found[self.pipeline.topics.windows] = router.answers_position
         return {topic: at for topic, at in found.items() if at is not None}
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that both logs held is processed."""
+        return self._source.caught_up
+
+    @property
+    def expired_waits(self) -> int:
+        """How many waits for a lagging input, or for windows elsewhere, were given up."""
+        return self.merge.expired_waits + (self.router.expired_waits if self.router else 0)
 
     def forget_waiting(self) -> None:
         """Forget the records taken in and not yet processed: they will be taken in again."""
-        for source, _ in self._inputs.values():
-            source.next_offset = source.position
+        positions = self.positions()
+        if self.router is not None:
+            self.router.forget()
+        for topic, (source, _) in self._inputs.items():
+            source.next_offset = positions.get(topic)
             source.items.clear()
             source.caught_up = False
 
@@ -110,6 +143,9 @@ class ScoreTask:
 
         All or none: where reading needs something that is away, nothing was taken in.
         """
+        if self.router is not None and topic == self.pipeline.topics.windows:
+            self.router.hear(records, now_ms)
+            return
         source, read = self._inputs[topic]
         items: list[tuple[int, int, Any]] = []
         append, refused = items.append, self.refused[topic]
@@ -134,13 +170,19 @@ class ScoreTask:
         self.take(topic, records, True, now_ms)
         self.events.caught_up = self.labels.caught_up = True
         self.news = News(self.partition, 0, None)
-        while len(self.merge):
+        if self.router is not None:
+            self.router.wait_for_nothing()
+        while not self.caught_up:
             self.process(now_ms)
 
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Process what is due, at most ``most`` records; return what is to be written."""
         output, outcomes = Output(), list[bytes]()
-        backlog = not self.events.caught_up or len(self.events.items) > BACKLOG
+        waiting = len(self.events.items)
+        if self.router is not None:
+            self.router.route(now_ms, self.watermark_ms)
+            waiting += self.router.parked(label=False)
+        backlog = not self.events.caught_up or waiting > BACKLOG
         self.oldest_ms = None  # the timestamp of the first event that this call scores
         done = 0
         while run := self._next_run(most - done, now_ms, backlog, len(outcomes)):
@@ -153,8 +195,10 @@ class ScoreTask:
             self.features.sweep(done)
             if self.pending.held > HELD_LABELS:
                 self._expire(output)
+        if self.router is not None:
+            self.router.tell(now_ms, output)
         if self.pipeline.learns:
-            for told in self.news.tell(outcomes, self.merge.caught_up, now_ms):
+            for told in self.news.tell(outcomes, self.caught_up, now_ms):
                 output.to("learn").append(told)
         return output
 
@@ -169,7 +213,8 @@ class ScoreTask:
         entered: dict[str, int] = {}
         labelled: set[str] = set()
         watermark_ms, lateness_ms = self.watermark_ms, self.pipeline.lateness_ms
-        due, last = self.merge.due, False
+        source, router = self._source, self.router
+        due, last = source.due, False
         while len(run) < most and not last and (queue := due(now_ms)):
             item = queue[0][2]
             if type(item) is Event and run and (item.id in entered or item.id in pending):
@@ -178,7 +223,8 @@ class ScoreTask:
                 break
             if self._waits_for_learner(queue[0][0], backlog, outcomes + len(run), now_ms):
                 break
-            queue.popleft()
+            offset = queue[0][1]
+            source.take(queue)
             found: _Found = None
             if type(item) is Label and self._labels_enter and item.id not in labelled:
                 self._take_ahead(item, batch)
@@ -187,7 +233,8 @@ class ScoreTask:
                 try:
                     pending.check_new(item.id)
                     late = item.time_ms < watermark_ms - lateness_ms
-                    batch.add(item.fields, item.id, item.key, item.time_ms, late)
+                    given = self._given(router, offset, item.id) if router else None
+                    batch.add(item.fields, item.id, item.key, item.time_ms, late, given)
                     entered[item.id] = len(run)
                     watermark_ms = max(watermark_ms, item.time_ms)
                     # Its label enters the windows behind it, if it is scored.
@@ -198,6 +245,13 @@ class ScoreTask:
         for index, features in zip(entered.values(), batch.enter(), strict=True):
             run[index] = (run[index][0], features)
         return run
+
+    def _given(self, router: Router, offset: int, record_id: str) -> Features:
+        """Return what windows elsewhere say of an event; note where that is not all."""
+        features, short = router.given(offset)
+        if short:
+            self._short[record_id] = ",".join(short).encode()
+        return features
 
     def _label_waits(self, record_id: str, entered: Mapping[str, int], watermark_ms: int) -> bool:
         """Say whether a label has to wait for the run before it.
@@ -221,7 +275,8 @@ class ScoreTask:
     ) -> None:
         if self._labels_enter:
             number = self.pipeline.label_number(label)
-            batch.add_label(orjson.loads(waiting.entities), number, event_id, known_ms)
+            own = orjson.loads(waiting.entities)[: len(self.features.over_labels)]
+            batch.add_label(own, number, event_id, known_ms)
 
     def _enter_label(self, waiting: Waiting, event_id: str, label: Any, known_ms: int) -> None:
         """Let a label enter its windows by itself."""
@@ -289,6 +344,8 @@ class ScoreTask:
         try:
             pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
+            if self.router is not None:
+                self.router.texts(event.fields, event.key)
             found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
         except BadRecord:
             return None  # it was told of when it was first read
@@ -319,8 +376,11 @@ class ScoreTask:
         kept = bytes(memoryview(prediction))
         number = self.pending.number
         entities = b""
-        if self._labels_enter:
-            entities = orjson.dumps(self.features.label_entities(event.fields, event.key))
+        router = self.router
+        if self._labels_enter or (router is not None and router.plan.labelled):
+            names = self.features.label_entities(event.fields, event.key)
+            names += router.texts(event.fields, event.key) if router is not None else []
+            entities = orjson.dumps(names)
         return Waiting(event.key.encode(), event.time_ms, kept, slices, number, entities)
 
     def _score(
@@ -357,9 +417,14 @@ class ScoreTask:
         )
         waiting = self._waiting(event, prediction)
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
+        headers: list[tuple[str, bytes]] = []
         if late:
             self.late += 1
-            out["headers"] = [("late", b"true")]
+            headers.append(("late", b"true"))
+        if self._short and record_id in self._short:
+            headers.append(("incomplete", self._short.pop(record_id)))
+        if headers:
+            out["headers"] = headers
         output.to("predictions").append(out)
         if self.oldest_ms is None:
             self.oldest_ms = record.timestamp()[1]
@@ -375,6 +440,9 @@ class ScoreTask:
         pending.remember(record_id, time_ms)
         self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
         self._enter_label(waiting, record_id, early.label, early.label_time_ms)
+        if self.router is not None:
+            at = early.record.offset()
+            self.router.send_label(waiting, at, early.label, record_id, early.label_time_ms)
 
     def _expire(self, output: Output) -> None:
         """Forget what is beyond the horizon; give up the labels whose event never came."""
