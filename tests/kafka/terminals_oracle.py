@@ -30,7 +30,7 @@ class Payment(NamedTuple):
     terminal: int
     amount: float
     fraud: int
-    known_s: int
+    known_s: float
 
 
 def in_order(log: Iterable[Payment]) -> list[Payment]:
