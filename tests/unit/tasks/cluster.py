@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,9 @@ import orjson
 
 from streamproc.codec import JsonCodec
 from streamproc.pipeline import Pipeline
+from streamproc.state.files import Files
+from streamproc.state.snapshots import Snapshots
+from streamproc.tasks.frozen import Freezer, thaw
 from streamproc.tasks.records import Output, PlainRecord
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.replaying import replay
@@ -34,15 +38,18 @@ class Cluster:
         self.released: list[Mapping[str, int]] = [{} for _ in range(partitions)]
         self.read: dict[Log, int] = defaultdict(int)
         self.now_ms = NOW_MS
-        self.crashes = 0
+        self.crashes = self.thawed = 0
+        folder = f"memory://{uuid.uuid4().hex}"
+        self.kept = [Snapshots(Files(folder), f"rekeyed-{n}", {}) for n in range(partitions)]
         self.score = [self._new_score(n) for n in range(partitions)]
         self.windows = [self._new_windows(n) for n in range(partitions)]
+        self.freezers = [Freezer(task) for task in self.windows]
 
     def _new_score(self, n: int) -> ScoreTask:
         return ScoreTask(self.pipeline, n, JsonCodec(), partitions=self.partitions)
 
     def _new_windows(self, n: int) -> RekeyedTask:
-        return RekeyedTask(self.pipeline, n, self.partitions)
+        return RekeyedTask(self.pipeline, n, self.partitions, track=True)
 
     def put(self, topic: str, key: object, value: Any) -> None:
         """Append an event or a label to the log of its key's partition."""
@@ -81,6 +88,17 @@ class Cluster:
                 headers = out.get("headers")
                 log.append(PlainRecord(topic, place, 0, out["key"], out["value"], headers))
 
+    def keep(self) -> None:
+        """Write a snapshot of one task of windows, of what changed since its last."""
+        n = self.chance.randrange(self.partitions)
+        freezer, kept = self.freezers[n], self.kept[n]
+        freezer.begin(everything=not kept.chain)
+        while not freezer.pack():
+            pass
+        taken = freezer.take()
+        covers = (self.committed[self.pipeline.topics.rekeyed, n], 0)
+        kept.write(covers, taken.tables, taken.meta, taken.floors, {})
+
     def crash(self) -> None:
         """Lose a task, by chance, and make it again from what is committed."""
         self.crashes += 1
@@ -91,8 +109,15 @@ class Cluster:
             topics = list(task.waiting())
         else:
             self.windows[n] = again = self._new_windows(n)
+            self.freezers[n] = Freezer(again)
             topic = self.pipeline.topics.rekeyed
-            again.replay(self.logs[topic, n][: self.committed[topic, n]], self.released[n])
+            to, start = self.committed[topic, n], 0
+            found = self.kept[n].newest((to, 0))
+            if found is not None:
+                thaw(again, found)
+                start = found.offsets[0]
+                self.thawed += 1
+            again.replay(self.logs[topic, n][start:to], self.released[n])
             topics = [topic]
         for topic in topics:
             self.read[topic, n] = self.committed[topic, n]
@@ -115,14 +140,15 @@ class Cluster:
         idle = 0
         while idle < 60 * self.partitions:
             if self.crashes < 40 and self.chance.random() < crashes:
+                self.keep()
                 self.crash()
             idle = 0 if self.step() else idle + 1
 
     def said(self, role: str) -> list[dict[str, Any]]:
         """Return the messages on a topic, of all partitions."""
-        topic = getattr(self.pipeline.topics, role)
-        return [
-            orjson.loads(each.value() or b"{}")
-            for n in range(self.partitions)
-            for each in self.logs[topic, n]
-        ]
+        return [each for n in range(self.partitions) for each in self.said_in(role, n)]
+
+    def said_in(self, role: str, n: int) -> list[dict[str, Any]]:
+        """Return the messages in one partition of a topic."""
+        log = self.logs[getattr(self.pipeline.topics, role), n]
+        return [orjson.loads(each.value() or b"{}") for each in log]

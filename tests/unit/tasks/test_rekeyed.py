@@ -90,5 +90,13 @@ def test_features_are_those_of_one_partition(seed: int, partitions: int, crashes
     assert Counter(each["id"] for each in cluster.said("outcomes")) == Counter(
         each["id"] for each in one.said("outcomes")
     )
+    rows = Counter(
+        (said["from"], n, offset, entity)
+        for n in range(partitions)
+        for said in cluster.said_in("windows", n)
+        for offset, entity, *_ in said.get("rows", ())
+    )
+    assert max(rows.values()) == 1, "an event was answered twice"
     if crashes:
         assert cluster.crashes > 10
+        assert cluster.thawed > 3
