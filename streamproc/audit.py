@@ -9,6 +9,7 @@ from typing import Any
 from streamproc.codec import Codec
 from streamproc.errors import StreamprocError
 from streamproc.features import LabelWindow, Window
+from streamproc.features.spans import begin_ms
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
@@ -150,10 +151,11 @@ def _windows(pipeline: Pipeline, event: Rebuilt, before: list[Rebuilt]) -> dict[
         inside = [each for each in before if not each.late and _entity(feature, each) == own]
         inside.append(event)
         for i, span_ms in enumerate(feature.spans_ms):
+            begin = begin_ms(event.time_ms, span_ms, feature.every_ms)
             held = [
                 each.offset
                 for each in inside
-                if event.time_ms - span_ms < each.time_ms <= event.time_ms
+                if begin <= each.time_ms <= event.time_ms
                 and each.fields.get(feature.value) is not None
             ]
             for name in feature.names[i * kinds : (i + 1) * kinds]:

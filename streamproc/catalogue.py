@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Calendar, Cyclical, Encoder, Field, Window
+from streamproc.features import Calendar, Cyclical, Encoder, Field, LabelWindow, Window
 from streamproc.pipeline import Pipeline
 
 
@@ -14,8 +13,9 @@ from streamproc.pipeline import Pipeline
 class Listed:
     """A feature: the fields of the event that it is made of, and the entities that it goes by.
 
-    ``span`` is what its windows cover. ``expires_after_ms`` is how long an entity's state is kept
-    after its last record, in event time; None for a feature without state of its own.
+    ``span`` is what its windows cover, such as "1d", or "1d every 1h". ``expires_after_ms`` is how
+    long an entity's state is kept after its last record, in event time; None for a feature without
+    state of its own.
     """
 
     name: str
@@ -97,14 +97,15 @@ def _sources(
 
 
 def _span(feature: Any, name: str) -> str | None:
-    """Return the span that is in a window's feature's name."""
-    spans = () if isinstance(feature, Encoder) else getattr(feature, "over", ())
-    return next((span for span in spans if f"_{span}_by_" in name), None)
+    """Return the span of a window's feature, and how often such windows begin where they hop."""
+    if not isinstance(feature, Window | LabelWindow):
+        return None
+    span = feature.over[feature.names.index(name) // len(feature.aggregates)]
+    return span if feature.every is None else f"{span} every {feature.every}"
 
 
 def _kept_ms(pipeline: Pipeline, feature: Any) -> int | None:
     """Return how long a window keeps an entity's records: its longest span, and the lateness."""
-    spans = () if isinstance(feature, Encoder) else getattr(feature, "over", ())
-    if not spans:
+    if not isinstance(feature, Window | LabelWindow):
         return None
-    return max(parse_duration_ms(span) for span in spans) + pipeline.lateness_ms
+    return max(feature.spans_ms) + pipeline.lateness_ms

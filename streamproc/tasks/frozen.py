@@ -148,9 +148,10 @@ def thaw(task: ScoreTask | RekeyedTask, snapshot: Snapshot) -> None:
             declared = declared_name(pipeline, window, spec)
             if declared not in meta["newest_ms"]:
                 over = "labels" if window.over_labels else repr(spec.value)
+                every = "" if spec.every is None else f", every {spec.every},"
                 raise UnfitError(
                     f"the state has no window of {over} by {spec.by!r} over "
-                    f"{', '.join(spec.over)} as the pipeline file defines it now"
+                    f"{', '.join(spec.over)}{every} as the pipeline file defines it now"
                 )
             newest_ms[name] = meta["newest_ms"][declared]
     if isinstance(task, ScoreTask):

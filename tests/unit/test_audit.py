@@ -8,6 +8,7 @@ import pytest
 
 from streamproc.audit import Rebuilt, explain, rebuild, same, verify
 from streamproc.codec import JsonCodec
+from streamproc.features import Window
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.records import Record
 from tests.unit.tasks.kit import EVENTS, Scoring, event, pipeline, record
@@ -90,6 +91,18 @@ def test_each_window_says_which_records_were_in_it() -> None:
     for name, offsets in found.windows.items():
         if "_count_" in name:
             assert len(offsets) == predictions[3]["features"][name]
+
+
+def test_a_window_that_tumbles_says_what_came_since_its_boundary() -> None:
+    """Of the card's payments at 100, 130 and 135 ms, those from 120 on."""
+    windows = Window("amount", by="card", over=("60ms",), aggregates=("count", "sum"), every="60ms")
+    tumbling = pipeline(features=[windows])
+    predictions, events = ran()
+    events_made = rebuild(tumbling, JsonCodec(), events, set())
+    found = explain(tumbling, predictions[3], events_made, scorer_of)
+    assert dict(found.windows) == {name: [1, 3] for name in windows.names}
+    assert found.rebuilt is not None
+    assert found.rebuilt.features == dict(zip(windows.names, (2, 6.0), strict=True))
 
 
 def test_same_means_the_type_too() -> None:
