@@ -125,7 +125,7 @@ class Deployment:
         """Return the instances that wrote the journal's last records."""
         journal = self.pipeline.topics.journal
         # Not what is in a transaction yet: that of a dead worker would be waited for.
-        end = self._offset(journal, 0, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
+        end = self.stable_end_of(journal, 0)
         records = self.read(journal, 0, max(0, end - _LATELY_RECORDS), end, unblock=False)
         return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
 
@@ -151,6 +151,15 @@ class Deployment:
     def end_of(self, topic: str, partition: int) -> int:
         """Return the offset after a partition's last record, committed or not; 0 without topic."""
         return self._offset(topic, partition, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def start_of(self, topic: str, partition: int) -> int:
+        """Return the offset of the first record that a partition still has."""
+        return self._offset(topic, partition, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def stable_end_of(self, topic: str, partition: int) -> int:
+        """Return the offset up to which a partition holds nothing that is not committed yet."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._offset(topic, partition, latest, IsolationLevel.READ_COMMITTED)
 
     def _offset(
         self,
@@ -193,7 +202,7 @@ class Deployment:
         That is from the time that is ``wanted``, or its beginning. Raises :class:`StreamprocError`
         where that was deleted, unless ``earliest`` is wanted.
         """
-        first = self._offset(inputs[0], partition, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        first = self.start_of(inputs[0], partition)
         if wanted is None and committed[0] and first:
             raise StreamprocError(
                 f"there is no usable snapshot for {inputs[0]}/{partition}, and that"

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import Any
 
-from agents.deployment import Deployment, codec_of
+from agents.logs import outside
 from agents.models import published_versions
-from streamproc.audit import Rebuilt, rebuild
+from agents.restore import steps_of, without
+from streamproc.audit import ANY_TIME_MS, END, Rebuilt, rebuild
 from streamproc.errors import StreamprocError
+from streamproc.features import LabelWindow
 from streamproc.kafka.topics import probe
 from streamproc.messages import ModelVersion
-from streamproc.models.scoring import Scorer
-from streamproc.models.versions import Store
+from streamproc.models.scoring import MODEL_FAILURES, Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.tasks.score import ScoreTask
 
 
 class Past:
@@ -31,16 +33,7 @@ class Past:
                 "pipeline run there?"
             )
         self.pipeline = pipeline
-        self.at = Deployment(
-            pipeline=pipeline,
-            settings=settings,
-            codec=codec_of(pipeline, settings),
-            store=Store(settings.store),
-            partitions=partitions,
-            embedded=cluster.embedded,
-            exactly_once=not cluster.embedded,
-            epoch=0,
-        )
+        self.at = outside(pipeline, settings, cluster, partitions)
         self.scorer_of = cache(self._scorer_of)
 
     def predictions(self, partition: int) -> Iterator[dict[str, Any]]:
@@ -60,10 +53,38 @@ class Past:
         )
 
     def rebuilt(self, partition: int) -> Iterator[Rebuilt]:
-        """Yield a partition's events as they were scored, from the beginning of its log."""
-        topic = self.pipeline.topics.events
-        records = self.at.read(topic, partition, 0, None)
-        return rebuild(self.pipeline, self.at.codec, records, self.at.refused(partition)[topic])
+        """Yield a partition's events as they were scored, from the beginning of its log.
+
+        With windows over labels, labels come in where they did: as the journal has it.
+        """
+        at, topics = self.at, self.pipeline.topics
+        refused = at.refused(partition)
+        events = without(refused, at.read(topics.events, partition, 0, None))
+        if topics.labels is None or not self._over_labels:
+            yield from rebuild(self.pipeline, at.codec, events)
+            return
+        labels = without(refused, at.read(topics.labels, partition, 0, None))
+        steps = steps_of(at, partition, 0, END)
+        yield from rebuild(
+            self.pipeline, at.codec, events, labels, steps, self._unscored(partition)
+        )
+
+    @property
+    def _over_labels(self) -> bool:
+        return any(isinstance(each, LabelWindow) for each in self.pipeline.features)
+
+    def _unscored(self, partition: int) -> set[str]:
+        """Return the ids of events that the model made nothing of, by their dead letters."""
+        events = self.pipeline.topics.events
+        task = ScoreTask(self.pipeline, partition, self.at.codec)
+        found: set[str] = set()
+        for record in self.at.read(self.pipeline.topics.dead_letters, partition, 0, None):
+            told = dict(record.headers() or ())
+            reason = told.get("reason", b"").decode()
+            if told.get("source_topic") == events.encode() and reason in MODEL_FAILURES:
+                event = task.read_event(record, ANY_TIME_MS)
+                found |= {event.id} if event else set()
+        return found
 
     @cached_property
     def versions(self) -> dict[str, ModelVersion]:

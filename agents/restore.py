@@ -134,13 +134,13 @@ def _replay(
     tails = snapshot.tails if snapshot else {}
     steps: Iterator[Step] = iter((committed,))
     if snapshot and topics.journal in tails:
-        steps = _steps(at, partition, tails[topics.journal], committed)
+        steps = steps_of(at, partition, tails[topics.journal], committed)
     refused = at.refused(partition, tails.get(topics.dead_letters, 0)) if any(committed) else {}
 
     def labels() -> Iterable[Record]:
         if topics.labels is None:
             return ()
-        return _without(refused, at.read(topics.labels, partition, start[1], committed[1]))
+        return without(refused, at.read(topics.labels, partition, start[1], committed[1]))
 
     if snapshot:  # few came since, and are read once
         few = list(labels())
@@ -151,15 +151,15 @@ def _replay(
         predictions = _predictions(at, partition, tails.get(topics.predictions, 0), joined)
     replay(
         task,
-        _without(refused, at.read(topics.events, partition, start[0], committed[0])),
+        without(refused, at.read(topics.events, partition, start[0], committed[0])),
         labels(),
-        predictions,
+        lambda event: predictions.get(event.id),
         steps,
         time.time_ns() // 1_000_000,
     )
 
 
-def _without(refused: Mapping[str, Collection[int]], records: Iterable[Record]) -> Iterator[Record]:
+def without(refused: Mapping[str, Collection[int]], records: Iterable[Record]) -> Iterator[Record]:
     """Leave out what was refused then and would not be now."""
     return (each for each in records if each.offset() not in refused.get(each.topic(), ()))
 
@@ -190,14 +190,17 @@ def _id_in(raw: bytes) -> str | None:
     return text.decode() if raw.startswith(_ID_FIRST) and b"\\" not in text else None
 
 
-def _steps(at: Deployment, partition: int, tail: int, committed: Offsets) -> Iterator[Step]:
-    """Yield where the transactions since ``tail`` had come, by the journal; then ``committed``."""
+def steps_of(at: Deployment, partition: int, tail: int, committed: Offsets) -> Iterator[Step]:
+    """Yield where batches and transactions since ``tail`` had come, by the journal, to the end."""
     topics = at.pipeline.topics
     events, labels = f"{topics.events}/{partition}", f"{topics.labels}/{partition}"
     events_to = labels_to = 0
     for record in at.read(topics.journal, 0, tail, None):
-        inputs = orjson.loads(record.value() or b"{}").get("inputs", {})
+        said = orjson.loads(record.value() or b"{}")
+        inputs = said.get("inputs", {})
         if events in inputs or labels in inputs:
+            for events_at, labels_at in said.get("bounds", {}).get(str(partition), ()):
+                yield min(events_at, committed[0]), min(labels_at, committed[1])
             events_to = inputs.get(events, (0, events_to))[1]
             labels_to = inputs.get(labels, (0, labels_to))[1]
             yield min(events_to, committed[0]), min(labels_to, committed[1])

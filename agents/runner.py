@@ -363,6 +363,13 @@ class Runner:
         }
         if released:
             entry["released"] = {str(n): sources for n, sources in released.items()}
+        bounds = {
+            str(partition): taken
+            for (_, partition), task in self.tasks.items()
+            if (noted := getattr(task, "bounds", None)) and (taken := noted.take())
+        }
+        if bounds:
+            entry["bounds"] = bounds
         return Out(key=self.instance.encode(), value=orjson.dumps(entry))
 
     def _start_over(self, lost: Lost) -> None:

@@ -11,6 +11,7 @@ from agents.metrics import Metrics
 from agents.restore import restore_score
 from agents.stage import Stage, covered
 from streamproc.models.scoring import Scorer
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
 
@@ -69,6 +70,8 @@ class ScoreStage(Stage):
         share = max(1, int(at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions))
         keeps = not at.embedded
         task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, share, keeps, at.partitions)
+        if at.exactly_once and task.features.over_labels:
+            task.bounds = Bounds()
         told = unusable_told_to(self.metrics)
         snapshots = at.snapshots(f"score-{partition}", self.inputs, told) if keeps else None
         committed = {TP(topic, partition): offset for topic, offset in offsets.items()}

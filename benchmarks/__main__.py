@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import features, latency, payments, restart
+from benchmarks import features, latency, payments, restart, soak
 from benchmarks.load import LABEL_DELAY_S
 from benchmarks.processes import Process
 from benchmarks.throughput import Run, run_worker
@@ -39,6 +39,9 @@ def main() -> None:
     if asked.only == ["features"]:  # nothing but CPU
         _written(windows(Path(), ""))
         return
+    if asked.only == ["soak"]:
+        _written(_told_before() | for_long(asked.minutes))
+        return
     if missing := java_missing():
         sys.exit(f"no Apache Kafka to measure on: {missing}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends
@@ -51,6 +54,11 @@ def main() -> None:
         finally:
             kafka.stop()
     _written(figures)
+
+
+def _told_before() -> dict[str, float]:
+    """Return the figures of earlier runs, which an hour more is not to cost."""
+    return dict(json.loads(LATEST.read_text())) if LATEST.is_file() else {}
 
 
 def _written(figures: dict[str, float]) -> None:
@@ -226,6 +234,40 @@ def windows(folder: Path, brokers: str) -> dict[str, float]:
     }
 
 
+def for_long(minutes: float) -> dict[str, float]:
+    """Measure whether memory is flat over months of events."""
+    _title(
+        f"Soak: {soak.ENTITIES:,} entities, one in a hundred active, for {minutes:g} minutes;\n"
+        "a row of windows, labels and snapshots"
+    )
+    print("     min      day   RSS MiB    entities       let go  windows MiB        events")
+    with tempfile.TemporaryDirectory(prefix="streamproc-soak-") as folder:
+        found = soak.measure(Path(folder), minutes, _told_sample)
+    last, slope = found.samples[-1], found.slope_mb_per_h
+    print(f"  {found.dead_letters:,} dead letters; warm after {found.warm_day:.0f} days")
+    figures: dict[str, float] = {
+        "soak_minutes": round(last.elapsed_s / 60, 1),
+        "soak_days": round(last.day, 1),
+        "soak_entities": last.entities,
+        "soak_entities_expired": last.expired,
+        "soak_rss_mb": round(last.rss_mb, 1),
+    }
+    if slope is None or found.flat is None:
+        print("  too short for a verdict on memory: it is yet to be as full as it gets")
+        return figures
+    claim = f"at most {soak.FLAT_SHARE:.0%} of its median an hour"
+    _verdict(f"memory grows by {slope:+.1f} MiB an hour", found.flat, claim)
+    return {**figures, "soak_rss_slope_mb_per_h": round(slope, 2)}
+
+
+def _told_sample(each: soak.Sample) -> None:
+    print(
+        f"  {each.elapsed_s / 60:>6.1f}{each.day:>9.1f}{each.rss_mb:>10,.0f}{each.entities:>12,}"
+        f"{each.expired:>13,}{each.window_mb:>13,.0f}{each.events:>14,}",
+        flush=True,
+    )
+
+
 _PARTS = {
     "features": windows,
     "throughput": throughput,
@@ -237,10 +279,13 @@ _PARTS = {
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("only", nargs="*", help="what to measure; else all")
+    parser.add_argument("only", nargs="*", help="what to measure; else all but soak")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long soak runs")
     asked = parser.parse_args()
+    if asked.only == ["soak"]:
+        return asked
     if unknown := set(asked.only) - set(_PARTS):
-        parser.error(f"{unknown} are none of {list(_PARTS)}")
+        parser.error(f"{unknown} are none of {list(_PARTS)}, and soak goes by itself")
     asked.only = asked.only or list(_PARTS)
     return asked
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.codec import Codec
-from streamproc.errors import StreamprocError
-from streamproc.features import LabelWindow, Window
+from streamproc.features import Window
 from streamproc.features.spans import begin_ms
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
+from streamproc.tasks.intake import Event
 from streamproc.tasks.records import Record
+from streamproc.tasks.replaying import Step, replayed
 from streamproc.tasks.score import ScoreTask
 
 ANY_TIME_MS = 1 << 62
+END: Step = (1 << 62, 1 << 62)
+"""The step that takes all there is, merged by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +81,35 @@ def same(said: Any, found: Any) -> bool:
 
 
 def rebuild(
-    pipeline: Pipeline, codec: Codec, events: Iterable[Record], refused: Collection[int] = ()
+    pipeline: Pipeline,
+    codec: Codec,
+    events: Iterable[Record],
+    labels: Iterable[Record] = (),
+    steps: Iterable[Step] = (END,),
+    unscored: Collection[str] = (),
 ) -> Iterator[Rebuilt]:
     """Yield what a partition's events were when they were scored, from the log's beginning on.
 
-    ``refused`` are the offsets of events that were ahead of their time then, and are no longer.
-    What was a dead letter for another reason is one again, and is left out. Raises
-    :class:`StreamprocError` for windows over labels, which take more than events.
+    What was a dead letter is one again, and is left out. For windows over labels it takes the
+    ``labels``, the ``steps`` that the journal says the log was consumed in, and the ids of events
+    that entered windows but were not scored: their labels did not.
     """
-    if any(isinstance(feature, LabelWindow) for feature in pipeline.features):
-        raise StreamprocError(
-            "a past prediction with windows over labels can't be made again yet; its features are "
-            f"in its record on {pipeline.topics.predictions}"
-        )
     task = ScoreTask(pipeline, 0, codec)
-    for record in events:
-        if record.offset() in refused:
-            continue
-        event = task.read_event(record, ANY_TIME_MS)
-        found = event and task.replay_event(event, {})
-        if event and found:
-            features, late = found
-            yield Rebuilt(
-                event.id, event.key, event.time_ms, record.offset(), late, event.fields, features
-            )
+    over_labels = bool(task.features.over_labels)
+
+    def published(event: Event) -> bytes | None:
+        return b"" if over_labels and event.id not in unscored else None
+
+    for event, features, late in replayed(task, events, labels, published, steps, ANY_TIME_MS):
+        yield Rebuilt(
+            event.id,
+            event.key,
+            event.time_ms,
+            event.record.offset(),
+            late,
+            event.fields,
+            features,
+        )
 
 
 def verify(

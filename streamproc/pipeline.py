@@ -30,7 +30,7 @@ from streamproc.features import (
     Window,
 )
 from streamproc.features.encode import check_order
-from streamproc.features.shared import Shared, flattened
+from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
@@ -158,6 +158,7 @@ class Pipeline:
                 )
         given = _listed(self.features)
         shared = tuple(each for each in given if isinstance(each, Shared))
+        check_names(shared)
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "features", flattened(given))
         object.__setattr__(self, "monitors", _listed(self.monitors))

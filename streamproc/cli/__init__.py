@@ -19,7 +19,7 @@ COMMANDS = {
     "explain": "Make a past prediction again from the log; tell how it came.",
     "replay": "Make all past predictions of a time again; tell what differs.",
     "backtest": "Run a file through a pipeline, with no broker; tell how good.",
-    "export": "Write files as training data: features and labels as known.",
+    "export": "Write topics or files as training data, with labels as known.",
     "check": "Check a pipeline file and draw it.",
     "features": "List a pipeline's features: what of, for how long, whose.",
     "topics": "List a pipeline's topics; make those that are missing.",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streamproc.cli.against import differences
 from streamproc.cli.common import (
     AsJson,
     PipelineFile,
@@ -42,6 +43,10 @@ def check(
         typer.Option(help="A file: do features know the label?", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50_000,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="A manifest of `export`: are these its features?", show_default=False),
+    ] = None,
     label_delay: LabelDelay = "0s",
     start: Start = None,
     every: Every = None,
@@ -51,11 +56,15 @@ def check(
 ) -> None:
     """Check a pipeline file and draw it; connects to nothing unless --online.
 
-    With --sample, exit code 1 where a feature knows the label.
+    Exit code 1 where, with --sample, a feature knows the label, or, with --against, features are
+    not those of training data.
     """
     settings = load_settings()
     chosen = load_pipeline(pipeline, settings)
     description = described(chosen)
+    other = [] if against is None else differences(chosen, against)
+    if against is not None:
+        description["against"] = other
     rows: dict[str, Any] = {
         "label_delay": label_delay, "start": start, "every": every, "number_rows": number_rows,
         "leave_out": leave_out, "limit": limit,
@@ -72,6 +81,9 @@ def check(
         description["keys_compared"] = shared
         if not as_json:
             _print(_said(shared))
+    if against is not None and not as_json:
+        for line in other or [f"features: those of {against}"]:
+            _print(printable(line))
     leaks = 0
     if sample is not None:
         found = _sampled(chosen, sample, rows)
@@ -81,7 +93,7 @@ def check(
             _tell(found, leaks)
     if as_json:
         print_json(description)
-    if leaks:
+    if leaks or other:
         raise typer.Exit(1)
 
 

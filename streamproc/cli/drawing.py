@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from streamproc.catalogue import kept_long
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Window
+from streamproc.features.shared import definitions
 from streamproc.monitors import Drift
 from streamproc.pipeline import Monitor, Pipeline
 
@@ -45,6 +47,8 @@ def described(pipeline: Pipeline) -> dict[str, Any]:
             for feature in pipeline.features
             for name in feature.names
         ],
+        "shared": definitions(pipeline.shared),
+        "notes": kept_long(pipeline),
         "monitors": [
             {"kind": type(monitor).__name__, "watches": _watches(monitor, pipeline)}
             for monitor in pipeline.monitors
@@ -70,6 +74,8 @@ def drawn(pipeline: Pipeline) -> Iterator[str]:
     settings = (
         f"threshold {pipeline.threshold:g}, " if pipeline.kind in ("binary", "anomaly") else ""
     )
+    if notes := kept_long(pipeline):
+        yield from _section("notes", [("", note) for note in notes])
     yield from _section("model", [(_model(pipeline), f"{settings}seed {pipeline.seed}")])
 
 

@@ -23,6 +23,9 @@ __all__ = ["Kind", "Learner", "Scorer", "has_learnt", "kind_of", "parse_label"]
 Scored = tuple[Score, Any]
 """A score, and the decision that follows from it."""
 
+MODEL_FAILURES = ("model_failed", "model_not_finite")
+"""Why an event with good features has no prediction."""
+
 ScoreOne = Callable[[Features], Scored]
 
 

@@ -16,6 +16,7 @@ from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
 from streamproc.tasks.news import News
@@ -80,6 +81,7 @@ class ScoreTask:
         self._expired_ms = AT_ONCE
         self.late = 0
         self.oldest_ms: int | None = None
+        self.bounds: Bounds | None = None
         self.news = News(partition, epoch, ahead if pipeline.learns else None)
         self._codec = codec
         self._intake = Intake(pipeline, codec)
@@ -193,6 +195,8 @@ class ScoreTask:
             done += len(run)
         if done:
             self.features.sweep(done)
+            if self.bounds is not None:
+                self.bounds.note((self.events.position or 0, self.labels.position or 0))
             if self.pending.held > HELD_LABELS:
                 self._expire(output)
         if self.router is not None:

@@ -20,8 +20,9 @@ MISSED = 0.01
 """In which share of events a label on its way may be missing."""
 
 _NEVER_S = 1 << 40
-_FEATURES = """        Window("amount", by="terminal_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
-        LabelWindow(by="terminal_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
+_OVER = 'by="terminal_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")'
+_FEATURES = f"""        Window("amount", {_OVER}),
+        LabelWindow({_OVER}),
     ],
     model="""
 
@@ -29,7 +30,7 @@ _FEATURES = """        Window("amount", by="terminal_id", over=("1d", "7d", "30d
 def with_terminals(pipeline: str) -> str:
     """Return the text of a pipeline file with windows of terminals.
 
-    >>> "LabelWindow(by" in with_terminals("import Labels,\\n    features=[\\n    ],\\n    model=None")
+    >>> "LabelWindow(by" in with_terminals("    features=[\\n    ],\\n    model=None")
     True
     """
     text = pipeline.replace("import Calendar,", "import Calendar, LabelWindow,")

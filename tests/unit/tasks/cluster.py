@@ -130,7 +130,7 @@ class Cluster:
             task,
             self.logs[EVENTS, n][:events],
             self.logs[LABELS, n][:labels],
-            said,
+            lambda made: said.get(made.id),
             [(events, labels)],
             NOW_MS,
         )
