@@ -108,13 +108,15 @@ class ScoreTask:
 
     def positions(self) -> dict[str, int]:
         """Return, by topic, the offset of the first record not yet processed."""
-        router = self.router
-        found = {topic: source.position for topic, (source, _) in self._inputs.items()}
-        if router is not None:
-            for topic, (source, _) in self._inputs.items():
-                found[topic] = router.position(source is self.labels)
-            found[self.pipeline.topics.windows] = router.answers_position
+        found = {topic: self._position(source) for topic, (source, _) in self._inputs.items()}
+        if self.router is not None:
+            found[self.pipeline.topics.windows] = self.router.answers_position
         return {topic: at for topic, at in found.items() if at is not None}
+
+    def _position(self, source: Input) -> int | None:
+        """Return the offset of an input's first record not yet processed."""
+        router = self.router
+        return source.position if router is None else router.position(source is self.labels)
 
     @property
     def caught_up(self) -> bool:
@@ -196,7 +198,8 @@ class ScoreTask:
         if done:
             self.features.sweep(done)
             if self.bounds is not None:
-                self.bounds.note((self.events.position or 0, self.labels.position or 0))
+                at = (self._position(self.events), self._position(self.labels))
+                self.bounds.note((at[0] or 0, at[1] or 0))
             if self.pending.held > HELD_LABELS:
                 self._expire(output)
         if self.router is not None:
