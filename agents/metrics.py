@@ -79,6 +79,18 @@ class Metrics:
             ["feature", "share"],
             registry=registry,
         )
+        self.lookup_rows = Gauge(
+            "streamproc_lookup_rows", "Rows that can be looked up", ["topic"], registry=registry
+        )
+        self.lookup_bytes = Gauge(
+            "streamproc_lookup_bytes", "Memory that they take", ["topic"], registry=registry
+        )
+        self.lookup_bad_rows = Counter(
+            "streamproc_lookup_bad_rows",
+            "Rows read that could not be used, or not all of them",
+            ["topic"],
+            registry=registry,
+        )
         self.pending_labels = Gauge(
             "streamproc_pending_labels", "Predictions that wait for a label", registry=registry
         )

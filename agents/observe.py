@@ -34,6 +34,9 @@ class Observer:
         metrics.unlabelled.set(sum(task.pending.unlabelled for task in scoring))
         metrics.late_events.set(sum(task.late for task in scoring))
         metrics.expired_waits.set(sum(task.merge.expired_waits for task in scoring))
+        for topic, rows in self.score.tables.by_topic.items():
+            metrics.lookup_rows.labels(topic).set(len(rows))
+            metrics.lookup_bytes.labels(topic).set(rows.size_bytes)
         metrics.model_version.set(self.version)
         keepers = list(self.runner.keepers.values())
         if keepers:

@@ -11,6 +11,7 @@ from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.restore import restore_score
 from agents.stage import Stage, covered
+from streamproc.features.lookup_tables import LatestTables
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
@@ -32,6 +33,7 @@ class ScoreStage(Stage):
         self.metrics = metrics
         topics = deployment.pipeline.topics
         self.topics: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
+        self.tables = LatestTables(deployment.pipeline.lookups)
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
         self._keepers: dict[int, Keeper] = {}
@@ -65,6 +67,7 @@ class ScoreStage(Stage):
         share = max(1, int(at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions))
         keeps = not at.embedded
         task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=share, track=keeps)
+        task.look_up(self.tables.find)
         snapshots = at.snapshots(f"score-{partition}", self._unusable) if keeps else None
         committed = {TP(topic, partition): offset for topic, offset in offsets.items()}
         stands = covered(self.topics, partition, committed)

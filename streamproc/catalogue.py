@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamproc.eventtime import parse_duration_ms
-from streamproc.features import Calendar, Cyclical, Encoder, Field, Window
+from streamproc.features import Calendar, Cyclical, Encoder, Field, Lookup, Window, type_of
 from streamproc.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
 class Listed:
     """A feature: the fields of the event that it is made of, and the entities that it goes by.
+
+    A field of a looked-up row is named with its topic: ``age in customers.profile``.
 
     ``span`` is what its windows cover. ``expires_after_ms`` is how long an entity's state is kept
     after its last record, in event time; None for a feature without state of its own.
@@ -61,12 +63,11 @@ def catalogue(pipeline: Pipeline) -> list[Listed]:
             owner, description = about.get(name, ("", ""))
             span = _span(feature, name)
             expires_ms = _kept_ms(pipeline, feature)
-            kind = feature.type if isinstance(feature, Field) else "number"
             found[name] = Listed(
                 name,
                 type(feature).__name__,
-                kind,
-                *_sources(feature, found),
+                type_of(feature, name),
+                *_sources(feature, name, found),
                 span,
                 expires_ms,
                 owner,
@@ -76,13 +77,16 @@ def catalogue(pipeline: Pipeline) -> list[Listed]:
 
 
 def _sources(
-    feature: Any, before: dict[str, Listed]
+    feature: Any, name: str, before: dict[str, Listed]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the fields, the features declared before, and the entities that a feature is of."""
     if isinstance(feature, Field):
         return (feature.name,), (), ()
     if isinstance(feature, Calendar | Cyclical):
         return (feature.time,), (), ()
+    if isinstance(feature, Lookup):
+        column = feature.columns[feature.names.index(name)]
+        return (f"{column.name} in {feature.topic}",), (), (feature.by,)
     if not isinstance(feature, Encoder):
         of = feature.value if isinstance(feature, Window) else "the label"
         return (of,), (), feature.entity

@@ -39,6 +39,7 @@ class Prediction(TypedDict):
     features: Features
     scored_at_ms: int
     trace: str
+    lookups: NotRequired[dict[str, str | None] | None]
 
 
 class Outcome(Prediction):

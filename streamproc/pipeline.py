@@ -27,9 +27,12 @@ from streamproc.features import (
     Hashed,
     HashedWords,
     LabelWindow,
+    Lookup,
     Window,
+    type_of,
 )
 from streamproc.features.encode import check_order
+from streamproc.features.lookup import check_lookups, topics_of
 from streamproc.features.shared import Shared, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
@@ -173,6 +176,9 @@ class Pipeline:
         self.kind  # noqa: B018  a model that is none is told here
         if self.labels is not None and self.labels.topic == self.events.topic:
             raise DefinitionError("Labels: topic must be another one than that of the events")
+        for lookup in self.lookups:
+            _check_topic("Lookup", lookup.topic)
+        check_lookups(self.features, dataclasses.astuple(self.topics))
 
     @classmethod
     def load(cls, path: str | Path) -> Pipeline:
@@ -253,9 +259,20 @@ class Pipeline:
             for feature in self.features
             if isinstance(feature, Window | LabelWindow)
             or (isinstance(feature, Encoder) and not isinstance(feature, Hashed | HashedWords))
-            or (isinstance(feature, Field) and feature.type == "number")
+            or isinstance(feature, Field | Lookup)
             for name in feature.names
+            if type_of(feature, name) == "number"
         )
+
+    @cached_property
+    def lookups(self) -> tuple[Lookup, ...]:
+        """What is looked up, in the order declared."""
+        return tuple(each for each in self.features if isinstance(each, Lookup))
+
+    @cached_property
+    def lookup_topics(self) -> tuple[str, ...]:
+        """The topics that are looked up in, each once."""
+        return topics_of(self.lookups)
 
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
@@ -337,7 +354,7 @@ def _check_features(pipeline: Pipeline) -> None:
     for feature in pipeline.features:
         if not isinstance(feature, Feature):
             raise DefinitionError(
-                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window, "
+                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Lookup, Window, "
                 "LabelWindow or an encoder, such as Log"
             )
         if isinstance(feature, LabelWindow):

@@ -13,6 +13,7 @@ class OnlyTopics:
 
     topics: Topics
     horizon_ms: int = 0
+    lookup_topics: tuple[str, ...] = ()
 
 
 def topics_of(name: str, labels: bool = True) -> OnlyTopics:

@@ -16,7 +16,8 @@ from streamproc.features.encoders import Encoder
 from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
-from streamproc.features.spec import Feature, Field, LabelWindow, Window
+from streamproc.features.lookup import Lookups
+from streamproc.features.spec import Feature, Field, LabelWindow, Lookup, Window
 from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
 from streamproc.features.windows import KeyedWindow, groups_of
@@ -49,6 +50,9 @@ class FeatureSet:
         self._encoding = Encoding(spec)
         self.after = self._encoding.after
         self.readers = _readers(spec, time_field, self._encoding)
+        lookups = [each for each in spec if isinstance(each, Lookup)]
+        self.lookups = Lookups(lookups) if lookups else None
+        """What looks rows up; where they are is its ``find``. None where nothing is looked up."""
         groups, label_groups = groups_of(spec), label_groups_of(spec)
         self.over_values = [KeyedWindow(group, lateness_ms, track) for group in groups]
         """Windows, those over one value by one entity together, in the order declared."""

@@ -12,6 +12,7 @@ import orjson
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.features.batch import Batch
+from streamproc.features.lookup import Find
 from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
@@ -101,6 +102,11 @@ class ScoreTask:
             source.items.clear()
             source.caught_up = False
 
+    def look_up(self, find: Find) -> None:
+        """Look rows up there from the next event on."""
+        if self.features.lookups is not None:
+            self.features.lookups.find = find
+
     def take_up(self, scorer: Scorer) -> None:
         """Score with this model version from the next event on."""
         self.scorer = scorer
@@ -187,7 +193,8 @@ class ScoreTask:
                 try:
                     pending.check_new(item.id)
                     late = item.time_ms < watermark_ms - lateness_ms
-                    batch.add(item.fields, item.id, item.key, item.time_ms, late)
+                    looked_up = batch.add(item.fields, item.id, item.key, item.time_ms, late)
+                    item = item._replace(lookups=looked_up) if looked_up else item
                     entered[item.id] = len(run)
                     watermark_ms = max(watermark_ms, item.time_ms)
                     # Its label enters the windows behind it, if it is scored.
@@ -331,7 +338,7 @@ class ScoreTask:
         output: Output,
         outcomes: list[bytes],
     ) -> None:
-        record_id, key, time_ms, _, record = event
+        record_id, key, time_ms, _, record, looked_up = event
         pending = self.pending
         late = time_ms < self.watermark_ms - self.pipeline.lateness_ms
         if time_ms > self.watermark_ms:
@@ -342,19 +349,20 @@ class ScoreTask:
             # The windows hold it: it shall not enter them twice.
             pending.remember(record_id, time_ms)
             raise
-        prediction = orjson.dumps(
-            {
-                "id": record_id,
-                "key": key,
-                "event_time_ms": time_ms,
-                "score": score,
-                "decision": decision,
-                "model": self.scorer.name,
-                "features": features,
-                "scored_at_ms": now_ms,
-                "trace": self._trace(record),
-            }
-        )
+        said = {
+            "id": record_id,
+            "key": key,
+            "event_time_ms": time_ms,
+            "score": score,
+            "decision": decision,
+            "model": self.scorer.name,
+            "features": features,
+            "scored_at_ms": now_ms,
+            "trace": self._trace(record),
+        }
+        if looked_up is not None:
+            said["lookups"] = looked_up
+        prediction = orjson.dumps(said)
         waiting = self._waiting(event, prediction)
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:

@@ -1,0 +1,125 @@
+"""Tables that are looked up in: as they are now, and as they were known at any time."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from streamproc.features.lookup import (
+    Decode,
+    Row,
+    RowReader,
+    read_record,
+    row_readers,
+    topics_of,
+)
+from streamproc.features.spec import Lookup
+
+if TYPE_CHECKING:
+    from streamproc.tasks.records import Record
+
+
+class LatestRows:
+    """The newest row of each entity in one topic.
+
+    One thread calls :meth:`take`; others may look rows up meanwhile.
+
+    >>> rows = LatestRows("profiles", [Lookup("profiles", "card", ("age",))])
+    >>> rows.put("c1", (0, 7, 31))
+    >>> rows.get("c1"), len(rows), rows.size_bytes > 100
+    ((0, 7, 31), 1, True)
+    """
+
+    def __init__(self, topic: str, lookups: Iterable[Lookup]) -> None:
+        self.topic = topic
+        self.bad = 0
+        self._reader = RowReader(lookups)
+        self._rows: dict[str, Row] = {}
+        self._held_bytes = 0
+        self.get = self._rows.get
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the rows take."""
+        return self._held_bytes + sys.getsizeof(self._rows)
+
+    def put(self, entity: str, row: Row) -> None:
+        """Put a row in place of the one before."""
+        before = self._rows.get(entity)
+        self._rows[entity] = row  # at once: who looks meanwhile sees one or the other
+        self._held_bytes += _size_of(entity, row) - (_size_of(entity, before) if before else 0)
+
+    def remove(self, entity: str) -> None:
+        """Take a row away, if there is one."""
+        row = self._rows.pop(entity, None)
+        if row is not None:
+            self._held_bytes -= _size_of(entity, row)
+
+    def take(self, record: Record, decode: Decode) -> str | None:
+        """Take a record in; return what is wrong with it, which is counted, or None.
+
+        What ``decode`` raises is a fault of the record if it is :class:`BadRecord`; nothing was
+        taken in where it raises anything else.
+        """
+        entity, row, wrong = read_record(record, self._reader, decode)
+        if entity is not None:
+            if row is None:
+                self.remove(entity)
+            else:
+                self.put(entity, row)
+        self.bad += wrong is not None
+        return wrong
+
+
+class LatestTables:
+    """The tables of a worker: of each topic the newest rows, shared by all its tasks."""
+
+    def __init__(self, lookups: Sequence[Lookup]) -> None:
+        self.by_topic = {
+            topic: LatestRows(topic, [each for each in lookups if each.topic == topic])
+            for topic in topics_of(lookups)
+        }
+
+    def find(self, lookup: Lookup, entity: str, time_ms: int) -> Row | None:
+        """Return the newest row of an entity, whatever the event's time."""
+        return self.by_topic[lookup.topic].get(entity)
+
+
+class PastTables:
+    """Tables as they became known: what a backtest looks up.
+
+    >>> lookup = Lookup("profiles", by="card", fields=("age",))
+    >>> tables = PastTables([lookup])
+    >>> tables.add("profiles", "c1", known_ms=10, row=(0, 0, 30))
+    >>> tables.add("profiles", "c1", known_ms=20, row=(0, 1, 31))
+    >>> [tables.find(lookup, "c1", time_ms) for time_ms in (9, 10, 19, 20)]
+    [None, (0, 0, 30), (0, 0, 30), (0, 1, 31)]
+    """
+
+    def __init__(self, lookups: Sequence[Lookup]) -> None:
+        self.readers = row_readers(lookups)
+        self.bad: dict[str, int] = dict.fromkeys(self.readers, 0)
+        self._known: dict[tuple[str, str], tuple[list[int], list[Row | None]]] = {}
+
+    def add(self, topic: str, entity: str, known_ms: int, row: Row | None) -> None:
+        """Add a row, known from a time on; None takes the one before away."""
+        times_ms, rows = self._known.setdefault((topic, entity), ([], []))
+        at = bisect_right(times_ms, known_ms)
+        times_ms.insert(at, known_ms)
+        rows.insert(at, row)
+
+    def find(self, lookup: Lookup, entity: str, time_ms: int) -> Row | None:
+        """Return the row that was known at an event's time: never one that came later."""
+        times_ms, rows = self._known.get((lookup.topic, entity), ([], []))
+        at = bisect_right(times_ms, time_ms)
+        return rows[at - 1] if at else None
+
+
+def _size_of(entity: str, row: Row) -> int:
+    values = sum(map(sys.getsizeof, row))
+    return sys.getsizeof(entity) + sys.getsizeof(row) + values
