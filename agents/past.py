@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any
 
@@ -10,6 +10,8 @@ from agents.deployment import Deployment, codec_of
 from agents.models import published_versions
 from streamproc.audit import Rebuilt, rebuild
 from streamproc.errors import StreamprocError
+from streamproc.features.lookup import Row, read_record, row_readers, version_of
+from streamproc.features.lookup_tables import NamedRows, named_rows
 from streamproc.kafka.topics import probe
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
@@ -59,11 +61,33 @@ class Past:
             "may be a dead letter, or older than the topic's retention"
         )
 
-    def rebuilt(self, partition: int) -> Iterator[Rebuilt]:
-        """Yield a partition's events as they were scored, from the beginning of its log."""
-        topic = self.pipeline.topics.events
+    def rebuilt(
+        self, partition: int, predictions: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Rebuilt]:
+        """Yield a partition's events as they were scored, from the beginning of its log.
+
+        ``predictions``, by id, name the rows that were looked up for them.
+        """
+        topic, lookups = self.pipeline.topics.events, self.pipeline.lookups
         records = self.at.read(topic, partition, 0, None)
-        return rebuild(self.pipeline, self.at.codec, records, self.at.refused(partition)[topic])
+        rows = NamedRows(lookups, predictions, self._rows(predictions.values()))
+        refused = self.at.refused(partition)[topic]
+        return rebuild(self.pipeline, self.at.codec, records, refused, rows)
+
+    def _rows(
+        self, predictions: Iterable[Mapping[str, Any]]
+    ) -> dict[tuple[str, str], tuple[str | None, Row]]:
+        """Return the rows that predictions name, as far as they are still there."""
+        readers = row_readers(self.pipeline.lookups)
+        found: dict[tuple[str, str], tuple[str | None, Row]] = {}
+        for (topic, partition), offsets in named_rows(predictions, readers).items():
+            for record in self.at.read(topic, partition, min(offsets), max(offsets) + 1):
+                if record.offset() in offsets:
+                    decode = self.at.codec.decode_input
+                    entity, row, _ = read_record(record, readers[topic], decode)
+                    if row is not None:
+                        found[topic, version_of(row)] = (entity, row)
+        return found
 
     @cached_property
     def versions(self) -> dict[str, ModelVersion]:

@@ -9,6 +9,7 @@ from typing import Any
 from streamproc.codec import Codec
 from streamproc.errors import StreamprocError
 from streamproc.features import LabelWindow, Window
+from streamproc.features.lookup_tables import NamedRows
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
@@ -20,7 +21,10 @@ ANY_TIME_MS = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """An event as it was scored: its place in the log, and the features that come of the log."""
+    """An event as it was scored: its place in the log, and the features that come of the log.
+
+    ``gone`` names the rows that were looked up for it and are not on their topic any more.
+    """
 
     id: str
     key: str
@@ -29,6 +33,7 @@ class Rebuilt:
     late: bool
     fields: Mapping[str, Any]
     features: Features
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,18 @@ def same(said: Any, found: Any) -> bool:
 
 
 def rebuild(
-    pipeline: Pipeline, codec: Codec, events: Iterable[Record], refused: Collection[int] = ()
+    pipeline: Pipeline,
+    codec: Codec,
+    events: Iterable[Record],
+    refused: Collection[int] = (),
+    rows: NamedRows | None = None,
 ) -> Iterator[Rebuilt]:
     """Yield what a partition's events were when they were scored, from the log's beginning on.
 
-    ``refused`` are the offsets of events that were ahead of their time then, and are no longer.
-    What was a dead letter for another reason is one again, and is left out. Raises
-    :class:`StreamprocError` for windows over labels, which take more than events.
+    ``rows`` are those that were looked up for them; without, nothing is found. ``refused`` are the
+    offsets of events that were ahead of their time then, and are no longer. What was a dead letter
+    for another reason is one again, and is left out. Raises :class:`StreamprocError` for windows
+    over labels, which take more than events.
     """
     if any(isinstance(feature, LabelWindow) for feature in pipeline.features):
         raise StreamprocError(
@@ -91,16 +101,18 @@ def rebuild(
             f"in its record on {pipeline.topics.predictions}"
         )
     task = ScoreTask(pipeline, 0, codec)
+    rows = rows or NamedRows(pipeline.lookups, {}, {})
+    task.look_up(rows.find)
     for record in events:
         if record.offset() in refused:
             continue
         event = task.read_event(record, ANY_TIME_MS)
+        rows.begin(event.id if event else "")
         found = event and task.replay_event(event, {})
         if event and found:
             features, late = found
-            yield Rebuilt(
-                event.id, event.key, event.time_ms, record.offset(), late, event.fields, features
-            )
+            place = (event.id, event.key, event.time_ms, record.offset())
+            yield Rebuilt(*place, late, event.fields, features, tuple(rows.gone))
 
 
 def verify(

@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 from streamproc.errors import DefinitionError, StreamprocError
 from streamproc.eventtime import format_time
+from streamproc.features.lookup import Find
 from streamproc.files import Row, RowFile
 from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay, without_model
@@ -104,17 +105,19 @@ def export(
     span: Span,
     folder: Path,
     how: dict[str, Any],
+    find: Find | None = None,
 ) -> dict[str, Any]:
     """Write features and labels into a new folder, and return the manifest beside them.
 
     ``entries`` are made of ``source``; those after the span's end are left out, those before its
-    beginning fill the windows. ``how`` is what the manifest is to say of the way files were read.
-    Raises :class:`StreamprocError` where nothing can be written.
+    beginning fill the windows. ``how`` is what the manifest is to say of the way files were read,
+    ``find`` returns the rows that are looked up. Raises :class:`StreamprocError` where nothing can
+    be written.
     """
     bare = without_model(pipeline)
     with _Folder(folder) as beside:
         data = _Data(bare, span, beside)
-        replay = Replay(bare, span.to_ms, data.add)
+        replay = Replay(bare, span.to_ms, data.add, find)
         replay.run(entry for entry in entries if _inside(entry, span.to_ms))
         data.write_settled(all_of_them=True)
         manifest = {

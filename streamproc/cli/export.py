@@ -13,9 +13,11 @@ from streamproc.cli.rows import (
     Every,
     LabelDelay,
     LeaveOut,
+    LookupFiles,
     NumberRows,
     Start,
     entries,
+    lookup_tables,
     time_option,
 )
 from streamproc.training import SourceFiles, Span
@@ -46,6 +48,7 @@ def export(
     every: Every = None,
     number_rows: NumberRows = False,
     leave_out: LeaveOut = None,
+    lookup: LookupFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Write features, as of each event, and labels to Parquet, with a manifest to repeat it."""
@@ -65,7 +68,10 @@ def export(
         )
         source = SourceFiles([*files, *(more or ())])
         to_come = entries(source, chosen, limit=None, **how)
-    manifest = training.export(chosen, source, to_come, span, out, how)
+        tables, read = lookup_tables(chosen, lookup)
+    if read:
+        how["lookups"] = {each.topic: each.described for each in read}
+    manifest = training.export(chosen, source, to_come, span, out, how, tables.find)
     if as_json:
         print_json(manifest)
     else:

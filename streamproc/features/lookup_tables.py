@@ -1,11 +1,11 @@
-"""Tables that are looked up in: as they are now, and as they were known at any time."""
+"""Tables that are looked up in: as they are now, as they were known, as predictions name them."""
 
 from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from streamproc.features.lookup import (
     Decode,
@@ -103,7 +103,6 @@ class PastTables:
 
     def __init__(self, lookups: Sequence[Lookup]) -> None:
         self.readers = row_readers(lookups)
-        self.bad: dict[str, int] = dict.fromkeys(self.readers, 0)
         self._known: dict[tuple[str, str], tuple[list[int], list[Row | None]]] = {}
 
     def add(self, topic: str, entity: str, known_ms: int, row: Row | None) -> None:
@@ -118,6 +117,73 @@ class PastTables:
         times_ms, rows = self._known.get((lookup.topic, entity), ([], []))
         at = bisect_right(times_ms, time_ms)
         return rows[at - 1] if at else None
+
+
+class NamedRows:
+    """Rows as past predictions name them, for making their features again.
+
+    ``predictions`` are by id. ``rows`` holds, by topic and version, a row behind its entity. A row
+    that is named and not there has been compacted away: it is made of the features published then,
+    and told of in ``gone``.
+
+    >>> lookup = Lookup("profiles", by="card", fields=("age",))
+    >>> said = {"features": {"age_of_card": 31}, "lookups": {"profiles by card": "0@7"}}
+    >>> rows = NamedRows([lookup], {"a": said}, {})
+    >>> rows.begin("a")
+    >>> rows.find(lookup, "c1", 0), rows.gone
+    ((0, 7, 31), ['0@7 of profiles'])
+    """
+
+    def __init__(
+        self,
+        lookups: Sequence[Lookup],
+        predictions: Mapping[str, Mapping[str, Any]],
+        rows: Mapping[tuple[str, str], tuple[str | None, Row]],
+    ) -> None:
+        self.gone: list[str] = []
+        self._readers = row_readers(lookups)
+        self._predictions, self._rows = predictions, rows
+        self._said: Mapping[str, Any] = {}
+
+    def begin(self, event_id: str) -> None:
+        """Find, from now on, the rows of this event."""
+        self._said = self._predictions.get(event_id, {})
+        self.gone = []
+
+    def find(self, lookup: Lookup, entity: str, time_ms: int) -> Row | None:
+        """Return the row that the prediction names; None for one of another entity."""
+        version = (self._said.get("lookups") or {}).get(lookup.table)
+        if version is None:
+            return None
+        found = self._rows.get((lookup.topic, version))
+        if found is not None:
+            own, row = found
+            return row if own == entity else None
+        self.gone.append(f"{version} of {lookup.topic}")
+        partition, _, offset = version.partition("@")
+        reader = self._readers[lookup.topic]
+        values: list[Any] = [int(partition), int(offset), *reader.nothing]
+        for name, place in reader.places(lookup):
+            values[place] = self._said["features"].get(name)
+        return tuple(values)
+
+
+def named_rows(
+    predictions: Iterable[Mapping[str, Any]], topics: Collection[str]
+) -> dict[tuple[str, int], set[int]]:
+    """Return, by topic and partition, the offsets of the rows that predictions name.
+
+    >>> named_rows([{"lookups": {"profiles by card": "2@7", "shops by shop": None}}], ["profiles"])
+    {('profiles', 2): {7}}
+    """
+    found: dict[tuple[str, int], set[int]] = {}
+    for said in predictions:
+        for table, version in (said.get("lookups") or {}).items():
+            topic = table.split(" ", 1)[0]  # no topic's name has a space
+            if version is not None and topic in topics:
+                partition, _, offset = version.partition("@")
+                found.setdefault((topic, int(partition)), set()).add(int(offset))
+    return found
 
 
 def _size_of(entity: str, row: Row) -> int:

@@ -122,7 +122,7 @@ def test_an_event_is_given_the_row_and_its_encoders_read_it() -> None:
         Log("age_of_card"),
         OneHot("segment_of_card", ("gold",)),
         Missing("staff_of_card"),
-        Window("amount", by="card", over="1d", aggregates="mean"),
+        Window("amount", by="card", over=("1d",), aggregates=("mean",)),
         Ratio("amount_mean_1d_by_card", "age_of_card"),
     ]
     made = features_of(spec, row(0, b"7", {"age": 0, "segment": "gold"}), row(1, b"8", {"age": 4}))
@@ -191,7 +191,7 @@ def test_a_past_table_never_knows_what_came_later() -> None:
         (lambda: Lookup("t", by="card", fields=()), "name at least one"),
         (lambda: Lookup("t", by="card", fields=(1,)), "name at least one"),  # type: ignore[arg-type]
         (lambda: Lookup("t", by="card", fields=("a", Field("a", "text"))), "named twice"),
-        (lambda: Lookup("t", by=("a", "b"), fields="a"), "one field of the event"),  # type: ignore[arg-type]
+        (lambda: Lookup("t", by=("a", "b"), fields=("a",)), "one field of the event"),  # type: ignore[arg-type]
         (lambda: Lookup("", by="card", fields=("a",)), "the name of a topic"),
         (lambda: pipeline(features=[Lookup("no topic", "card", ("a",))]), "no name Kafka takes"),
         (lambda: pipeline(features=[Lookup("shop.orders", "card", ("a",))]), "pipeline's own"),
@@ -202,14 +202,14 @@ def test_a_past_table_never_knows_what_came_later() -> None:
         ),
         (
             lambda: pipeline(
-                features=[PROFILE, Window("age_of_card", by="card", over="1d", aggregates="mean")]
+                features=[PROFILE, Window("age_of_card", "card", ("1d",), ("mean",))]
             ),
             "'age_of_card' is looked up",
         ),
         (
             lambda: pipeline(
-                features=[PROFILE, Window("amount", by="segment_of_card", over="1d",
-                                          aggregates="mean")]
+                features=[PROFILE, Window("amount", by="segment_of_card", over=("1d",),
+                                          aggregates=("mean",))]
             ),
             "'segment_of_card' is looked up",
         ),
