@@ -51,6 +51,20 @@ class Outcome(Prediction):
     slices: NotRequired[dict[str, str] | None]
 
 
+class LateEvent(TypedDict):
+    """An event that came later than the lateness allows: where it is, and what became of it."""
+
+    id: str
+    key: str
+    event_time_ms: int
+    watermark_ms: int
+    late_by_ms: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    scored: bool
+
+
 class ModelVersion(TypedDict):
     """One published model: where its bytes are and what it learnt from."""
 

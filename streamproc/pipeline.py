@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
@@ -40,6 +40,7 @@ from streamproc.models.seeds import seeded
 from streamproc.monitors import Drift, PredictionBias
 
 Monitor = Drift | PredictionBias
+Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -109,6 +110,7 @@ class Topics:
     models: str
     alerts: str
     dead_letters: str
+    late: str
     journal: str
     learn: str
     buckets: str
@@ -119,6 +121,7 @@ class Pipeline:
     """What runs: checked when it is made, so that a mistake is told before anything connects.
 
     ``lateness`` is how far behind the newest event an event may come and still enter the windows,
+    ``late`` what becomes of later ones: ``"score"``, or ``"dead_letter"``,
     ``threshold`` the score from which a decision is yes, ``publish_every`` how many outcomes the
     model learns from between two published versions, ``seed`` what models without a seed of their
     own are given. Raises :class:`DefinitionError`, which names the field and the remedy.
@@ -141,6 +144,7 @@ class Pipeline:
     monitors: Sequence[Monitor] = ()
     threshold: float = 0.5
     lateness: str = "1h"
+    late: Late = "score"
     publish_every: int = 1000
     seed: int = 7
     shared: tuple[Shared, ...] = dataclasses.field(init=False, repr=False, compare=False)
@@ -171,6 +175,10 @@ class Pipeline:
         if type(self.threshold) not in (int, float) or not isfinite(self.threshold):
             raise DefinitionError("Pipeline: threshold must be a number, such as 0.5")
         parse_duration_ms(self.lateness, "Pipeline, lateness")
+        if self.late not in get_args(Late):
+            raise DefinitionError(
+                f"Pipeline: late must be 'score' or 'dead_letter', not {self.late!r:.40}"
+            )
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 31:
             raise DefinitionError("Pipeline: seed must be a whole number, such as 7")
         self.kind  # noqa: B018  a model that is none is told here
@@ -325,7 +333,7 @@ class Pipeline:
     def fingerprint(self) -> str:
         """Twelve hex digits that change when the definition does."""
         parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)
-        rest = (self.threshold, self.lateness, self.publish_every, self.seed)
+        rest = (self.threshold, self.lateness, self.late, self.publish_every, self.seed)
         return hashlib.sha256(repr((*parts, *rest)).encode()).hexdigest()[:12]
 
 

@@ -18,7 +18,7 @@ class OnlyTopics:
 
 def topics_of(name: str, labels: bool = True) -> OnlyTopics:
     """Return a pipeline whose topics, inputs included, begin with ``name``."""
-    owned = ("predictions", "outcomes", "models", "alerts", "journal", "learn", "buckets")
+    owned = ("predictions", "outcomes", "models", "alerts", "late", "journal", "learn", "buckets")
     return OnlyTopics(
         Topics(
             events=f"{name}.events",

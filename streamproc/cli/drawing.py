@@ -25,6 +25,7 @@ def described(pipeline: Pipeline) -> dict[str, Any]:
         "classes": pipeline.classes,
         "threshold": pipeline.threshold,
         "lateness": pipeline.lateness,
+        "late": pipeline.late,
         "publish_every": pipeline.publish_every,
         "seed": pipeline.seed,
         "fingerprint": pipeline.fingerprint,
@@ -110,7 +111,7 @@ def _topics(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     for each in pipeline.lookups:
         fields = ", ".join(one.name for one in each.columns)
         yield "lookup", f"{each.topic}: {fields} by {each.by}"
-    for role in ("predictions", "outcomes", "models", "alerts", "dead_letters"):
+    for role in ("predictions", "outcomes", "models", "alerts", "late", "dead_letters"):
         yield role.replace("_", "-"), getattr(pipeline.topics, role)
 
 

@@ -138,6 +138,7 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.models, "published model versions", one, True, _COMPACTED),
         Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),
         Topic(names.dead_letters, "records that could not be used", count, True, dead_letters),
+        Topic(names.late, "events later than the lateness", count, True, _RECORDS),
         Topic(names.journal, "what each task consumed", count, True, _RECORDS),
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),

@@ -18,6 +18,7 @@ from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
+from streamproc.tasks.late import late_event, too_late
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
 from streamproc.tasks.news import News
 from streamproc.tasks.records import Out, Output, Record, dead_letter
@@ -62,6 +63,7 @@ class ScoreTask:
         self.labels.caught_up = pipeline.labels is None
         self.features = pipeline.new_features(track)
         self._labels_enter = bool(self.features.over_labels)
+        self._refuses_late = pipeline.late == "dead_letter"
         self.pending: PendingLabels[Record] = PendingLabels(
             pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS, track
         )
@@ -193,6 +195,8 @@ class ScoreTask:
                 try:
                     pending.check_new(item.id)
                     late = item.time_ms < watermark_ms - lateness_ms
+                    if late and self._refuses_late:
+                        raise too_late(item, watermark_ms)
                     looked_up = batch.add(item.fields, item.id, item.key, item.time_ms, late)
                     item = item._replace(lookups=looked_up) if looked_up else item
                     entered[item.id] = len(run)
@@ -269,6 +273,8 @@ class ScoreTask:
                 raise item.error
         except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
+            if type(item) is Event and bad.reason == "late":
+                self._report_late(item, output, scored=False)
 
     def read_event(self, record: Record, now_ms: int) -> Event | None:
         """Return the event in a record, or None where it was a dead letter."""
@@ -296,6 +302,9 @@ class ScoreTask:
         try:
             pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
+            if late and self._refuses_late and event.id not in predictions:
+                self.late += 1
+                return None
             found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
         except BadRecord:
             return None  # it was told of when it was first read
@@ -348,6 +357,8 @@ class ScoreTask:
         except BadRecord:
             # The windows hold it: it shall not enter them twice.
             pending.remember(record_id, time_ms)
+            if late:
+                self._report_late(event, output, scored=False)
             raise
         said = {
             "id": record_id,
@@ -366,8 +377,8 @@ class ScoreTask:
         waiting = self._waiting(event, prediction)
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:
-            self.late += 1
             out["headers"] = [("late", b"true")]
+            self._report_late(event, output, scored=True)
         output.to("predictions").append(out)
         if self.oldest_ms is None:
             self.oldest_ms = record.timestamp()[1]
@@ -383,6 +394,12 @@ class ScoreTask:
         pending.remember(record_id, time_ms)
         self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
         self._enter_label(waiting, record_id, early.label, early.label_time_ms)
+
+    def _report_late(self, event: Event, output: Output, scored: bool) -> None:
+        self.late += 1
+        told = late_event(event, self.watermark_ms, self.pipeline.lateness_ms, scored)
+        data = self._codec.encode("late", told)
+        output.to("late").append({"key": event.key.encode(), "value": data})
 
     def _expire(self, output: Output) -> None:
         """Forget what is beyond the horizon; give up the labels whose event never came."""

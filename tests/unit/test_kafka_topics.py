@@ -31,6 +31,7 @@ def test_owned_topics_have_the_partitions_of_the_events() -> None:
         "card.models": 1,
         "card.alerts": 1,
         "card.dead-letters": 16,
+        "card.late": 16,
         "card.journal": 16,
         "card.learn": 1,
         "card.buckets": 1,
