@@ -73,6 +73,8 @@ class ScoreTask:
         self.watermark_ms = AT_ONCE
         self._expired_ms = AT_ONCE
         self.late = 0
+        self.overtaken_labels = 0
+        """Labels for windows that an event of their time or later was scored before."""
         self.oldest_ms: int | None = None
         self.news = News(partition, epoch, ahead if pipeline.learns else None)
         self._codec = codec
@@ -411,6 +413,8 @@ class ScoreTask:
     def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
         waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
         if waiting is not None:
+            if self._labels_enter and label.time_ms <= self.watermark_ms:
+                self.overtaken_labels += 1
             self._outcome(waiting, label.label, label.time_ms, now_ms, output, outcomes)
 
     def _outcome(
