@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 CARDS = 20
 ROW_PARTITIONS = 3
+OTHERS = 80_000
 _PIPELINE = """
 from river import linear_model
 from streamproc import Events, Field, Labels, Log, Lookup, Pipeline, Window
@@ -74,6 +75,14 @@ class Shop:
         version = f"{message.partition()}@{message.offset()}"
         self.rows[version] = (str(card), value)
         self.newest[str(card)] = None if value is None else version
+
+    def put_others(self, count: int) -> None:
+        """Write rows of entities that no event is of, so that reading the table takes a while."""
+        for number in range(count):
+            self._producer.produce(f"{self.name}.profiles", b'{"age": 1}', f"other {number}")
+            if number % 10_000 == 0:
+                self._producer.flush(10)
+        assert self._producer.flush(30) == 0
 
     def send(self, cards: int = CARDS) -> None:
         """Write one event of each card."""
@@ -126,6 +135,7 @@ def test_rows_are_known_before_the_first_event_and_after_a_crash(
     new = NewTopic("looks.profiles", ROW_PARTITIONS, 1, config=config)
     admin.create_topics([new])["looks.profiles"].result(20)
     create({"bootstrap.servers": kafka.address}, Pipeline.load(shop.pipeline), partitions=2)
+    shop.put_others(OTHERS)
     for age in (20, 30):
         for card in range(CARDS):
             shop.put(card, {"age": age + card, "segment": f"s{card}", "unused": "x" * 100})
@@ -138,12 +148,13 @@ def test_rows_are_known_before_the_first_event_and_after_a_crash(
             at_first = {said["key"]: said["lookups"][shop.table] for said in found.records}
             assert at_first == shop.newest
             (read,) = worker.logged("lookups_read")
-            assert read["rows"] == {"looks.profiles": CARDS - 1}
+            assert read["rows"] == {"looks.profiles": OTHERS + CARDS - 1}
             (bad,) = worker.logged("lookup_rows_bad")
             assert bad["rows"] == 1
             assert "no JSON" in bad["first"]
             text = urllib.request.urlopen(worker.wait_for("serving")["metrics"], timeout=5).read()
-            assert b'streamproc_lookup_rows{topic="looks.profiles"} 19.0' in text
+            rows = OTHERS + CARDS - 1
+            assert f'streamproc_lookup_rows{{topic="looks.profiles"}} {rows}.0'.encode() in text
             assert b'streamproc_lookup_bad_rows_total{topic="looks.profiles"} 1.0' in text
 
             shop.put(0, {"age": 77, "segment": "back"})
