@@ -89,9 +89,12 @@ class LookupFollower(threading.Thread):
             "logger": LOGGER,
         }
         there = probe(self._at.settings.kafka_config()).partitions
-        self._unread = {
-            (topic, number) for topic in self._tables.by_topic for number in range(there[topic])
-        }
+        for topic in self._tables.by_topic:
+            if topic not in there:
+                raise StreamprocError(
+                    f"there is no topic {topic} any more; make it by `streamproc topics`"
+                )
+            self._unread |= {(topic, number) for number in range(there[topic])}
         consumer = confluent_kafka.Consumer(config)
         try:
             consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in self._unread])

@@ -186,7 +186,8 @@ class Pipeline:
             raise DefinitionError("Labels: topic must be another one than that of the events")
         for lookup in self.lookups:
             _check_topic("Lookup", lookup.topic)
-        check_lookups(self.features, dataclasses.astuple(self.topics))
+        if self.lookups:
+            check_lookups(self.features, dataclasses.astuple(self.topics))
 
     @classmethod
     def load(cls, path: str | Path) -> Pipeline:

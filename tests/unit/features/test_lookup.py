@@ -11,6 +11,7 @@ from streamproc.codec import JsonCodec
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.features import FeatureSet, Field, Log, Lookup, Missing, OneHot, Ratio, Window
 from streamproc.features.lookup_tables import LatestRows, LatestTables, PastTables
+from streamproc.replay import Replay
 from streamproc.tasks.records import PlainRecord
 from tests.unit.tasks.kit import pipeline
 
@@ -223,6 +224,12 @@ def test_what_cannot_be_is_told_before_the_start(wrong: Any, said: str) -> None:
         wrong()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_replay_without_rows_is_refused() -> None:
+    """All features of it would be null, in silence."""
+    with pytest.raises(DefinitionError, match="rows of profiles are looked up; say where by find="):
+        Replay(pipeline(features=[PROFILE]), 0, lambda output: None)
 
 
 def test_what_is_looked_up_has_its_type_everywhere() -> None:
