@@ -106,8 +106,8 @@ class FeatureSet:
     def current(self, entity: str, by: tuple[str, ...]) -> Features | None:
         """Return what the windows by these fields hold of an entity, as of the newest event.
 
-        That is what an event without values would be given. None where the entity has no state, or
-        where no window is by these fields. Nothing is taken in.
+        That is what an event without values would be given, and what is looked up by them. None
+        where the entity has no state, or where nothing is by these fields. Nothing is taken in.
 
         >>> from streamproc.features import Window
         >>> spec = [Window("amount", by="card", over="1d", aggregates=("count", "mean"))]
@@ -131,6 +131,10 @@ class FeatureSet:
                 row = window.observe_many([entity], Ids([None]), times, [None], late)
             columns = columns_of(row, window.counts)
             found.update(zip(window.names, (column[0] for column in columns), strict=True))
+        # Rows are everywhere, windows where their partition is: who has half says nothing.
+        windowed = any(window.specs[0].entity == by for window in self.windows)
+        if self.lookups and (found or not windowed):
+            found |= self.lookups.current(entity, by)
         return found or None
 
     def sweep(self, events: int) -> None:

@@ -28,6 +28,8 @@ Versions = dict[str, str | None]
 Find = Callable[[Lookup, str, int], Row | None]
 """Returns the row of an entity for an event of some time (ms)."""
 
+_NOW_MS = 1 << 62
+
 Decode = Callable[[str, bytes | None], dict[str, Any]]
 
 
@@ -104,6 +106,14 @@ class Lookups:
             for name, place in places:
                 features[name] = row[place]
         return versions
+
+    def current(self, entity: str, by: tuple[str, ...]) -> Features:
+        """Return what is looked up of an entity by this field just now; nothing without a row."""
+        found: Features = {}
+        for lookup, _, places in self._each:
+            row = self.find(lookup, entity, _NOW_MS) if by == (lookup.by,) else None
+            found |= {} if row is None else {name: row[place] for name, place in places}
+        return found
 
 
 def read_record(

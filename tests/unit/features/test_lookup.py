@@ -237,3 +237,20 @@ def test_what_is_looked_up_has_its_type_everywhere() -> None:
     made = pipeline(features=[PROFILE])
     assert made.numeric_features == ("age_of_card",)
     assert made.feature_names == ("age_of_card", "segment_of_card", "staff_of_card")
+
+
+def test_what_is_looked_up_of_an_entity_can_be_read_online() -> None:
+    """Beside its windows, where these are; alone, where no window is by it."""
+    spec = [PROFILE, Lookup("profiles", by="shop", fields=("age",)),
+            Window("amount", by="card", over=("1d",), aggregates=("count",))]  # fmt: skip
+    made = features_of(spec, row(0, b"7", {"age": 30}), row(1, b"8", {"age": 40}))
+    made.compute({"card": 7, "amount": 1.0, "at": 0}, "a", "7", 0)
+    assert made.current("7", ("card",)) == {
+        "amount_count_1d_by_card": 1,
+        "age_of_card": 30,
+        "segment_of_card": None,
+        "staff_of_card": None,
+    }
+    assert made.current("8", ("card",)) is None  # another worker has its windows
+    assert made.current("8", ("shop",)) == {"age_of_shop": 40}
+    assert made.current("9", ("shop",)) is None
