@@ -73,10 +73,32 @@ class Metrics:
         self.window_entries = Gauge(
             "streamproc_window_entries", "Records that the windows hold", registry=registry
         )
+        self.expired_entities = Counter(
+            "streamproc_expired_entities",
+            "Entities that were idle for so long that their windows were let go",
+            registry=registry,
+        )
+        self.overtaken_labels = Counter(
+            "streamproc_overtaken_labels",
+            "Labels for windows that came after an event of their time or later was scored",
+            registry=registry,
+        )
         self.hashed = Gauge(
             "streamproc_hashed_categories",
             "Distinct categories a partition hashed since its start, and those that share a column",
             ["feature", "share"],
+            registry=registry,
+        )
+        self.lookup_rows = Gauge(
+            "streamproc_lookup_rows", "Rows that can be looked up", ["topic"], registry=registry
+        )
+        self.lookup_bytes = Gauge(
+            "streamproc_lookup_bytes", "Memory that they take", ["topic"], registry=registry
+        )
+        self.lookup_bad_rows = Counter(
+            "streamproc_lookup_bad_rows",
+            "Rows read that could not be used, or not all of them",
+            ["topic"],
             registry=registry,
         )
         self.pending_labels = Gauge(

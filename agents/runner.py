@@ -42,6 +42,8 @@ LAST_SNAPSHOTS_S = 0.8
 """How long a stop waits for them."""
 
 _TICK_S = 0.05
+_BESIDE_THE_EVENT = ("predictions", "outcomes", "dead_letters", "late")
+"""The roles that are written to the partition of what they were made of."""
 
 
 @dataclass(slots=True)
@@ -300,7 +302,7 @@ class Runner:
         partition = place[1]
         for role, records in output.records.items():
             topic = getattr(self.pipeline.topics, role)
-            to = partition if role in ("predictions", "outcomes", "dead_letters") else 0
+            to = partition if role in _BESIDE_THE_EVENT else 0
             await self.writer.write(topic, to, records)
         for (role, to), records in output.sent.items():
             await self.writer.write(getattr(self.pipeline.topics, role), to, records)

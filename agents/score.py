@@ -10,6 +10,7 @@ from agents.keeping import Keeper, unusable_told_to
 from agents.metrics import Metrics
 from agents.restore import restore_score
 from agents.stage import Stage, covered
+from streamproc.features.lookup_tables import LatestTables
 from streamproc.models.scoring import Scorer
 from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.frozen import Freezer
@@ -32,6 +33,7 @@ class ScoreStage(Stage):
         self._inputs: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
         rekeyed = deployment.pipeline.rekeyed(deployment.partitions)
         self.topics: tuple[str, ...] = (*self._inputs, *([topics.windows] if rekeyed else []))
+        self.tables = LatestTables(deployment.pipeline.lookups)
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
         self._keepers: dict[int, Keeper] = {}
@@ -70,6 +72,7 @@ class ScoreStage(Stage):
         share = max(1, int(at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions))
         keeps = not at.embedded
         task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, share, keeps, at.partitions)
+        task.look_up(self.tables.find)
         if at.exactly_once and task.features.over_labels:
             task.bounds = Bounds()
         told = unusable_told_to(self.metrics)

@@ -13,6 +13,7 @@ class OnlyTopics:
 
     topics: Topics
     horizon_ms: int = 0
+    lookup_topics: tuple[str, ...] = ()
 
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return that no window is by another entity."""
@@ -22,7 +23,7 @@ class OnlyTopics:
 def topics_of(name: str, labels: bool = True) -> OnlyTopics:
     """Return a pipeline whose topics, inputs included, begin with ``name``."""
     owned = (
-        "predictions", "outcomes", "models", "alerts", "journal", "learn", "buckets",
+        "predictions", "outcomes", "models", "alerts", "late", "journal", "learn", "buckets",
         "rekeyed", "windows",
     )  # fmt: skip
     return OnlyTopics(

@@ -36,6 +36,7 @@ _COMPACTED = {
     "min.cleanable.dirty.ratio": "0.2",
 }
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
+_TABLE = {"cleanup.policy": "compact", "retention.ms": "-1"}
 _POLL_S = 0.5
 _CREATE_TIMEOUT_S = 20.0
 
@@ -46,6 +47,10 @@ class HasTopics(Protocol):
     @property
     def topics(self) -> Topics:
         """The names of its topics."""
+
+    @property
+    def lookup_topics(self) -> tuple[str, ...]:
+        """The topics that are looked up in."""
 
     @property
     def horizon_ms(self) -> int:
@@ -136,6 +141,7 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.models, "published model versions", one, True, _COMPACTED),
         Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),
         Topic(names.dead_letters, "records that could not be used", count, True, dead_letters),
+        Topic(names.late, "events later than the lateness", count, True, _RECORDS),
         Topic(names.journal, "what each task consumed", count, True, _RECORDS),
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
@@ -145,6 +151,10 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
             Topic(names.rekeyed, "events on their way to another entity", count, True, _RECORDS),
             Topic(names.windows, "what windows by it say of them", count, True, _RECORDS),
         ]
+    wanted[:0] = [  # every worker reads all of them: any number of partitions will do
+        Topic(name, "rows to look up", there.get(name, count), False, _TABLE)
+        for name in pipeline.lookup_topics
+    ]
     if names.labels is not None:
         wanted.insert(0, Topic(names.labels, "labels in", count, False, _INPUT))
     wanted.insert(0, Topic(names.events, "events in", count, False, _INPUT))

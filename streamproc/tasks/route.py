@@ -123,6 +123,8 @@ class Router:
         plan, fields = self.plan, event.fields
         try:
             late = event.time_ms < self.watermark[0] - self._pipeline.lateness_ms
+            if late and self._pipeline.late == "dead_letter":
+                return event  # it will be one
             self._new_batch().add(fields, event.id, event.key, event.time_ms, late)
             texts = self.texts(fields, event.key)
         except BadRecord as error:

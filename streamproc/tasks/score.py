@@ -12,12 +12,14 @@ import orjson
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.features.batch import Batch
+from streamproc.features.lookup import Find
 from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
+from streamproc.tasks.late import late_event, too_late
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
 from streamproc.tasks.news import News
 from streamproc.tasks.records import Out, Output, Record, dead_letter
@@ -66,6 +68,7 @@ class ScoreTask:
         rekeyed = pipeline.rekeyed(partitions)
         self.features = pipeline.new_features(track, rekeyed)
         self._labels_enter = bool(self.features.over_labels)
+        self._refuses_late = pipeline.late == "dead_letter"
         self.pending: PendingLabels[Record] = PendingLabels(
             pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS, track
         )
@@ -80,6 +83,8 @@ class ScoreTask:
         self.watermark_ms = AT_ONCE
         self._expired_ms = AT_ONCE
         self.late = 0
+        self.overtaken_labels = 0
+        """Labels for windows that an event of their time or later was scored before."""
         self.oldest_ms: int | None = None
         self.bounds: Bounds | None = None
         self.news = News(partition, epoch, ahead if pipeline.learns else None)
@@ -137,6 +142,11 @@ class ScoreTask:
             source.next_offset = positions.get(topic)
             source.items.clear()
             source.caught_up = False
+
+    def look_up(self, find: Find) -> None:
+        """Look rows up there from the next event on."""
+        if self.features.lookups is not None:
+            self.features.lookups.find = find
 
     def take_up(self, scorer: Scorer) -> None:
         """Score with this model version from the next event on."""
@@ -240,8 +250,11 @@ class ScoreTask:
                 try:
                     pending.check_new(item.id)
                     late = item.time_ms < watermark_ms - lateness_ms
+                    if late and self._refuses_late:
+                        raise too_late(item, watermark_ms)
                     given = self._given(router, offset, item.id) if router else None
-                    batch.add(item.fields, item.id, item.key, item.time_ms, late, given)
+                    looked_up = batch.add(item.fields, item.id, item.key, item.time_ms, late, given)
+                    item = item._replace(lookups=looked_up) if looked_up else item
                     entered[item.id] = len(run)
                     watermark_ms = max(watermark_ms, item.time_ms)
                     # Its label enters the windows behind it, if it is scored.
@@ -324,6 +337,8 @@ class ScoreTask:
                 raise item.error
         except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
+            if type(item) is Event and bad.reason == "late":
+                self._report_late(item, output, scored=False)
 
     def read_event(self, record: Record, now_ms: int) -> Event | None:
         """Return the event in a record, or None where it was a dead letter."""
@@ -351,6 +366,9 @@ class ScoreTask:
         try:
             pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
+            if late and self._refuses_late and event.id not in predictions:
+                self.late += 1
+                return None
             if self.router is not None:
                 self.router.texts(event.fields, event.key)
             found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
@@ -398,7 +416,7 @@ class ScoreTask:
         output: Output,
         outcomes: list[bytes],
     ) -> None:
-        record_id, key, time_ms, _, record = event
+        record_id, key, time_ms, _, record, looked_up = event
         pending = self.pending
         late = time_ms < self.watermark_ms - self.pipeline.lateness_ms
         if time_ms > self.watermark_ms:
@@ -408,30 +426,29 @@ class ScoreTask:
         except BadRecord:
             # The windows hold it: it shall not enter them twice.
             pending.remember(record_id, time_ms)
+            if late:
+                self._report_late(event, output, scored=False)
             raise
-        prediction = orjson.dumps(
-            {
-                "id": record_id,
-                "key": key,
-                "event_time_ms": time_ms,
-                "score": score,
-                "decision": decision,
-                "model": self.scorer.name,
-                "features": features,
-                "scored_at_ms": now_ms,
-                "trace": self._trace(record),
-            }
-        )
+        said = {
+            "id": record_id,
+            "key": key,
+            "event_time_ms": time_ms,
+            "score": score,
+            "decision": decision,
+            "model": self.scorer.name,
+            "features": features,
+            "scored_at_ms": now_ms,
+            "trace": self._trace(record),
+        }
+        if looked_up is not None:
+            said["lookups"] = looked_up
+        prediction = orjson.dumps(said)
         waiting = self._waiting(event, prediction)
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
-        headers: list[tuple[str, bytes]] = []
         if late:
-            self.late += 1
-            headers.append(("late", b"true"))
-        if self._short and record_id in self._short:
-            headers.append(("incomplete", self._short.pop(record_id)))
-        if headers:
-            out["headers"] = headers
+            self._report_late(event, output, scored=True)
+        if late or record_id in self._short:
+            out["headers"] = self._marks(record_id, late)
         output.to("predictions").append(out)
         if self.oldest_ms is None:
             self.oldest_ms = record.timestamp()[1]
@@ -451,6 +468,18 @@ class ScoreTask:
             at = early.record.offset()
             self.router.send_label(waiting, at, early.label, record_id, early.label_time_ms)
 
+    def _report_late(self, event: Event, output: Output, scored: bool) -> None:
+        self.late += 1
+        told = late_event(event, self.watermark_ms, self.pipeline.lateness_ms, scored)
+        data = self._codec.encode("late", told)
+        output.to("late").append({"key": event.key.encode(), "value": data})
+
+    def _marks(self, record_id: str, late: bool) -> list[tuple[str, bytes]]:
+        """Return the headers of a prediction that is not as others are."""
+        marks = [("late", b"true")] if late else []
+        short = self._short.pop(record_id, None)
+        return marks if short is None else [*marks, ("incomplete", short)]
+
     def _expire(self, output: Output) -> None:
         """Forget what is beyond the horizon; give up the labels whose event never came."""
         self._expired_ms = self.watermark_ms
@@ -461,6 +490,8 @@ class ScoreTask:
     def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
         waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
         if waiting is not None:
+            if self._labels_enter and label.time_ms <= self.watermark_ms:
+                self.overtaken_labels += 1
             self._outcome(waiting, label.label, label.time_ms, now_ms, output, outcomes)
 
     def _outcome(
