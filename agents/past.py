@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any
 
@@ -12,6 +12,8 @@ from agents.restore import steps_of, without
 from streamproc.audit import ANY_TIME_MS, END, Rebuilt, rebuild
 from streamproc.errors import StreamprocError
 from streamproc.features import LabelWindow
+from streamproc.features.lookup import Row, read_record, row_readers, version_of
+from streamproc.features.lookup_tables import NamedRows, named_rows
 from streamproc.kafka.topics import probe
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import MODEL_FAILURES, Scorer
@@ -52,22 +54,24 @@ class Past:
             "may be a dead letter, or older than the topic's retention"
         )
 
-    def rebuilt(self, partition: int) -> Iterator[Rebuilt]:
+    def rebuilt(
+        self, partition: int, predictions: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Rebuilt]:
         """Yield a partition's events as they were scored, from the beginning of its log.
 
-        With windows over labels, labels come in where they did: as the journal has it.
+        ``predictions``, by id, name the rows that were looked up for them. With windows over
+        labels, labels come in where they did: as the journal has it.
         """
-        at, topics = self.at, self.pipeline.topics
+        at, topics, lookups = self.at, self.pipeline.topics, self.pipeline.lookups
+        rows = NamedRows(lookups, predictions, self._rows(predictions.values()))
         refused = at.refused(partition)
         events = without(refused, at.read(topics.events, partition, 0, None))
         if topics.labels is None or not self._over_labels:
-            yield from rebuild(self.pipeline, at.codec, events)
+            yield from rebuild(self.pipeline, at.codec, events, rows=rows)
             return
         labels = without(refused, at.read(topics.labels, partition, 0, None))
-        steps = steps_of(at, partition, 0, END)
-        yield from rebuild(
-            self.pipeline, at.codec, events, labels, steps, self._unscored(partition)
-        )
+        steps, unscored = steps_of(at, partition, 0, END), self._unscored(partition)
+        yield from rebuild(self.pipeline, at.codec, events, labels, steps, unscored, rows)
 
     @property
     def _over_labels(self) -> bool:
@@ -84,6 +88,21 @@ class Past:
             if told.get("source_topic") == events.encode() and reason in MODEL_FAILURES:
                 event = task.read_event(record, ANY_TIME_MS)
                 found |= {event.id} if event else set()
+        return found
+
+    def _rows(
+        self, predictions: Iterable[Mapping[str, Any]]
+    ) -> dict[tuple[str, str], tuple[str | None, Row]]:
+        """Return the rows that predictions name, as far as they are still there."""
+        readers = row_readers(self.pipeline.lookups)
+        found: dict[tuple[str, str], tuple[str | None, Row]] = {}
+        for (topic, partition), offsets in named_rows(predictions, readers).items():
+            for record in self.at.read(topic, partition, min(offsets), max(offsets) + 1):
+                if record.offset() in offsets:
+                    decode = self.at.codec.decode_input
+                    entity, row, _ = read_record(record, readers[topic], decode)
+                    if row is not None:
+                        found[topic, version_of(row)] = (entity, row)
         return found
 
     @cached_property

@@ -17,11 +17,13 @@ from streamproc.errors import StreamprocError
 from streamproc.state.snapshots import Offsets, Snapshot, Snapshots
 from streamproc.tasks.frozen import UnfitError, thaw
 from streamproc.tasks.records import Record
+from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.replaying import Step, replay
 from streamproc.tasks.score import ScoreTask
 
 log = structlog.get_logger("restore")
 
+_REPLAYED_AT_ONCE = 500
 _ID_FIRST = b'{"id":"'
 
 
@@ -43,8 +45,12 @@ def restore_score(
     snapshot = None
     if snapshots is not None and state_from is None:
         snapshot = _thawed(task, committed, snapshots)
+    topics = at.pipeline.topics
+    inputs = [topic for topic in (topics.events, topics.labels) if topic]
     start: Offsets = (
-        snapshot.offsets if snapshot else at.log_start(task.partition, committed, state_from)
+        snapshot.offsets
+        if snapshot
+        else at.log_start(inputs, task.partition, committed, state_from)
     )
     thawed_s = time.monotonic()
     _replay(task, at, start, committed, snapshot)
@@ -58,7 +64,54 @@ def restore_score(
     )
 
 
-def _thawed(task: ScoreTask, committed: Offsets, snapshots: Snapshots) -> Snapshot | None:
+def restore_rekeyed(
+    task: RekeyedTask,
+    at: Deployment,
+    committed: Offsets,
+    snapshots: Snapshots | None,
+    state_from: str | None = None,
+) -> None:
+    """Bring ``task`` to the state it had when ``committed`` was; see :func:`restore_score`.
+
+    What had gone on by then is in the journal. Without one, which is at least once, it goes on
+    again from the snapshot on, and is answered again.
+    """
+    if state_from == "nothing":
+        log.warning("state_fresh", rekeyed=task.partition)
+        return
+    began_s = time.monotonic()
+    topics, partition = at.pipeline.topics, task.partition
+    snapshot = None
+    if snapshots is not None and state_from is None:
+        snapshot = _thawed(task, committed, snapshots)
+    start = snapshot.offsets if snapshot else at.log_start(
+        [topics.rekeyed], partition, committed, state_from
+    )  # fmt: skip
+    released = dict(task.released)
+    if at.exactly_once and committed[0]:
+        tail = snapshot.tails.get(topics.journal, 0) if snapshot else 0
+        for record in at.read(topics.journal, 0, tail, None):
+            entry = orjson.loads(record.value() or b"{}")
+            released |= entry.get("released", {}).get(str(partition), {})
+    records: list[Record] = []
+    for record in at.read(topics.rekeyed, partition, start[0], committed[0]):
+        records.append(record)
+        if len(records) == _REPLAYED_AT_ONCE:
+            task.replay(records, released)
+            records = []
+    task.replay(records, released)
+    log.info(
+        "state_restored",
+        rekeyed=partition,
+        snapshot=snapshot.name if snapshot else None,
+        replayed_records=committed[0] - start[0],
+        took_ms=round((time.monotonic() - began_s) * 1000),
+    )
+
+
+def _thawed(
+    task: ScoreTask | RekeyedTask, committed: Offsets, snapshots: Snapshots
+) -> Snapshot | None:
     snapshot = snapshots.newest(committed)
     if snapshot is None:
         return None

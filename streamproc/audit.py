@@ -8,6 +8,8 @@ from typing import Any
 
 from streamproc.codec import Codec
 from streamproc.features import Window
+from streamproc.features.lookup_tables import NamedRows
+from streamproc.features.spans import begin_ms
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
@@ -23,7 +25,10 @@ END: Step = (1 << 62, 1 << 62)
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """An event as it was scored: its place in the log, and the features that come of the log."""
+    """An event as it was scored: its place in the log, and the features that come of the log.
+
+    ``gone`` names the rows that were looked up for it and are not on their topic any more.
+    """
 
     id: str
     key: str
@@ -32,6 +37,7 @@ class Rebuilt:
     late: bool
     fields: Mapping[str, Any]
     features: Features
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +92,27 @@ def rebuild(
     labels: Iterable[Record] = (),
     steps: Iterable[Step] = (END,),
     unscored: Collection[str] = (),
+    rows: NamedRows | None = None,
 ) -> Iterator[Rebuilt]:
     """Yield what a partition's events were when they were scored, from the log's beginning on.
 
     What was a dead letter is one again, and is left out. For windows over labels it takes the
     ``labels``, the ``steps`` that the journal says the log was consumed in, and the ids of events
-    that entered windows but were not scored: their labels did not.
+    that entered windows but were not scored: their labels did not. ``rows`` are those that were
+    looked up; without, nothing is found.
     """
     task = ScoreTask(pipeline, 0, codec)
     over_labels = bool(task.features.over_labels)
+    found = rows or NamedRows(pipeline.lookups, {}, {})
+    task.look_up(found.find)
 
     def published(event: Event) -> bytes | None:
+        found.begin(event.id)
         return b"" if over_labels and event.id not in unscored else None
 
     for event, features, late in replayed(task, events, labels, published, steps, ANY_TIME_MS):
-        yield Rebuilt(
-            event.id,
-            event.key,
-            event.time_ms,
-            event.record.offset(),
-            late,
-            event.fields,
-            features,
-        )
+        place = (event.id, event.key, event.time_ms, event.record.offset())
+        yield Rebuilt(*place, late, event.fields, features, tuple(found.gone))
 
 
 def verify(
@@ -158,10 +162,11 @@ def _windows(pipeline: Pipeline, event: Rebuilt, before: list[Rebuilt]) -> dict[
         inside = [each for each in before if not each.late and _entity(feature, each) == own]
         inside.append(event)
         for i, span_ms in enumerate(feature.spans_ms):
+            begin = begin_ms(event.time_ms, span_ms, feature.every_ms)
             held = [
                 each.offset
                 for each in inside
-                if event.time_ms - span_ms < each.time_ms <= event.time_ms
+                if begin <= each.time_ms <= event.time_ms
                 and each.fields.get(feature.value) is not None
             ]
             for name in feature.names[i * kinds : (i + 1) * kinds]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamproc.features import Calendar, Cyclical, Encoder, Field, Shared, Window
+from streamproc.features import (
+    Calendar,
+    Cyclical,
+    Encoder,
+    Field,
+    LabelWindow,
+    Lookup,
+    Shared,
+    Window,
+    type_of,
+)
 from streamproc.features.labelled import label_groups_of
 from streamproc.features.windows import form_of, groups_of
 from streamproc.pipeline import Pipeline
@@ -15,10 +25,12 @@ from streamproc.pipeline import Pipeline
 class Listed:
     """A feature: the fields of the event that it is made of, and the entities that it goes by.
 
-    ``span`` is what its windows cover. ``expires_after_ms`` is how long an entity's state is kept
-    after its last record, in event time; None for a feature without state of its own. ``shared`` is
-    the name of the shared features that it is of, ``definition`` what changes when one of them
-    does.
+    A field of a looked-up row is named with its topic: ``age in customers.profile``.
+
+    ``span`` is what its windows cover, such as "1d", or "1d every 1h". ``expires_after_ms`` is how
+    long an entity's state is kept after its last record, in event time; None for a feature without
+    state of its own. ``shared`` is the name of the shared features that it is of, ``definition``
+    what changes when one of them does.
     """
 
     name: str
@@ -68,12 +80,11 @@ def catalogue(pipeline: Pipeline) -> list[Listed]:
             of = about.get(name, _NOBODYS)
             span = _span(feature, name)
             expires_ms = kept_ms.get(feature)
-            kind = feature.type if isinstance(feature, Field) else "number"
             found[name] = Listed(
                 name,
                 type(feature).__name__,
-                kind,
-                *_sources(feature, found),
+                type_of(feature, name),
+                *_sources(feature, name, found),
                 span,
                 expires_ms,
                 of.owner,
@@ -120,13 +131,16 @@ _NOBODYS = Shared(())
 
 
 def _sources(
-    feature: Any, before: dict[str, Listed]
+    feature: Any, name: str, before: dict[str, Listed]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the fields, the features declared before, and the entities that a feature is of."""
     if isinstance(feature, Field):
         return (feature.name,), (), ()
     if isinstance(feature, Calendar | Cyclical):
         return (feature.time,), (), ()
+    if isinstance(feature, Lookup):
+        column = feature.columns[feature.names.index(name)]
+        return (f"{column.name} in {feature.topic}",), (), (feature.by,)
     if not isinstance(feature, Encoder):
         of = feature.value if isinstance(feature, Window) else "the label"
         return (of,), (), feature.entity
@@ -141,9 +155,11 @@ def _sources(
 
 
 def _span(feature: Any, name: str) -> str | None:
-    """Return the span that is in a window's feature's name."""
-    spans = () if isinstance(feature, Encoder) else getattr(feature, "over", ())
-    return next((span for span in spans if f"_{span}_by_" in name), None)
+    """Return the span of a window's feature, and how often such windows begin where they hop."""
+    if not isinstance(feature, Window | LabelWindow):
+        return None
+    span = feature.over[feature.names.index(name) // len(feature.aggregates)]
+    return span if feature.every is None else f"{span} every {feature.every}"
 
 
 def _kept_ms(pipeline: Pipeline) -> dict[Any, int]:

@@ -18,6 +18,7 @@ from streamproc.codec import Codec
 from streamproc.dataset import Data, Folder, Span
 from streamproc.eventtime import format_time
 from streamproc.features import LabelWindow, Window
+from streamproc.features.lookup import Find
 from streamproc.features.shared import definitions
 from streamproc.files import Row, RowFile
 from streamproc.pipeline import Pipeline
@@ -60,16 +61,18 @@ def export(
     span: Span,
     folder: Path,
     how: dict[str, Any],
+    find: Find | None = None,
 ) -> dict[str, Any]:
     """Write features and labels into a new folder, and return the manifest beside them.
 
     ``entries`` are made of ``source``; those after the span's end are left out, those before its
-    beginning fill the windows. ``how`` is what the manifest is to say of the way files were read.
-    Raises :class:`StreamprocError` where nothing can be written.
+    beginning fill the windows. ``how`` is what the manifest is to say of the way files were read,
+    ``find`` returns the rows that are looked up. Raises :class:`StreamprocError` where nothing can
+    be written.
     """
 
     def run(bare: Pipeline, data: Data) -> int:
-        replay = Replay(bare, span.to_ms, data.add)
+        replay = Replay(bare, span.to_ms, data.add, find)
         replay.run(entry for entry in entries if _inside(entry, span.to_ms))
         return replay.score.late
 
@@ -97,7 +100,9 @@ class Logs(Protocol):
         """What the manifest says of them: enough to read the same again."""
 
 
-def export_logs(pipeline: Pipeline, logs: Logs, span: Span, folder: Path) -> dict[str, Any]:
+def export_logs(
+    pipeline: Pipeline, logs: Logs, span: Span, folder: Path, find: Find | None = None
+) -> dict[str, Any]:
     """Write features and labels of what is on topics; as :func:`export` does of files.
 
     Partitions are read one after the other, each as the worker that owns it scores it. With a
@@ -108,6 +113,8 @@ def export_logs(pipeline: Pipeline, logs: Logs, span: Span, folder: Path) -> dic
         late = 0
         for events, labels in _tasks(bare, logs):
             task = ScoreTask(bare, 0, InputCodec(logs.codec))
+            if find is not None:
+                task.look_up(find)
             for output in feed(task, events, labels, logs.read_ms):
                 data.add(output)
             data.finish()

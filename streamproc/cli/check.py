@@ -22,7 +22,16 @@ from streamproc.cli.common import (
 )
 from streamproc.cli.drawing import described, drawn
 from streamproc.cli.meeting import check_meeting
-from streamproc.cli.rows import Every, LabelDelay, LeaveOut, NumberRows, Start, entries
+from streamproc.cli.rows import (
+    Every,
+    LabelDelay,
+    LeaveOut,
+    LookupFiles,
+    NumberRows,
+    Start,
+    entries,
+    lookup_tables,
+)
 from streamproc.files import RowFile
 from streamproc.kafka.topics import describe, probe
 from streamproc.leakage import Sample
@@ -52,6 +61,7 @@ def check(
     every: Every = None,
     number_rows: NumberRows = False,
     leave_out: LeaveOut = None,
+    lookup: LookupFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a pipeline file and draw it; connects to nothing unless --online.
@@ -86,7 +96,7 @@ def check(
             _print(printable(line))
     leaks = 0
     if sample is not None:
-        found = _sampled(chosen, sample, rows)
+        found = _sampled(chosen, sample, rows, lookup)
         leaks = sum(each["kind"] == "leak" for each in found["findings"])
         description["sample"] = found
         if not as_json:
@@ -97,13 +107,16 @@ def check(
         raise typer.Exit(1)
 
 
-def _sampled(pipeline: Pipeline, file: Path, rows: dict[str, Any]) -> dict[str, Any]:
+def _sampled(
+    pipeline: Pipeline, file: Path, rows: dict[str, Any], lookup: list[str] | None
+) -> dict[str, Any]:
     """Run a sample through the pipeline, as a backtest does, and look at its features."""
     bare = without_model(pipeline)
     with usage():
         to_come = entries(RowFile(file), bare, **rows)
+        tables, _ = lookup_tables(bare, lookup)
     gathered = Sample(pipeline)
-    replay = Replay(bare, time.time_ns() // 1_000_000, gathered.add)
+    replay = Replay(bare, time.time_ns() // 1_000_000, gathered.add, tables.find)
     replay.run(to_come)
     hashing = replay.score.features.hashing
     return {

@@ -13,9 +13,11 @@ from streamproc.cli.rows import (
     Every,
     LabelDelay,
     LeaveOut,
+    LookupFiles,
     NumberRows,
     Start,
     entries,
+    lookup_tables,
     time_option,
 )
 from streamproc.dataset import Span
@@ -54,6 +56,7 @@ def export(
     every: Every = None,
     number_rows: NumberRows = False,
     leave_out: LeaveOut = None,
+    lookup: LookupFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Write features and labels as known to Parquet: of the topics, or of --files.
@@ -76,16 +79,19 @@ def export(
             None if split is None else time_option("--split", split),
         )
         _check(files, more, offsets, how)
+        tables, read = lookup_tables(chosen, lookup)
     if files:
         with usage():
             source = SourceFiles([*files, *(more or ())])
             to_come = entries(source, chosen, limit=None, **how)
-        manifest = training.export(chosen, source, to_come, span, out, how)
+        if read:
+            how["lookups"] = {each.topic: each.described for each in read}
+        manifest = training.export(chosen, source, to_come, span, out, how, tables.find)
     else:
         from agents.logs import open_logs
 
         logs = open_logs(chosen, settings, span.from_ms, offsets)
-        manifest = training.export_logs(chosen, logs, span, out)
+        manifest = training.export_logs(chosen, logs, span, out, tables.find)
     if as_json:
         print_json(manifest)
     else:

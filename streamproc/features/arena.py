@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.features import layout
+from streamproc.features.spans import Span
 from streamproc.features.texts import Ids, decoded
 
 Integers = NDArray[np.int64]
@@ -40,7 +41,7 @@ Column = tuple[int, int, int, int]
 class Form:
     """What an arena's windows are: spans, and a column for each aggregate of one of them."""
 
-    spans_ms: tuple[int, ...]
+    spans: tuple[Span, ...]
     plan: tuple[Column, ...]
     keep_ms: int
 
@@ -72,12 +73,11 @@ class Arena:
         self._squares = not form.kinds.isdisjoint((layout.STD, layout.VAR, layout.ZSCORE))
         self._extremes = not form.kinds.isdisjoint((layout.MIN, layout.MAX, layout.RANGE))
         stride = layout.SQUARES_STRIDE if self._squares else layout.PLAIN_STRIDE
-        longest = max(range(len(form.spans_ms)), key=form.spans_ms.__getitem__)
-        shape = (form.keep_ms, longest, stride, self._extremes, len(form.spans_ms))
+        shape = (form.keep_ms, stride, self._extremes, len(form.spans))
         self.shape: Integers = np.array(shape, np.int64)
-        self.spans: Integers = np.array(form.spans_ms, np.int64)
+        self.spans: Integers = np.array(form.spans, np.int64)
         self.plan: Integers = np.array(form.plan, np.int64)
-        columns = layout.SPANS + stride * len(form.spans_ms) + 2 * self._extremes
+        columns = layout.SPANS + stride * len(form.spans) + 2 * self._extremes
         self.rows: Integers = np.zeros((_ROWS, columns), np.int64)
         self.records: Integers = np.zeros((_SLOTS, layout.RECORD_WORDS), np.int64)
         self.stacks = np.zeros((_SLOTS if self._extremes else 1, 2), np.int32)
@@ -87,7 +87,7 @@ class Arena:
         self.meta[layout.NEWEST] = -layout.NEVER
         self.meta[layout.ROWS_END] = self.meta[layout.SLOTS_END] = 1
         self._scratch: NDArray[np.uint64] = np.zeros(SCRATCH_WORDS, np.uint64)
-        self._edges: Integers = np.zeros((len(form.spans_ms), 2), np.int64)
+        self._edges: Integers = np.zeros((len(form.spans), 2), np.int64)
         self._view()
 
     def _view(self) -> None:

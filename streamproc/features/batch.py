@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.features import layout
+from streamproc.features.lookup import Versions
 from streamproc.features.texts import Ids
 from streamproc.messages import Features
 
@@ -38,16 +39,31 @@ class Batch:
         return len(self._rows)
 
     def add(
-        self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool
-    ) -> None:
-        """Read an event; raises :class:`BadRecord`, and has then added nothing."""
+        self,
+        fields: dict[str, Any],
+        record_id: str,
+        key: str,
+        time_ms: int,
+        late: bool,
+        given: Features | None = None,
+    ) -> Versions | None:
+        """Read an event; raises :class:`BadRecord`, and has then added nothing.
+
+        ``given`` is what windows say of it that are computed elsewhere. Returns which rows were
+        looked up for it, where any are.
+        """
         own = self._set
         features = own.nulls.copy()
+        if given:
+            features.update(given)
+        # First: what encoders read may be looked up.
+        looked_up = own.lookups.read(fields, time_ms, features) if own.lookups else None
         for read in own.readers:
             read(fields, time_ms, features)
         entities = [read_entity(fields, key) for read_entity in own.entities]
         values = [fields.get(name) for name in own.values]
         self._rows.append((features, fields, record_id, time_ms, late, entities, values))
+        return looked_up
 
     def add_label(
         self, entities: Sequence[str], number: float, event_id: str, known_ms: int

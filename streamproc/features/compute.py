@@ -16,7 +16,8 @@ from streamproc.features.encoders import Encoder
 from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
-from streamproc.features.spec import Feature, Field, LabelWindow, Window
+from streamproc.features.lookup import Lookups
+from streamproc.features.spec import Feature, Field, LabelWindow, Lookup, Window
 from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
 from streamproc.features.windows import KeyedWindow, groups_of
@@ -31,7 +32,8 @@ class FeatureSet:
 
     ``time_field`` is the field whose time ``compute`` is given, ``lateness_ms`` how late a record
     may be and still count, ``key_field`` the field whose text is the events' key: windows by it are
-    by the key that ``compute`` is given (all windows, where it is None).
+    by the key that ``compute`` is given (all windows, where it is None). Windows by the entities in
+    ``rekeyed`` are computed elsewhere, see ``features.rekeyed``: a batch is given what they say.
 
     >>> features = FeatureSet([Field("amount")], time_field="event_time", lateness_ms=0)
     >>> features.compute({"amount": 5.0, "event_time": 0}, "id", "key", 0)
@@ -45,11 +47,16 @@ class FeatureSet:
         lateness_ms: int,
         track: bool = False,
         key_field: str | None = None,
+        rekeyed: Sequence[tuple[str, ...]] = (),
     ) -> None:
         self._encoding = Encoding(spec)
         self.after = self._encoding.after
         self.readers = _readers(spec, time_field, self._encoding)
-        groups, label_groups = groups_of(spec), label_groups_of(spec)
+        groups = [each for each in groups_of(spec) if each[0].entity not in rekeyed]
+        label_groups = [each for each in label_groups_of(spec) if each[0].entity not in rekeyed]
+        lookups = [each for each in spec if isinstance(each, Lookup)]
+        self.lookups = Lookups(lookups) if lookups else None
+        """What looks rows up; where they are is its ``find``. None where nothing is looked up."""
         self.over_values = [KeyedWindow(group, lateness_ms, track) for group in groups]
         """Windows, those over one value by one entity together, in the order declared."""
         self.over_labels = [LabelledWindow(group, lateness_ms, track) for group in label_groups]
@@ -102,8 +109,8 @@ class FeatureSet:
     def current(self, entity: str, by: tuple[str, ...]) -> Features | None:
         """Return what the windows by these fields hold of an entity, as of the newest event.
 
-        That is what an event without values would be given. None where the entity has no state, or
-        where no window is by these fields. Nothing is taken in.
+        That is what an event without values would be given, and what is looked up by them. None
+        where the entity has no state, or where nothing is by these fields. Nothing is taken in.
 
         >>> from streamproc.features import Window
         >>> spec = [Window("amount", by="card", over="1d", aggregates=("count", "mean"))]
@@ -127,6 +134,10 @@ class FeatureSet:
                 row = window.observe_many([entity], Ids([None]), times, [None], late)
             columns = columns_of(row, window.counts)
             found.update(zip(window.names, (column[0] for column in columns), strict=True))
+        # Rows are everywhere, windows where their partition is: who has half says nothing.
+        windowed = any(window.specs[0].entity == by for window in self.windows)
+        if self.lookups and (found or not windowed):
+            found |= self.lookups.current(entity, by)
         return found or None
 
     def sweep(self, events: int) -> None:

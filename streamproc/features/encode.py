@@ -28,7 +28,7 @@ from streamproc.features.encoders import (
     Ratio,
 )
 from streamproc.features.hashing import HashedColumns, Occupancy
-from streamproc.features.spec import Field
+from streamproc.features.spec import Field, Lookup, type_of
 from streamproc.features.values import LARGEST, as_category, category_of, number_of
 from streamproc.messages import Features
 
@@ -37,6 +37,7 @@ Get = Callable[[dict[str, Any], Features], Any]
 
 _WORD = re.compile(r"\w+")
 _CATEGORICAL = (OneHot, Hashed, HashedWords)
+_BEFORE_WINDOWS = Field | Calendar | Cyclical | Lookup | Encoder
 
 
 class Encoding:
@@ -126,8 +127,8 @@ def check_order(spec: Sequence[Any]) -> set[int]:
             if not windowed.isdisjoint(feature.inputs):
                 found.add(number)
         for name in feature.names:
-            types[name] = feature.type if isinstance(feature, Field) else "number"
-            if number in found or not isinstance(feature, Field | Calendar | Cyclical | Encoder):
+            types[name] = type_of(feature, name)
+            if number in found or not isinstance(feature, _BEFORE_WINDOWS):
                 windowed.add(name)
     return found
 

@@ -9,7 +9,7 @@ from numba import types
 from streamproc.features import directory, kernel
 from streamproc.features.jit import entry, sources
 
-_SOURCES = sources(("words.py", "layout.py", "directory.py", "shapes.py", "kernel.py"))
+_SOURCES = sources(("words.py", "layout.py", "directory.py", "shapes.py", "spans.py", "kernel.py"))
 
 _int, _nothing = types.int64, types.void
 _ints, _table, _words = types.int64[::1], types.int64[:, ::1], types.uint64[:, ::1]
@@ -85,11 +85,11 @@ def _made(version: int) -> dict[str, Any]:
                    _ints, _ints, _words),
         id_codes: _int(_text, _ints, _words),
         advance: _int(_int, _ints, _ints, _ints, _bytes, _text, _ints, _words, _table, _words,
-                      _table, _floats, _stacks, _bytes, _ints, _ints, _table, _ints, _floats,
+                      _table, _floats, _stacks, _bytes, _ints, _table, _table, _ints, _floats,
                       _table, _word_list, _table),
         touch: _int(_words, _ints, _ints, _ints, _ints),
         spread_out: _nothing(_word_list, _word_list),
-        settle: _nothing(_int, _int, _table, _words, _table, _floats, _stacks, _ints, _ints),
+        settle: _nothing(_int, _int, _table, _words, _table, _floats, _stacks, _table, _ints),
         sweep: _int(_int, _int, _int, _int, _table, _words, _table, _word_list, _bytes, _ints,
                     _ints),
         drop: _nothing(_int, _table, _words, _table, _word_list, _bytes, _ints),

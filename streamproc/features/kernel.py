@@ -10,8 +10,26 @@ import numpy as np
 from streamproc.features import layout
 from streamproc.features.directory import forget, is_after, keep_id, key_bytes, long_size
 from streamproc.features.jit import called, inlined, prefetch
-from streamproc.features.layout import DUE, ID, LEFT, NOW, SIZE, SPANS, START, SUMS, TIME, VALUE
+from streamproc.features.layout import (
+    DUE,
+    EVERY_MS,
+    EXTREMES,
+    ID,
+    KEEP_MS,
+    LEFT,
+    NOW,
+    SIZE,
+    SPAN_MS,
+    SPANS,
+    SPANS_COUNT,
+    START,
+    STRIDE,
+    SUMS,
+    TIME,
+    VALUE,
+)
 from streamproc.features.shapes import shape_of
+from streamproc.features.spans import begin_ms, due_ms
 from streamproc.features.words import (
     SUM_WORDS,
     add,
@@ -29,6 +47,17 @@ _U0, _U1 = np.uint64(0), np.uint64(1)
 _AHEAD = 16
 _INFINITY = 0x7FF0000000000000
 _SIGN = np.int64(-(1 << 63))
+_begin, _due = inlined(begin_ms), inlined(due_ms)
+
+
+@inlined
+def _begin_ms(spans: Array, s: int, time_ms: int) -> int:
+    return _begin(time_ms, spans[s, SPAN_MS], spans[s, EVERY_MS])
+
+
+@inlined
+def _due_ms(spans: Array, s: int, time_ms: int) -> int:
+    return _due(time_ms, spans[s, SPAN_MS], spans[s, EVERY_MS])
 
 
 @inlined
@@ -60,8 +89,7 @@ def advance(
 
     Returns the number of the one before which more room is needed, or how many there are. Those of
     slow rows are listed in ``slow``, with the newest time then. ``words`` and ``numbers`` are
-    ``rows`` and ``records`` as other types; ``shape`` says how far back records are kept, which
-    span is the longest, how long a span's columns are, and whether there are extremes; what is in
+    ``rows`` and ``records`` as other types; ``shape`` is as ``layout`` has it; what is in
     ``scratch`` and ``edges`` counts for nothing.
     """
     for i in range(first, len(entity)):
@@ -122,7 +150,7 @@ def advance(
                 shape,
             )
             for s in range(len(spans)):
-                edges[s, 0] = rows[row, SPANS + s * shape[2] + LEFT]
+                edges[s, 0] = rows[row, SPANS + s * shape[STRIDE] + LEFT]
                 edges[s, 1] = rows[row, SIZE]
             _emit(
                 row, row, i, time_ms, not null, edges, rows, words, records, numbers, stacks, spans,
@@ -166,7 +194,7 @@ def _ask_for(
         row = entity[i + _AHEAD]
         start = rows[row, START]
         for s in range(len(spans)):
-            left = start + rows[row, SPANS + s * shape[2] + LEFT]
+            left = start + rows[row, SPANS + s * shape[STRIDE] + LEFT]
             prefetch(records, left)
             prefetch(records, left + 1)
         prefetch(records, start + rows[row, SIZE])
@@ -195,7 +223,7 @@ def _move(
     words: Array, records: Array, numbers: Array, stacks: Array, spans: Array, shape: Array,
 ) -> None:  # fmt: skip
     """Move every window of an entity to ``time_ms``, with the record that was just appended."""
-    start, size, stride = rows[row, START], rows[row, SIZE], shape[2]
+    start, size, stride = rows[row, START], rows[row, SIZE], shape[STRIDE]
     squares = stride == layout.SQUARES_STRIDE
     rows[row, NOW] = time_ms
     a, b, c = limbs(digits, place, bits < 0)
@@ -207,7 +235,7 @@ def _move(
             if squares:
                 add_square(words, row, at + layout.SQUARES, digits, place, False)
             if left == size - 1:
-                due = time_ms + spans[s]
+                due = _due_ms(spans, s, time_ms)
         while left < size and due <= time_ms:
             old = records[start + left, VALUE]
             gone, where, _ = split(old)
@@ -217,9 +245,9 @@ def _move(
                 add_square(words, row, at + layout.SQUARES, gone, where, True)
             left += 1
             if left < size:
-                due = records[start + left, TIME] + spans[s]
+                due = _due_ms(spans, s, records[start + left, TIME])
         rows[row, at + LEFT], rows[row, at + DUE] = left, due
-    if has and shape[3]:
+    if has and shape[EXTREMES]:
         _push(row, size - 1, rows, numbers, stacks)
 
 
@@ -291,9 +319,9 @@ def _insert(
         _write(records, start + spot, time_ms, bits, id0, id1)
         size += 1
     # What may have been let go is left out where it was not, so that it makes no difference.
-    kept = place_after(records, start, size, meta[layout.NEWEST] - shape[0])
+    kept = place_after(records, start, size, meta[layout.NEWEST] - shape[KEEP_MS])
     for s in range(len(spans)):
-        left = place_after(records, start, size, time_ms - spans[s])
+        left = place_after(records, start, size, _begin_ms(spans, s, time_ms) - 1)
         edges[s, 0] = min(max(left, kept), spot)
         edges[s, 1] = spot if null else spot + 1
         add_up(0, s, start + edges[s, 0], start + edges[s, 1], words, records, shape)
@@ -308,7 +336,7 @@ def _insert(
     elif not null:
         _taken(rows, row, meta, pool, id0, 1)
         _widen(row, time_ms, bits, digits, place, rows, words, records, spans, shape)
-        if shape[3] != 0:
+        if shape[EXTREMES] != 0:
             restack(row, rows, numbers, stacks)
 
 
@@ -320,15 +348,15 @@ def _widen(
     """Let the windows of an entity know of a record that was put in behind where they stand."""
     a, b, c = limbs(digits, place, bits < 0)
     for s in range(len(spans)):
-        at = SPANS + s * shape[2]
-        if time_ms <= rows[row, NOW] - spans[s]:
+        at = SPANS + s * shape[STRIDE]
+        if time_ms < _begin_ms(spans, s, rows[row, NOW]):
             rows[row, at + LEFT] += 1
             continue
         add(words, row, at + SUMS, a, b, c)
-        if shape[2] == layout.SQUARES_STRIDE:
+        if shape[STRIDE] == layout.SQUARES_STRIDE:
             add_square(words, row, at + layout.SQUARES, digits, place, False)
         first = rows[row, START] + rows[row, at + LEFT]
-        rows[row, at + DUE] = records[first, TIME] + spans[s]
+        rows[row, at + DUE] = _due_ms(spans, s, records[first, TIME])
 
 
 @called
@@ -336,9 +364,9 @@ def add_up(
     row: int, s: int, first: int, end: int, words: Array, records: Array, shape: Array
 ) -> None:
     """Set the sums of a span to those of some records."""
-    at = SPANS + s * shape[2]
-    squares = shape[2] == layout.SQUARES_STRIDE
-    for column in range(at + SUMS, at + shape[2]):
+    at = SPANS + s * shape[STRIDE]
+    squares = shape[STRIDE] == layout.SQUARES_STRIDE
+    for column in range(at + SUMS, at + shape[STRIDE]):
         words[row, column] = _U0
     for slot in range(first, end):
         bits = records[slot, VALUE]
@@ -357,7 +385,7 @@ def _room(
     """See to it that an entity can have one more record; return False where the arena is full."""
     start, size, size_class = rows[row, START], rows[row, SIZE], rows[row, layout.CLASS]
     if size_class != 0 and _let_go(row, rows, records, pool, meta, shape):
-        if shape[3] != 0:
+        if shape[EXTREMES] != 0:
             restack(row, rows, numbers, stacks)
         return True
     larger = size_class + 1 if size_class != 0 else layout.SMALLEST_CLASS
@@ -367,7 +395,7 @@ def _room(
     for i in range(size):
         for column in range(layout.RECORD_WORDS):
             records[new + i, column] = records[start + i, column]
-    if shape[3] != 0:
+    if shape[EXTREMES] != 0:
         for i in range(size):
             stacks[new + i, 0], stacks[new + i, 1] = stacks[start + i, 0], stacks[start + i, 1]
     release(start, size_class, records, meta)
@@ -379,8 +407,9 @@ def _room(
 def _let_go(row: int, rows: Array, records: Array, pool: Array, meta: Array, shape: Array) -> bool:
     """Let go of records that no record still allowed can have in its windows, if it's many."""
     start, size = rows[row, START], rows[row, SIZE]
-    old = place_after(records, start, size, meta[layout.NEWEST] - shape[0])
-    old = min(old, rows[row, SPANS + shape[1] * shape[2] + LEFT])
+    old = place_after(records, start, size, meta[layout.NEWEST] - shape[KEEP_MS])
+    for at in range(SPANS, SPANS + shape[SPANS_COUNT] * shape[STRIDE], shape[STRIDE]):
+        old = min(old, rows[row, at + LEFT])
     if 4 * old < size:
         return False
     for i in range(old):
@@ -392,7 +421,7 @@ def _let_go(row: int, rows: Array, records: Array, pool: Array, meta: Array, sha
             records[start + i - old, column] = records[start + i, column]
     rows[row, SIZE] = size - old
     meta[layout.HELD] -= old
-    for at in range(SPANS, SPANS + shape[4] * shape[2], shape[2]):
+    for at in range(SPANS, SPANS + shape[SPANS_COUNT] * shape[STRIDE], shape[STRIDE]):
         rows[row, at + LEFT] -= old
     return True
 
@@ -455,7 +484,7 @@ def _emit(
     """
     for c in range(len(plan)):
         s, kind = plan[c, 0], plan[c, 1]
-        at = SPANS + s * shape[2] + SUMS
+        at = SPANS + s * shape[STRIDE] + SUMS
         count = edges[s, 1] - edges[s, 0]
         if kind == layout.COUNT:
             out[i, c] = count
@@ -504,7 +533,7 @@ def _other(
     """Return an aggregate that is asked for less often, of a window that holds something."""
     s, kind, start = plan[c, 0], plan[c, 1], rows[row, START]
     first, end = edges[s, 0], edges[s, 1]
-    at = SPANS + s * shape[2] + SUMS
+    at = SPANS + s * shape[STRIDE] + SUMS
     if kind == layout.RANGE:
         stacked = row == sums
         high = _extreme(row, first, end, 1, stacked, rows, numbers, stacks)
@@ -518,7 +547,7 @@ def _other(
         own = numbers[start + end - 1, VALUE]
         return (own - _mean(words, sums, at, end - first, scratch)) / deviation
     if kind == layout.GROWTH:  # against the window that ends where this one begins
-        other = SPANS + plan[c, 3] * shape[2] + SUMS
+        other = SPANS + plan[c, 3] * shape[STRIDE] + SUMS
         take_away(words, sums, other, at, scratch)
         before = ratio(scratch, SUM_WORDS, _U1, 118)
         if before == 0.0:
@@ -526,8 +555,9 @@ def _other(
         return (_mean(words, sums, at, 1, scratch) - before) / before
     share = plan[c, 2] / 100.0
     return shape_of(
-        kind, start + first, start + end, has, time_ms, spans[s], share, records, numbers, scratch
-    )
+        kind, start + first, start + end, has, time_ms, spans[s, SPAN_MS], share, records, numbers,
+        scratch,
+    )  # fmt: skip
 
 
 @called
@@ -539,13 +569,13 @@ def settle(
     start, size = rows[row, START], rows[row, SIZE]
     rows[row, NOW] = now_ms
     for s in range(len(spans)):
-        at = SPANS + s * shape[2]
-        left = place_after(records, start, size, now_ms - spans[s])
+        at = SPANS + s * shape[STRIDE]
+        left = place_after(records, start, size, _begin_ms(spans, s, now_ms) - 1)
         rows[row, at + LEFT] = left
         if left < size:
-            rows[row, at + DUE] = records[start + left, TIME] + spans[s]
+            rows[row, at + DUE] = _due_ms(spans, s, records[start + left, TIME])
         add_up(row, s, start + left, start + size, words, records, shape)
-    if shape[3] != 0:
+    if shape[EXTREMES] != 0:
         restack(row, rows, numbers, stacks)
 
 

@@ -32,7 +32,7 @@ class LabelledWindow:
 
     def __init__(self, specs: Sequence[LabelWindow], lateness_ms: int, track: bool = False) -> None:
         self.specs = tuple(specs)
-        inner = [Window("label", spec.by, spec.over, _INNER) for spec in specs]
+        inner = [Window("label", spec.by, spec.over, _INNER, spec.every) for spec in specs]
         self.keyed = KeyedWindow(inner, lateness_ms, track)
         self.keyed.over_labels = True
         self.names = tuple(name for spec in specs for name in spec.names)

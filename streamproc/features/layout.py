@@ -17,6 +17,9 @@ PLAIN_STRIDE, SQUARES_STRIDE = 5, 11
 SLOW, CHANGED, FROZEN, FREE = 1, 2, 4, 8
 """Flags of a row: its records are elsewhere, as they don't fit; changed; to be packed; empty."""
 
+SPAN_MS, EVERY_MS = 0, 1
+"""What is told of a span; see ``spans.Span``."""
+
 TIME, VALUE, ID = 0, 1, 2
 RECORD_WORDS = 4
 
@@ -28,6 +31,9 @@ META_WORDS = 64
 
 LATE, ASIDE = 1, 2
 """What an operation is: a record later than allowed; one whose time is not that of an event."""
+
+KEEP_MS, STRIDE, EXTREMES, SPANS_COUNT = range(4)
+"""A shape: how far back records are kept, the columns of a span, whether there are extremes."""
 
 NEVER = 1 << 62
 SMALLEST_CLASS = 1

@@ -7,7 +7,7 @@ the bit, those of the compiled windows, wherever both can be had.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -15,6 +15,7 @@ import orjson
 
 from streamproc.features import layout
 from streamproc.features.aggregates import RESULTS, Number, shape_of
+from streamproc.features.spans import Span, begin_ms
 
 _BINARY, _JSON = 1, b"\0"
 _HEAD = struct.Struct("<BIIq")
@@ -31,25 +32,24 @@ class Log:
     ``[lefts[i]:]``. ``plan`` lists the columns; see ``arena.Column``.
 
     >>> plan = ((0, layout.COUNT, 0, 0), (0, layout.SUM, 0, 0))
-    >>> log = Log((10,), plan, keep_ms=10)
+    >>> log = Log([(10, 1)], plan, keep_ms=10)
     >>> log.observe(1, "a", 1e-30, False, 1), log.observe(2, "b", 1e30, False, 2)
     ([1, 1e-30], [2, 1e+30])
     """
 
-    __slots__ = ("ids", "keep_ms", "lefts", "longest", "now_ms", "plan", "shift", "spans_ms",
-                 "squares", "sums", "times", "values")  # fmt: skip
+    __slots__ = ("ids", "keep_ms", "lefts", "now_ms", "plan", "shift", "spans", "squares", "sums",
+                 "times", "values")  # fmt: skip
 
     def __init__(
-        self, spans_ms: Sequence[int], plan: Sequence[tuple[int, int, int, int]], keep_ms: int
+        self, spans: Sequence[Span], plan: Sequence[tuple[int, int, int, int]], keep_ms: int
     ) -> None:
-        self.spans_ms, self.plan, self.keep_ms = spans_ms, plan, keep_ms
-        self.longest = max(range(len(spans_ms)), key=spans_ms.__getitem__)
+        self.spans, self.plan, self.keep_ms = spans, plan, keep_ms
         self.times: list[int] = []
         self.ids: list[str] = []
         self.values: list[int] = []
-        self.lefts = [0] * len(spans_ms)
-        self.sums = [0] * len(spans_ms)
-        self.squares = [0] * len(spans_ms)
+        self.lefts = [0] * len(spans)
+        self.sums = [0] * len(spans)
+        self.squares = [0] * len(spans)
         self.now_ms = -layout.NEVER
         self.shift = 0
 
@@ -75,7 +75,7 @@ class Log:
             for i, left in enumerate(self.lefts)
         ]
         found = self._results(self.times, self.values, time_ms, scaled is not None, windows)
-        if self.lefts[self.longest] > _TRIM_AT:
+        if min(self.lefts) > _TRIM_AT:
             self._trim(newest_ms)
         return found
 
@@ -89,7 +89,7 @@ class Log:
         self.times.append(time_ms)
         self.ids.append(record_id)
         self.values.append(scaled)
-        for i in range(len(self.spans_ms)):
+        for i in range(len(self.spans)):
             self.sums[i] += scaled
             self.squares[i] += scaled * scaled
 
@@ -97,9 +97,9 @@ class Log:
         """Let go, in every window, of what is too old for it at ``now_ms``."""
         self.now_ms = now_ms
         times, values = self.times, self.values
-        for i, span_ms in enumerate(self.spans_ms):
-            left, floor = self.lefts[i], now_ms - span_ms
-            while left < len(times) and times[left] <= floor:
+        for i, span in enumerate(self.spans):
+            left, begin = self.lefts[i], begin_ms(now_ms, *span)
+            while left < len(times) and times[left] < begin:
                 self.sums[i] -= values[left]
                 self.squares[i] -= values[left] * values[left]
                 left += 1
@@ -127,7 +127,7 @@ class Log:
                 found.append((total / scale - before) / before if before and count else None)
             else:
                 held_floats = [value / scale for value in values[first:end]]
-                span_ms = self.spans_ms[i]
+                span_ms, _ = self.spans[i]
                 found.append(
                     shape_of(kind, times[first:end], held_floats, has, now_ms, span_ms, percent)
                 )
@@ -153,8 +153,8 @@ class Log:
         # What may have been let go is left out where it was not, so that it makes no difference.
         kept = bisect_right(times, newest_ms - self.keep_ms)
         windows = []
-        for span_ms in self.spans_ms:
-            left = min(max(bisect_right(times, time_ms - span_ms), kept), place)
+        for span in self.spans:
+            left = min(max(bisect_left(times, begin_ms(time_ms, *span)), kept), place)
             held = values[left:]
             squares = sum(value * value for value in held)
             windows.append((len(held), sum(held), squares, left, len(values)))
@@ -164,8 +164,8 @@ class Log:
             times.insert(place, time_ms)
             ids.insert(place, record_id)
             self.values.insert(place, scaled)
-            for i, span_ms in enumerate(self.spans_ms):
-                if time_ms <= self.now_ms - span_ms:
+            for i, span in enumerate(self.spans):
+                if time_ms < begin_ms(self.now_ms, *span):
                     self.lefts[i] += 1
                 else:
                     self.sums[i] += scaled

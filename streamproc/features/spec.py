@@ -54,12 +54,65 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Fields of the row that a table holds of an entity; the table is a compacted topic.
+
+    A record of ``topic`` is a row: its key is the entity's text, its value a JSON object, and no
+    value takes the row away. Every worker reads all of it. ``by`` is the event's field that names
+    the entity. Each of ``fields`` is a number; others are declared by :class:`Field`. No row, a
+    field that it lacks, or has another type, makes the feature null.
+
+    >>> Lookup("customers.profile", "customer_id", ("age", Field("segment", "text"))).names
+    ('age_of_customer_id', 'segment_of_customer_id')
+    """
+
+    topic: str
+    by: str
+    fields: tuple[str | Field, ...]
+
+    def __post_init__(self) -> None:
+        where = f"Lookup({self.topic!r:.60}, by={self.by!r:.60})"
+        if not isinstance(self.topic, str) or not self.topic:
+            raise DefinitionError(f"{where}: topic is the name of a topic, such as 'shop.profiles'")
+        if not isinstance(self.by, str) or not self.by:
+            raise DefinitionError(f"{where}: by is the name of one field of the event")
+        given = self.fields if isinstance(self.fields, tuple | list) else (self.fields,)
+        remedy = f"{where}: fields are names, or Field('segment', type='text'); name at least one"
+        if not given or not all(isinstance(each, str | Field) for each in given):
+            raise DefinitionError(remedy)
+        columns = tuple(Field(each) if isinstance(each, str) else each for each in given)
+        if len({each.name for each in columns}) < len(columns):
+            raise DefinitionError(f"{where}: a field is named twice; name each once")
+        object.__setattr__(self, "fields", columns)
+
+    @property
+    def columns(self) -> tuple[Field, ...]:
+        """The fields of the row, each with its type."""
+        return tuple(each for each in self.fields if isinstance(each, Field))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features this gives."""
+        return tuple(f"{each.name}_of_{self.by}" for each in self.columns)
+
+    @property
+    def table(self) -> str:
+        """What it is called in a prediction, which says by it which row was looked up."""
+        return f"{self.topic} by {self.by}"
+
+
+@dataclass(frozen=True)
 class Window:
-    """Aggregates of a number over sliding windows of event time, per entity.
+    """Aggregates of a number over windows of event time, per entity.
 
     A window of span ``s`` at an event of time ``t`` holds the entity's records with a time in
     ``(t - s, t]``, the event's own among them. ``by`` is the field that names the entity, or
     several, where it takes more than one. A record whose value is null is in no window.
+
+    Windows slide, unless ``every`` makes them hop: then windows of each span begin every so often,
+    at multiples since 1970 in UTC, and an event is told of the oldest that it is in, the one that
+    ends next: of ``[e - s, t]``, where ``e`` is the first multiple after ``t``. With ``every`` as
+    long as the span they tumble.
 
     - ``count``, ``sum``, ``mean``, ``min``, ``max``, ``range``; ``std``, ``var`` divide by n - 1.
     - ``median`` and ``p1`` to ``p99`` lie between two records in proportion, as numpy has them;
@@ -68,7 +121,8 @@ class Window:
     - ``first``, ``last``, ``delta`` (the last less the one before it), ``rate`` (change a second,
       from first to last), ``since_last`` (seconds since the entity's record before).
     - ``zscore``: how many standard deviations the event's own value is off the mean; 0 where there
-      is no deviation. ``growth``: by which share the sum is above that of the span before.
+      is no deviation. ``growth``: by which share the sum is above that of the span before
+      (which, of windows that hop, is full).
     - ``decayed_mean``, ``decayed_count``: a record counts half as much for each eighth of the span.
 
     Counts and the sum of an empty window are 0, all else is null, as is what takes two records
@@ -78,12 +132,18 @@ class Window:
     ('amount_count_1d_by_customer_id', 'amount_mean_1d_by_customer_id')
     >>> Window("amount", by=("customer_id", "country"), over="1d", aggregates="sum").names
     ('amount_sum_1d_by_customer_id_and_country',)
+    >>> Window("amount", by="customer_id", over="1d", aggregates="sum", every="1h").names
+    ('amount_sum_1d_every_1h_by_customer_id',)
     """
 
     value: str
     by: str | tuple[str, ...]
     over: tuple[str, ...]
     aggregates: tuple[str, ...]
+    every: str | None = None
+
+    def __repr__(self) -> str:
+        return _told(self)
 
     def __post_init__(self) -> None:
         where = f"Window({self.value!r}, by={self.by!r})"
@@ -102,23 +162,26 @@ class Window:
         return tuple(parse_duration_ms(span) for span in self.over)
 
     @property
+    def every_ms(self) -> int:
+        """How far apart two windows begin, in milliseconds; 1 where they slide."""
+        return 1 if self.every is None else parse_duration_ms(self.every)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the features this gives: span by span, aggregate by aggregate."""
-        by = "_and_".join(self.entity)
-        return tuple(
-            f"{self.value}_{kind}_{span}_by_{by}" for span in self.over for kind in self.aggregates
-        )
+        return _names(self, self.value)
 
 
 @dataclass(frozen=True)
 class LabelWindow:
-    """Aggregates of labels over sliding windows of event time, per entity, as they become known.
+    """Aggregates of labels over windows of event time, per entity, as they become known.
 
     A window of span ``s`` at an event of time ``t`` holds the labels of the entity's events that
     became known in ``(t - s, t]``; never one that is known later. The positive class is 1 and any
     other 0; a regression's label is the number it is. ``prior`` and ``prior_count`` smooth: the
     mean is ``(sum + prior * prior_count) / (count + prior_count)``, and ``log_odds`` the logarithm
-    of that over the rest, which takes both. ``by`` and ``over`` are as :class:`Window` has them.
+    of that over the rest, which takes both. ``by``, ``over`` and ``every`` are as
+    :class:`Window` has them.
 
     >>> LabelWindow(by="terminal_id", over=("1d", "7d")).names[:2]
     ('label_count_1d_by_terminal_id', 'label_mean_1d_by_terminal_id')
@@ -129,6 +192,10 @@ class LabelWindow:
     aggregates: tuple[str, ...] = ("count", "mean")
     prior: float = 0.0
     prior_count: float = 0.0
+    every: str | None = None
+
+    def __repr__(self) -> str:
+        return _told(self)
 
     def __post_init__(self) -> None:
         where = f"LabelWindow(by={self.by!r})"
@@ -155,12 +222,32 @@ class LabelWindow:
         return tuple(parse_duration_ms(span) for span in self.over)
 
     @property
+    def every_ms(self) -> int:
+        """How far apart two windows begin, in milliseconds; 1 where they slide."""
+        return 1 if self.every is None else parse_duration_ms(self.every)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the features this gives: span by span, aggregate by aggregate."""
-        by = "_and_".join(self.entity)
-        return tuple(
-            f"label_{kind}_{span}_by_{by}" for span in self.over for kind in self.aggregates
-        )
+        return _names(self, "label")
+
+
+def _names(window: Window | LabelWindow, value: str) -> tuple[str, ...]:
+    hops = "" if window.every is None else f"_every_{window.every}"
+    by = "_and_".join(window.entity)
+    return tuple(
+        f"{value}_{kind}_{span}{hops}_by_{by}" for span in window.over for kind in window.aggregates
+    )
+
+
+def _told(window: Window | LabelWindow) -> str:
+    """Return what was declared; of windows that slide, as it was before others could hop.
+
+    Fingerprints and the names of state are made of it.
+    """
+    told = {name: value for name, value in vars(window).items() if name != "every" or value}
+    inside = ", ".join(f"{name}={value!r}" for name, value in told.items())
+    return f"{type(window).__name__}({inside})"
 
 
 def _check_window(window: Window | LabelWindow, where: str, known: tuple[str, ...]) -> None:
@@ -181,6 +268,7 @@ def _check_window(window: Window | LabelWindow, where: str, known: tuple[str, ..
     for span in over:
         if parse_duration_ms(span, f"{where}, over") == 0:
             raise DefinitionError(f"{where}, over: a span of 0 holds nothing; write e.g. '1d'")
+    _check_every(window, where)
     for kind in kinds:
         percentile = known is AGGREGATES and PERCENTILE.fullmatch(kind)
         if kind not in known and not percentile:
@@ -190,4 +278,27 @@ def _check_window(window: Window | LabelWindow, where: str, known: tuple[str, ..
             )
 
 
-Feature = Field | Calendar | Cyclical | Window | LabelWindow | Encoder
+def _check_every(window: Window | LabelWindow, where: str) -> None:
+    if window.every is None:
+        return
+    every_ms = parse_duration_ms(window.every, f"{where}, every")
+    for span, span_ms in zip(window.over, window.spans_ms, strict=True):
+        if every_ms == 0 or span_ms % every_ms:
+            raise DefinitionError(
+                f"{where}: every={window.every!r} does not divide the span {span!r}; "
+                f"write every={span!r} for windows that tumble, or leave it out for sliding ones"
+            )
+
+
+Feature = Field | Calendar | Cyclical | Lookup | Window | LabelWindow | Encoder
+
+
+def type_of(feature: Feature, name: str) -> FieldType:
+    """Return the type of one of a feature's names.
+
+    >>> type_of(Lookup("profiles", "card", (Field("segment", "text"),)), "segment_of_card")
+    'text'
+    """
+    if isinstance(feature, Lookup):
+        return feature.columns[feature.names.index(name)].type
+    return feature.type if isinstance(feature, Field) else "number"

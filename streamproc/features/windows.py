@@ -22,6 +22,7 @@ from streamproc.features import layout
 from streamproc.features.aggregates import Number, kind_of
 from streamproc.features.arena import COMPILED, Arena, Column, Form, fits
 from streamproc.features.log import Log
+from streamproc.features.spans import Span
 from streamproc.features.spec import Window
 from streamproc.features.texts import Ids, joined
 from streamproc.state.tables import Floor, Rows, Stack, Table
@@ -150,7 +151,7 @@ class KeyedWindow:
         """Return the log of a slow entity: what the arena had of it, if it is slow just now."""
         log = self._logs.get(row)
         if log is None:
-            log = self._logs[row] = Log(self._form.spans_ms, self._form.plan, self._keep_ms)
+            log = self._logs[row] = Log(self._form.spans, self._form.plan, self._keep_ms)
             arena = self._arena
             records = arena.records_of(row)
             times, values = (records[:, at] for at in (layout.TIME, layout.VALUE))
@@ -300,7 +301,7 @@ class KeyedWindow:
         if payload[0] == COMPILED:
             self._arena.unpack(row, payload)
             return
-        log = Log(self._form.spans_ms, self._form.plan, self._keep_ms)
+        log = Log(self._form.spans, self._form.plan, self._keep_ms)
         log.unpack(payload)
         values = log.floats()
         if values is not None and fits(np.array(values, np.float64)):
@@ -312,17 +313,20 @@ class KeyedWindow:
 
 def form_of(specs: Iterable[Window], lateness_ms: int) -> Form:
     """Return the form of an arena for these windows; its columns are those of their names."""
-    spans: dict[int, int] = {}
+    spans: dict[Span, int] = {}
     plan: list[Column] = []
     for spec in specs:
+        every_ms = spec.every_ms
         for span_ms in spec.spans_ms:
-            at = spans.setdefault(span_ms, len(spans))
+            at = spans.setdefault((span_ms, every_ms), len(spans))
             for name in spec.aggregates:
                 kind, percent = kind_of(name)
-                # What was before this window is what is in one twice as long, less this.
-                other = spans.setdefault(2 * span_ms, len(spans)) if kind == layout.GROWTH else 0
+                other = 0
+                if kind == layout.GROWTH:
+                    # What was before this window is what is in one twice as long, less this.
+                    other = spans.setdefault((2 * span_ms, every_ms), len(spans))
                 plan.append((at, kind, percent, other))
-    return Form(tuple(spans), tuple(plan), max(spans) + lateness_ms)
+    return Form(tuple(spans), tuple(plan), max(spans)[0] + lateness_ms)
 
 
 def groups_of(features: Iterable[Any]) -> list[tuple[Window, ...]]:

@@ -9,6 +9,7 @@ from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import parse_time_ms
 from streamproc.features.entities import LONGEST_ID, text_of
+from streamproc.features.lookup import Versions
 from streamproc.models.scoring import parse_label
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Record
@@ -21,13 +22,14 @@ LARGEST_BYTES = 900_000
 
 
 class Event(NamedTuple):
-    """An event that can be scored."""
+    """An event that can be scored; ``lookups`` says which rows were looked up for it."""
 
     id: str
     key: str
     time_ms: int
     fields: dict[str, Any]
     record: Record
+    lookups: Versions | None = None
 
 
 class Label(NamedTuple):

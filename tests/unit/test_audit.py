@@ -12,7 +12,8 @@ from river import linear_model
 from agents.restore import without
 from streamproc.audit import END, Rebuilt, explain, rebuild, same, verify
 from streamproc.codec import JsonCodec
-from streamproc.features import Field, LabelWindow, Window
+from streamproc.features import Field, LabelWindow, Log, Lookup, Window
+from streamproc.features.lookup_tables import LatestTables, NamedRows
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.bounds import Bounds
@@ -100,6 +101,18 @@ def test_each_window_says_which_records_were_in_it() -> None:
             assert len(offsets) == predictions[3]["features"][name]
 
 
+def test_a_window_that_tumbles_says_what_came_since_its_boundary() -> None:
+    """Of the card's payments at 100, 130 and 135 ms, those from 120 on."""
+    windows = Window("amount", by="card", over=("60ms",), aggregates=("count", "sum"), every="60ms")
+    tumbling = pipeline(features=[windows])
+    predictions, events = ran()
+    events_made = rebuild(tumbling, JsonCodec(), events, set())
+    found = explain(tumbling, predictions[3], events_made, scorer_of)
+    assert dict(found.windows) == {name: [1, 3] for name in windows.names}
+    assert found.rebuilt is not None
+    assert found.rebuilt.features == dict(zip(windows.names, (2, 6.0), strict=True))
+
+
 def test_same_means_the_type_too() -> None:
     """JSON tells 1 from 1.0 and true."""
     assert not any((same(1, True), same(1.0, 1), same({"a": 1}, {"b": 1}), same(None, 0)))
@@ -185,3 +198,65 @@ def test_windows_over_labels_are_what_they_were(seed: int) -> None:
     assert again([END], failed) != wanted
     assert again(live.commits, failed) != wanted
     assert again(live.steps, set()) != wanted
+
+
+PROFILE = Lookup("profiles", by="card", fields=("age", Field("segment", "text")))
+
+
+def looked_up() -> tuple[Pipeline, list[dict[str, Any]], list[Record]]:
+    """Return a pipeline that looks cards up, its predictions, and their events.
+
+    The row of card 7 is another one from the second event on; card 8 has none.
+    """
+    made = pipeline(features=[Field("amount"), PROFILE, Log("age_of_card")])
+    events = [event(n, 100 + n, card=card) for n, card in enumerate((7, 7, 8))]
+    scoring = Scoring(made)
+    tables = LatestTables([PROFILE])
+    scoring.task.look_up(tables.find)
+    rows = tables.by_topic["profiles"]
+    rows.put("7", (1, 40, 30, "basic"))
+    scoring.put(EVENTS, events[0]).run()
+    rows.put("7", (1, 41, 31, "gold"))
+    scoring.put(EVENTS, *events[1:]).run()
+    records: list[Record] = [record(EVENTS, n, each) for n, each in enumerate(events)]
+    return made, scoring.said("predictions"), records
+
+
+ROWS = {
+    ("profiles", "1@40"): ("7", (1, 40, 30, "basic")),
+    ("profiles", "1@41"): ("7", (1, 41, 31, "gold")),
+}
+
+
+def remade(
+    rows: dict[tuple[str, str], tuple[str, tuple[Any, ...]]], **change: Any
+) -> tuple[list[list[str]], list[tuple[str, ...]]]:
+    """Return what differs of each prediction, made again with these rows, and which were gone."""
+    made, predictions, events = looked_up()
+    wanted = {each["id"]: each | change for each in predictions}
+    named = NamedRows(made.lookups, wanted, rows)
+    again = rebuild(made, JsonCodec(), events, rows=named)
+    scorer = Scorer(made.new_model(), made.kind, made.classes, made.threshold, "main@0")
+    found = list(verify(wanted, again, lambda name: scorer))
+    return [each.differences for each in found], [
+        each.rebuilt.gone for each in found if each.rebuilt
+    ]
+
+
+def test_a_prediction_is_made_again_with_the_row_that_it_names() -> None:
+    """Not with the newest: that came later. What an encoder made of it is the same as well."""
+    assert remade(ROWS) == ([[], [], []], [(), (), ()])
+
+
+def test_a_row_that_was_compacted_away_is_told_of_and_taken_as_published() -> None:
+    """What stands on it is computed, so that a model's fault would still be seen."""
+    only_newest = {("profiles", "1@41"): ROWS["profiles", "1@41"]}
+    assert remade(only_newest) == ([[], [], []], [("1@40 of profiles",), (), ()])
+
+
+def test_a_row_that_says_something_else_is_a_difference() -> None:
+    """In its values, or since it is of another entity; what an encoder makes of it too."""
+    other = {**ROWS, ("profiles", "1@41"): ("7", (1, 41, 99, "gold"))}
+    assert remade(other)[0] == [[], ["age_of_card", "age_of_card_log"], []]
+    foreign = {**ROWS, ("profiles", "1@41"): ("8", (1, 41, 31, "gold"))}
+    assert remade(foreign)[0] == [[], ["age_of_card", "segment_of_card", "age_of_card_log"], []]

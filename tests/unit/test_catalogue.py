@@ -80,6 +80,14 @@ def test_each_feature_says_what_it_is_made_of() -> None:
     assert {each.description for each in found if each.owner} == {"What a card spends"}
 
 
+def test_windows_that_hop_say_how_often() -> None:
+    """The span alone would be that of a sliding one."""
+    chosen = pipeline(
+        Window("amount", by="card", over=("1d", "7d"), aggregates=("sum", "mean"), every="1d")
+    )
+    assert [each.span for each in catalogue(chosen)] == ["1d every 1d"] * 2 + ["7d every 1d"] * 2
+
+
 def test_shared_features_are_computed_as_if_they_stood_there() -> None:
     """In their place and order, with the same fingerprint, whoever owns them."""
     shared = pipeline(Field("amount"), SPENDING, Log("amount"))

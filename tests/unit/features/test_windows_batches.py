@@ -190,7 +190,7 @@ def test_a_value_that_does_not_fit_moves_its_entity_alone() -> None:
 
 def test_state_of_before_is_read() -> None:
     """An entity's records as they were written before windows were compiled are taken over."""
-    log = Log((10,), ((0, layout.COUNT, 0, 0),), keep_ms=10)
+    log = Log([(10, 1)], ((0, layout.COUNT, 0, 0),), keep_ms=10)
     log.fill([1, 5], ["a", "b" * 40], [0.1, 2.5], 7)
     for value, slow in ((3.0, 0), (1e-300, 1)):
         log.observe(8, "c", value, False, 8)

@@ -21,13 +21,16 @@ Held = list[tuple[int, int, float]]
 """Records of a window: time, number, value."""
 
 
-def oracle(every: Held, now: tuple[int, int, float | None], span_ms: int) -> dict[str, Any]:
+def oracle(
+    every: Held, now: tuple[int, int, float | None], span_ms: int, hop_ms: int | None = None
+) -> dict[str, Any]:
     """Return every aggregate of the window that ends with a record, as one would write it."""
     now_ms, number, own = now
-    held = sorted(
-        each for each in every if now_ms - span_ms < each[0] and each[:2] <= (now_ms, number)
-    )
-    before = [v for t, _, v in every if now_ms - 2 * span_ms < t <= now_ms - span_ms]
+    begin = now_ms - span_ms + 1
+    if hop_ms:  # the oldest that it is in, of those that begin at multiples
+        begin = next(ms for ms in range(begin, now_ms + 1) if ms % hop_ms == 0)
+    held = sorted(each for each in every if begin <= each[0] and each[:2] <= (now_ms, number))
+    before = [v for t, _, v in every if begin - span_ms <= t < begin]
     times = [t for t, _, _ in held]
     values = np.array([v for _, _, v in held])
     found: dict[str, Any] = dict.fromkeys(KINDS)
@@ -68,13 +71,15 @@ def check(window: KeyedWindow, found: list[Any], expected: list[dict[str, Any]],
             assert got == pytest.approx(want, rel=1e-9, abs=1e-9), (name, at)
 
 
+@pytest.mark.parametrize("hop_ms", [None, 20, 4])
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_aggregate_is_that_of_numpy(seed: int, slow: bool) -> None:
+def test_every_aggregate_is_that_of_numpy(seed: int, slow: bool, hop_ms: int | None) -> None:
     """In order and out of it, tied in time, null or repeated; in words, or in Python's integers."""
     chance = random.Random(seed)
     over = tuple(f"{span}ms" for span in SPANS)
-    window = KeyedWindow(Window("x", "k", over, KINDS), LATENESS_MS)
+    hops = None if hop_ms is None else f"{hop_ms}ms"
+    window = KeyedWindow(Window("x", "k", over, KINDS, hops), LATENESS_MS)
     history: dict[str, Held] = {"a": [], "b": []}
     if slow:  # long ago, and gone from every window
         for key in history:
@@ -89,7 +94,7 @@ def test_every_aggregate_is_that_of_numpy(seed: int, slow: bool) -> None:
         if value is not None:
             history[key].append((time_ms, number, value))
         now = (time_ms, number, value)
-        expected = [oracle(history[key], now, span) for span in SPANS]
+        expected = [oracle(history[key], now, span, hop_ms) for span in SPANS]
         check(window, found, expected, now)
     assert bool(window._logs) == slow
 

@@ -8,12 +8,13 @@ import uuid
 from typing import Any
 
 import pytest
+from river import linear_model
 
 from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
 from streamproc.features import Field, LabelWindow, Window
 from streamproc.labels import PendingLabels
-from streamproc.pipeline import Pipeline
+from streamproc.pipeline import Events, Labels, Pipeline
 from streamproc.state import snapshots
 from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots
@@ -36,6 +37,8 @@ def watched() -> Pipeline:
             Window("amount", by="card", over=("50ms", "200ms"), aggregates=ALL),
             Window("amount", by="card", over=("90ms",), aggregates=("count", "mean")),
             LabelWindow(by="card", over=("30ms", "300ms"), aggregates=("count", "mean")),
+            Window("amount", by="card", over=("60ms",), aggregates=("sum", "growth"), every="20ms"),
+            LabelWindow(by="card", over=("60ms",), every="60ms"),
         ]
     )
 
@@ -207,6 +210,46 @@ def test_a_new_window_is_refused_and_one_less_is_not() -> None:
             ScoreTask(pipeline(features=watched().features, lateness="1s"), 0, JsonCodec()),
             snapshot,
         )
+
+
+def test_a_window_that_hops_now_is_another_window() -> None:
+    """Its records may have been let go when they had left the one that it was."""
+    stopped = Stopped()
+    stopped.put(EVENTS, event(1, 5)).commit()
+    stopped.freeze(everything=True)
+    stopped.pack(100)
+    snapshot = stopped.kept.newest(stopped.committed)
+    assert snapshot is not None
+    changed = [
+        dataclasses.replace(each, every="30ms") if isinstance(each, Window) and each.every else each
+        for each in watched().features
+    ]
+    with pytest.raises(UnfitError, match="no window of 'amount' by 'card' over 60ms, every 30ms"):
+        thaw(ScoreTask(pipeline(features=changed), 0, JsonCodec()), snapshot)
+
+
+def test_state_goes_by_the_names_that_it_always_had() -> None:
+    """Names and fingerprints of windows that slide are those of deployed pipelines' state."""
+    deployed = Pipeline(
+        name="shop",
+        events=Events("orders", id="id", key="card", time="at"),
+        labels=Labels("paid", id="id", value="fraud", horizon="30d"),
+        features=[
+            Window("amount", by="card", over=("1d", "7d"), aggregates=("count", "mean")),
+            LabelWindow(by="card", over=("1d",)),
+        ],
+        model=linear_model.LogisticRegression(),
+    )
+    names = [
+        (frozen.name_of(deployed, window), frozen.declared_name(deployed, window, spec))
+        for window in deployed.new_features().windows
+        for spec in window.specs
+    ]
+    assert names == [
+        ("records-0f78cf24b464", "window-80c7ec1c4d15"),
+        ("labels-e8eed1244238", "label-window-22e32081c0f8"),
+    ]
+    assert (deployed.fingerprint, deployed.learns_what) == ("a8e73e7841cb", "2a4d821f7fed")
 
 
 def test_ids_that_are_missing_are_noticed() -> None:
