@@ -12,7 +12,7 @@ import io
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -54,6 +54,9 @@ class Codec(Protocol):
     def decode_input(self, topic: str, data: bytes | None) -> dict[str, Any]:
         """Return the fields of an event or a label from one of the user's topics."""
 
+    def decode_inputs(self, topic: str, datas: Sequence[bytes | None]) -> list[dict[str, Any]]:
+        """Return the fields of many; raises where one can't be read, not saying which."""
+
 
 class JsonCodec:
     """JSON, one orjson call a message.
@@ -86,6 +89,16 @@ class JsonCodec:
     def decode_input(self, topic: str, data: bytes | None) -> dict[str, Any]:
         """Return the fields; raises ``tombstone, empty_value, not_json, not_an_object``."""
         return _object_of(data)
+
+    def decode_inputs(self, topic: str, datas: Sequence[bytes | None]) -> list[dict[str, Any]]:
+        """Return the fields of many; raises where one can't be read, not saying which."""
+        try:
+            found = list(map(orjson.loads, datas))  # type: ignore[arg-type]
+        except orjson.JSONDecodeError as error:
+            raise BadRecord("not_json", f"one of these values is no JSON: {error}") from None
+        if set(map(type, found)) != {dict}:
+            raise BadRecord("not_an_object", "one of these values is JSON, but no object")
+        return found
 
 
 class AvroCodec:
@@ -162,6 +175,10 @@ class AvroCodec:
             return _object_of(data)
         fields = _datum(data, self._lookup(_schema_id(data)), None)
         return {name: _plain(value) for name, value in fields.items()}
+
+    def decode_inputs(self, topic: str, datas: Sequence[bytes | None]) -> list[dict[str, Any]]:
+        """Return the fields of many; raises as :meth:`decode_input` does."""
+        return [self.decode_input(topic, data) for data in datas]
 
 
 @cache

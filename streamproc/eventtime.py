@@ -7,6 +7,7 @@ part here, so a replay gives what production gave.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -20,7 +21,12 @@ _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
-_WHOLE_SECOND_MS = {f":{second:02}Z": second * 1_000 for second in range(60)}
+_IN_HOUR_MS = {
+    f":{minute:02}:{second:02}": minute * 60_000 + second * 1_000
+    for minute in range(60)
+    for second in range(60)
+}
+_FRACTION_MS = {"Z": 0, **{f".{fraction:03}Z": fraction for fraction in range(1_000)}}
 _MOST_DIGITS, _ENDLESS = 20, 1 << 62
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -47,11 +53,15 @@ def parse_time_ms(value: object) -> int:
             return value
         raise BadRecord("time_not_valid", f"{value} ms lies outside the years 1 to 9999")
     if isinstance(value, str):
-        # Most times are whole seconds in UTC, and many share a minute.
-        second_ms = _WHOLE_SECOND_MS.get(value[16:])
-        time_ms = _text_ms(value) if second_ms is None else _minute_ms(value[:16])
+        # Most times are in UTC, to the second or millisecond, and many share an hour.
+        rest_ms, fraction_ms = _IN_HOUR_MS.get(value[13:19]), _FRACTION_MS.get(value[19:])
+        if rest_ms is not None and fraction_ms is not None:
+            hour_ms = _hour_ms(value[:13])
+            time_ms = None if hour_ms is None else hour_ms + rest_ms + fraction_ms
+        else:
+            time_ms = _text_ms(value)
         if time_ms is not None:
-            return time_ms + (second_ms or 0)
+            return time_ms
     raise BadRecord(
         "time_not_valid", f"{value!r:.80} is neither RFC 3339 text nor integer milliseconds"
     )
@@ -70,10 +80,26 @@ def _text_ms(text: str) -> int | None:
         return None
 
 
+def parse_times_ms(values: Sequence[object]) -> list[int]:
+    """Read many times, each as :func:`parse_time_ms` does; raises where that does.
+
+    >>> parse_times_ms(["2018-07-01T00:00:31Z", 1530403231000])
+    [1530403231000, 1530403231000]
+    """
+    hour_of, rest_of, fraction_of = _hour_ms, _IN_HOUR_MS, _FRACTION_MS
+    try:
+        return [
+            hour_of(value[:13]) + rest_of[value[13:19]] + fraction_of[value[19:]]  # type: ignore
+            for value in values
+        ]
+    except (KeyError, TypeError):  # of another form, one at least
+        return [parse_time_ms(value) for value in values]
+
+
 @lru_cache(maxsize=4_096)
-def _minute_ms(minute: str) -> int | None:
-    """Return the time of a minute in UTC, such as ``2018-07-01T00:02``, as ``_text_ms`` does."""
-    return _text_ms(minute + ":00Z")
+def _hour_ms(hour: str) -> int | None:
+    """Return the time of an hour in UTC, such as ``2018-07-01T00``, as ``_text_ms`` does."""
+    return _text_ms(hour + ":00:00Z")
 
 
 def parse_duration_ms(text: str, what: str = "duration") -> int:

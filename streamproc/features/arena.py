@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.features import layout
+from streamproc.features.memory import LINE_WORDS, Lines
 from streamproc.features.spans import Span
 from streamproc.features.texts import Ids, decoded
 
@@ -78,20 +79,23 @@ class Arena:
         self.spans: Integers = np.array(form.spans, np.int64)
         self.plan: Integers = np.array(form.plan, np.int64)
         columns = layout.SPANS + stride * len(form.spans) + 2 * self._extremes
-        self.rows: Integers = np.zeros((_ROWS, columns), np.int64)
-        self.records: Integers = np.zeros((_SLOTS, layout.RECORD_WORDS), np.int64)
+        self._rows = Lines(_ROWS, -(-columns // LINE_WORDS) * LINE_WORDS)
+        self._records = Lines(_SLOTS, layout.RECORD_WORDS)
         self.stacks = np.zeros((_SLOTS if self._extremes else 1, 2), np.int32)
         self.table: NDArray[np.uint64] = np.zeros(_TABLE, np.uint64)
         self.pool: NDArray[np.uint8] = np.zeros(_POOL, np.uint8)
         self.meta: Integers = np.zeros(layout.META_WORDS, np.int64)
         self.meta[layout.NEWEST] = -layout.NEVER
-        self.meta[layout.ROWS_END] = self.meta[layout.SLOTS_END] = 1
+        self.meta[layout.ROWS_END] = 1
+        self.meta[layout.SLOTS_END] = 2  # so that a segment begins where a line does
         self._scratch: NDArray[np.uint64] = np.zeros(SCRATCH_WORDS, np.uint64)
         self._edges: Integers = np.zeros((len(form.spans), 2), np.int64)
         self._view()
 
     def _view(self) -> None:
+        self.rows: Integers = self._rows.rows
         self.words = self.rows.view(np.uint64)
+        self.records: Integers = self._records.rows
         self.numbers = self.records.view(np.float64)
 
     def make_room(self, entities: int, text_bytes: int, long_bytes: int) -> None:
@@ -113,17 +117,18 @@ class Arena:
             self.pool = pool
 
     def _grow_rows(self, least: int) -> None:
-        del self.words
-        self.rows.resize((max(least, len(self.rows) * 3 // 2), self.rows.shape[1]), refcheck=False)
+        rows = max(least, len(self.rows) * 3 // 2)
+        del self.rows, self.words
+        self._rows.grow(rows)
         self._view()
 
     def grow_records(self, least: int = 0) -> None:
         """Make room for half as many records more."""
-        del self.numbers
         slots = max(len(self.records) * 3 // 2, least)
-        self.records.resize((slots, layout.RECORD_WORDS), refcheck=False)
+        del self.records, self.numbers
+        self._records.grow(slots)
         if self._extremes:
-            self.stacks.resize((slots, 2), refcheck=False)
+            self.stacks.resize((len(self._records.rows), 2), refcheck=False)
         self._view()
 
     def find(self, text: Any, ends: Integers, make: bool = True) -> tuple[Integers, Integers]:
@@ -248,7 +253,7 @@ class Arena:
         )  # fmt: skip
 
     def sweep(self, begin: int, end: int, floor_ms: int, oldest_ms: int) -> tuple[int, list[int]]:
-        """Forget idle entities of some rows; see ``kernel.sweep``."""
+        """Forget idle entities of some rows; see ``segments.sweep``."""
         gone = np.empty(end - begin + 1, np.int64)
         oldest_ms = self._entries.sweep(
             begin, end, floor_ms, oldest_ms, self.rows, self.words, self.records, self.table,

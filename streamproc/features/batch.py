@@ -34,6 +34,7 @@ class Batch:
         self._set = features
         self._rows: list[tuple[Any, ...]] = []
         self._labels: list[tuple[int, Sequence[str], float, str, int]] = []
+        self._plain = features.plain
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -52,6 +53,9 @@ class Batch:
         ``given`` is what windows say of it that are computed elsewhere. Returns which rows were
         looked up for it, where any are.
         """
+        if self._plain is not None:
+            self._rows.append(self._plain.read(fields, record_id, key, time_ms, late))
+            return None
         own = self._set
         features = own.nulls.copy()
         if given:
@@ -78,22 +82,16 @@ class Batch:
         """Take events and labels into the windows, in their order; return the events' features."""
         rows, self._rows = self._rows, []
         own = self._set
+        if rows and self._plain is not None:
+            return self._enter_plain(rows)
         if not rows or not own.names:
             self._enter_labels([], _NO_TIMES, _NOTHING)
             return [row[0] for row in rows]
         columns_in: list[Any] = list(zip(*rows, strict=True))
         every, fields, ids, times, late, entities, values = columns_in
-        coded = Ids(ids)
         keys: list[Any] = list(zip(*entities, strict=True))
-        columns: list[list[Any]] = []
-        times_ms = np.array(times, np.int64)
-        what: NDArray[np.uint8] = np.array(late, np.uint8)
-        what *= layout.LATE
-        by_window: Any = zip(*values, strict=True)
-        for window, at, numbers in zip(own.over_values, own.entity_of, by_window, strict=False):
-            found = window.observe_many(keys[at], coded, times_ms, numbers, what)
-            columns += columns_of(found, window.counts)
-        columns += self._enter_labels(keys, times_ms, what)
+        by_window: list[Any] = list(zip(*values, strict=True))
+        columns = self._windows(ids, times, late, keys, by_window)
         made: Any = zip(*columns, strict=True)
         names = own.names
         for features, row in zip(every, made, strict=True):
@@ -102,6 +100,39 @@ class Batch:
             for each, time_ms, features in zip(fields, times, every, strict=True):
                 read(each, time_ms, features)
         return list(every)
+
+    def _enter_plain(self, rows: Sequence[tuple[Any, ...]]) -> list[Features]:
+        """Do so for events that :class:`Plain` has read."""
+        own, plain = self._set, self._plain
+        assert plain is not None
+        columns: list[Any] = list(zip(*rows, strict=True))
+        ids, times, late = columns[:3]
+        values = [columns[plain.numbers[name]] for name in own.values]
+        keys = [columns[at] for at in plain.entities]
+        made = self._windows(ids, times, late, keys, values)
+        of = {name: columns[at] for name, at in plain.numbers.items()}
+        of.update(zip(own.names, made, strict=True))
+        return own.tell(zip(*(of[name] for name in own.nulls), strict=True))
+
+    def _windows(
+        self,
+        ids: Sequence[str],
+        times: Sequence[int],
+        late: Sequence[bool],
+        keys: list[Any],
+        values: Sequence[Any],
+    ) -> list[list[Any]]:
+        """Take events and labels into the windows, in their order; return the events' columns."""
+        own = self._set
+        coded = Ids(ids)
+        columns: list[list[Any]] = []
+        times_ms = np.array(times, np.int64)
+        what: NDArray[np.uint8] = np.array(late, np.uint8)
+        what *= layout.LATE
+        for window, at, numbers in zip(own.over_values, own.entity_of, values, strict=False):
+            found = window.observe_many(keys[at], coded, times_ms, numbers, what)
+            columns += columns_of(found, window.counts)
+        return columns + self._enter_labels(keys, times_ms, what)
 
     def _enter_labels(
         self, keys: list[Any], times_ms: NDArray[np.int64], what: NDArray[np.uint8]

@@ -27,6 +27,13 @@ LAST_ID = np.uint64(2**64 - 1)
 def _bytes(blob: Array, start: int, end: int, most: int) -> Word:
     """Return up to ``most`` bytes as a number, as if zeros followed."""
     found = _U0
+    if start + _EIGHT <= len(blob):  # read at once, as one word
+        for i in range(_EIGHT):
+            found = (found << _U8) | np.uint64(blob[start + i])
+        size = min(end - start, most)
+        if size <= 0:
+            return _U0
+        return (found >> np.uint64(8 * (_EIGHT - size))) << np.uint64(8 * (most - size))
     for i in range(most):
         found <<= _U8
         if start + i < end:

@@ -6,10 +6,15 @@ from typing import Any
 
 from numba import types
 
-from streamproc.features import directory, kernel
+from streamproc.features import directory, kernel, segments, times
 from streamproc.features.jit import entry, sources
 
-_SOURCES = sources(("words.py", "layout.py", "directory.py", "shapes.py", "spans.py", "kernel.py"))
+_SOURCES = sources(
+    (
+        "words.py", "layout.py", "directory.py", "shapes.py", "spans.py", "times.py", "extremes.py",
+        "results.py", "segments.py", "kernel.py",
+    )
+)  # fmt: skip
 
 _int, _nothing = types.int64, types.void
 _ints, _table, _words = types.int64[::1], types.int64[:, ::1], types.uint64[:, ::1]
@@ -19,8 +24,9 @@ _stacks = types.int32[:, ::1]
 
 _find, _id_codes, _advance = directory.find, directory.id_codes, kernel.advance
 _touch, _spread_out = directory.touch, directory.spread_out
-_settle, _sweep, _drop = kernel.settle, kernel.sweep, kernel.drop
-_claim, _empty, _tidy = kernel.claim, kernel.empty, kernel.tidy
+_settle, _sweep, _drop = kernel.settle, segments.sweep, segments.drop
+_claim, _empty, _tidy = segments.claim, segments.empty, segments.tidy
+_times_of = times.times_of
 
 
 def _made(version: int) -> dict[str, Any]:
@@ -100,8 +106,16 @@ def _made(version: int) -> dict[str, Any]:
     return {each.__name__: entry(each, signature) for each, signature in signatures.items()}
 
 
+def _made_of_times(version: int) -> Any:
+    def times_ms(text, ends, found):  # type: ignore[no-untyped-def]
+        version  # noqa: B018
+        return _times_of(text, ends, found)
+
+    return entry(times_ms, types.boolean(_text, _ints, _ints))
+
+
 _all = _made(_SOURCES)
 find, id_codes, advance = _all["find"], _all["id_codes"], _all["advance"]
 touch, spread_out, settle = _all["touch"], _all["spread_out"], _all["settle"]
 sweep, drop, empty = _all["sweep"], _all["drop"], _all["empty"]
-claim, tidy = _all["claim"], _all["tidy"]
+claim, tidy, times_ms = _all["claim"], _all["tidy"], _made_of_times(_SOURCES)

@@ -86,6 +86,16 @@ def _prefetch(typing: Any, array: Any, row: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
+def _leading_zeros(typing: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+leading_zeros: Any = intrinsic(_leading_zeros)
+"""How many zeros a 64-bit word begins with, which processors have an instruction for."""
+
 prefetch: Any = intrinsic(_prefetch)
 """Have the processor fetch the beginning of an array's row, and wait for nothing.
 

@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamproc.eventtime import parse_times_ms
+
+_MANY = 16
+"""From so many times on it pays to call compiled code."""
+
 Integers = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
@@ -42,11 +47,27 @@ class Ids:
         from streamproc.features.entries import id_codes
 
         self.texts = ids
-        self.text, self.ends = joined([each or "" for each in ids])
+        none = None in ids
+        self.text, self.ends = joined([each or "" for each in ids] if none else ids)  # type: ignore[arg-type]
         self.codes: NDArray[np.uint64] = np.empty((len(ids), 2), np.uint64)
         self.long_bytes: int = id_codes(self.text, self.ends, self.codes)
-        if None in ids:
+        if none:
             self.codes[[each is None for each in ids]] = np.uint64((1 << 64) - 1)
+
+
+def read_times_ms(values: Sequence[Any]) -> list[int]:
+    """Read times, each as ``eventtime.parse_time_ms`` does; raises where that does.
+
+    >>> read_times_ms(["1970-01-01T00:00:01Z"] * 20)[-1], read_times_ms([7, "1970-01-01T00:00:00Z"])
+    (1000, [7, 0])
+    """
+    if len(values) >= _MANY and set(map(type, values)) == {str}:
+        from streamproc.features.entries import times_ms
+
+        found = np.empty(len(values), np.int64)
+        if times_ms(*joined(values), found):
+            return list(found.tolist())
+    return parse_times_ms(values)
 
 
 def decoded(blob: Any) -> str:

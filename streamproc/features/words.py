@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.features.jit import inlined
+from streamproc.features.jit import inlined, leading_zeros
 
 SUM_WORDS = 3
 SQUARE_WORDS = 6
@@ -134,17 +134,6 @@ def add_square(words: Words, row: int, at: int, digits: Word, place: int, minus:
 
 
 @inlined
-def leading_zeros(word: Word) -> Word:
-    """Return how many zeros a word begins with; it is not zero."""
-    found = _U0
-    for step in (32, 16, 8, 4, 2, 1):
-        if word >> np.uint64(64 - step) == _U0:
-            found += np.uint64(step)
-            word <<= np.uint64(step)
-    return found
-
-
-@inlined
 def _divided(high: Word, low: Word, by: Word) -> tuple[Word, Word]:
     """Divide two words by one that begins with a one and is above ``high`` (Knuth's D)."""
     by_high, by_low = by >> _U32, by & _LOW
@@ -202,6 +191,35 @@ def ratio(words: Words, size: int, divisor: Word, places: int) -> Any:
     if dropped > _HALF or (dropped == _HALF and (inexact or digits & _U1 != _U0)):
         digits += _U1
     found = np.float64(digits) * _POWERS[exponent + 11 + _MIDDLE]
+    return -found if negative else found
+
+
+@inlined
+def rounded(words: Words, row: int, at: int) -> Any:
+    """Return a sum of a row as :func:`ratio` would, over one; most that is asked for is that."""
+    low, middle, high = words[row, at], words[row, at + 1], words[row, at + 2]
+    negative = high >> _U63 != _U0
+    if negative:
+        low = ~low + _U1
+        middle = ~middle + (_U1 if low == _U0 else _U0)
+        high = ~high + (_U1 if (low | middle) == _U0 else _U0)
+    exponent: Any = 2 * 64 - FRACTION
+    if high == _U0:
+        high, middle, low = middle, low, _U0
+        exponent -= 64
+    if high == _U0:
+        high, middle = middle, _U0
+        exponent -= 64
+    if high == _U0:
+        return 0.0
+    zeros = leading_zeros(high)
+    rest = middle << zeros
+    if zeros != _U0:
+        high = (high << zeros) | (middle >> (_U64 - zeros))
+    digits, dropped = high >> _U11, high & _DROPPED
+    if dropped > _HALF or (dropped == _HALF and ((rest | low) != _U0 or digits & _U1 != _U0)):
+        digits += _U1
+    found = np.float64(np.int64(digits)) * _POWERS[exponent - np.int64(zeros) + 11 + _MIDDLE]
     return -found if negative else found
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from streamproc.codec import Codec
@@ -10,6 +13,7 @@ from streamproc.errors import BadRecord
 from streamproc.eventtime import parse_time_ms
 from streamproc.features.entities import LONGEST_ID, text_of
 from streamproc.features.lookup import Versions
+from streamproc.features.texts import read_times_ms
 from streamproc.models.scoring import parse_label
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Record
@@ -30,6 +34,10 @@ class Event(NamedTuple):
     fields: dict[str, Any]
     record: Record
     lookups: Versions | None = None
+
+
+_DEFAULTS = [repeat(value) for value in Event._field_defaults.values()]
+_event = partial(tuple.__new__, Event)
 
 
 class Label(NamedTuple):
@@ -53,7 +61,9 @@ class Intake:
 
     def __init__(self, pipeline: Pipeline, codec: Codec) -> None:
         self._pipeline = pipeline
-        self._decode = codec.decode_input
+        self._decode, self._decode_all = codec.decode_input, codec.decode_inputs
+        names = pipeline.events
+        self._pick = itemgetter(names.id, names.key, names.time)
 
     def event(self, record: Record, now_ms: int) -> Event:
         """Read an event."""
@@ -74,6 +84,25 @@ class Intake:
             )
         return Event(record_id, key, time_ms, fields, record)
 
+    def events(self, records: Sequence[Record], now_ms: int) -> list[Event] | None:
+        """Read events as :meth:`event` does, column by column, which takes a third of the time.
+
+        None where one of them can't be read, or is of a rarer form: then read each by itself.
+        """
+        values = [record.value() for record in records]
+        try:
+            if max(map(len, values), default=0) > LARGEST_BYTES:  # type: ignore[arg-type]
+                return None
+            fields = self._decode_all(self._pipeline.events.topic, values)
+            *texts, times = zip(*map(self._pick, fields), strict=True)
+            ids, keys, times_ms = *map(_texts_of, texts), read_times_ms(times)
+        except (TypeError, ValueError, KeyError, BadRecord):  # no value, none at all, no such field
+            return None
+        if ids is None or keys is None or max(times_ms) > now_ms + FUTURE_MS:
+            return None
+        rows = zip(ids, keys, times_ms, fields, records, *_DEFAULTS, strict=False)
+        return list(map(_event, rows))
+
     def label(self, record: Record, now_ms: int) -> Label:
         """Read a label."""
         names = self._pipeline.labels
@@ -90,6 +119,17 @@ class Intake:
         if fields.get(names.time) is None:
             raise BadRecord("missing_time", f"field {names.time!r} is missing or null")
         return Label(record_id, label, parse_time_ms(fields[names.time]), record)
+
+
+def _texts_of(column: Sequence[Any]) -> Sequence[str] | None:
+    """Return texts as ``text_of`` does, where all are of one kind and none is refused."""
+    kinds = set(map(type, column))
+    if kinds == {int}:
+        return list(map(str, column))
+    if kinds != {str}:
+        return None
+    lengths = set(map(len, column))
+    return column if min(lengths) > 0 and max(lengths) <= LONGEST_ID else None
 
 
 def slices_of(fields: dict[str, Any], names: Sequence[str]) -> dict[str, str]:

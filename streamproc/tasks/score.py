@@ -170,7 +170,11 @@ class ScoreTask:
         source, read = self._inputs[topic]
         items: list[tuple[int, int, Any]] = []
         append, refused = items.append, self.refused[topic]
-        for record in records:
+        many = source is self.events and not refused
+        plain = self._intake.events(records, now_ms) if many else None
+        for event in plain or ():
+            append((event.time_ms, event.record.offset(), event))
+        for record in () if plain else records:
             try:
                 if refused and record.offset() in refused:
                     raise BadRecord("kills_worker", "this record ended the process, twice")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import format_time, order_of, parse_duration_ms, parse_time_ms
+from streamproc.features.texts import read_times_ms
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.integers(-62_135_000_000_000_000, 253_402_000_000_000_000).map(
@@ -130,3 +131,47 @@ def test_the_order_is_time_then_id_as_integers(places: list[tuple[int, int]]) ->
     shuffled = random.Random(1).sample(places, len(places))
     ordered = sorted(shuffled, key=lambda place: order_of(place[0], str(place[1])))
     assert sorted(places) == ordered
+
+
+TIMES = st.one_of(
+    MOMENTS.map(lambda moment: moment.isoformat(timespec="seconds")[:19] + "Z"),
+    MOMENTS.map(lambda moment: moment.isoformat(timespec="milliseconds")[:23] + "Z"),
+)
+
+
+@given(st.lists(TIMES, max_size=40), st.lists(st.one_of(TIMES, st.integers(0, 10**12)), max_size=3))
+def test_many_times_at_once_are_each_of_them(plain: list[str], others: list[str | int]) -> None:
+    """Compiled or not, whatever else is among them."""
+    for values in (plain, plain + others, [*others, *plain]):
+        assert [parse_time_ms(value) for value in values] == read_times_ms(values)
+
+
+@pytest.mark.parametrize("filler", ["2018-07-01T00:00:31Z", "2018-07-01T00:00:31.250Z"])
+@pytest.mark.parametrize("replaced", [(at, by) for at in range(24) for by in "/:0a9\n\u0660Z"])
+def test_one_that_is_no_time_among_many_is_refused(filler: str, replaced: tuple[int, str]) -> None:
+    """A character of it changed: it is read, or refused, as it is by itself."""
+    at, by = replaced
+    changed = filler[:at] + by + filler[at + 1 :]
+    values = [filler] * 10 + [changed] + [filler] * 10
+    try:
+        expected = parse_time_ms(changed)
+    except BadRecord:
+        with pytest.raises(BadRecord, match="time_not_valid"):
+            read_times_ms(values)
+    else:
+        assert read_times_ms(values)[10] == expected
+
+
+@pytest.mark.parametrize("year", [0, 1, 1900, 2000, 2023, 2024, 9999])
+def test_days_that_do_not_exist_are_refused_among_many(year: int) -> None:
+    """Leap years by the Gregorian rule, and no year 0."""
+    for month in range(14):
+        for day in (0, 1, 28, 29, 30, 31, 32):
+            text = f"{year:04}-{month:02}-{day:02}T23:59:59.999Z"
+            try:
+                expected = [exact_ms(datetime(year, month, day, 23, 59, 59, 999_000, UTC))] * 20
+            except ValueError:
+                with pytest.raises(BadRecord):
+                    read_times_ms([text] * 20)
+            else:
+                assert expected == read_times_ms([text] * 20)

@@ -91,12 +91,12 @@ def test_every_number_is_that_of_a_brute_force(records: list[Seen]) -> None:
 
 
 @pytest.mark.parametrize("values", [(None, 1.0, 57.16, -3.0, 1e12), (None, 1.0, 1e-200)])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_long_run_is_trimmed_and_stays_exact(seed: int, values: tuple[float | None, ...]) -> None:
     """What no window can see any more is let go, and only that: in words, and in integers."""
     chance = random.Random(seed)
-    now_ms, records = -3_000, []
-    for number in chance.sample(range(9_000), 4_000):
+    now_ms, records = -300, []
+    for number in chance.sample(range(1_000), 450):
         now_ms += chance.choice((0, 0, 0, 1, 1, 2))
         behind = chance.choice([0] * 6 + [3, 15, 16, 60])
         key = "a" if chance.random() < 0.9 else "b"

@@ -398,7 +398,11 @@ def test_records_are_taken_in_all_or_none(monkeypatch: pytest.MonkeyPatch) -> No
             raise AwayError("no schema registry answered")
         return whole(self, topic, data)
 
+    def decode_all(self: JsonCodec, topic: str, datas: list[bytes | None]) -> list[Any]:
+        return [decode(self, topic, data) for data in datas]
+
     monkeypatch.setattr(JsonCodec, "decode_input", decode)
+    monkeypatch.setattr(JsonCodec, "decode_inputs", decode_all)
     records = [record(EVENTS, offset, event(offset + 1, 5 + offset)) for offset in range(3)]
     again = ScoreTask(scoring.pipeline, 0, JsonCodec())
     again.labels.caught_up = True
