@@ -60,8 +60,15 @@ class Past:
         """Yield a partition's events as they were scored, from the beginning of its log.
 
         ``predictions``, by id, name the rows that were looked up for them. With windows over
-        labels, labels come in where they did: as the journal has it.
+        labels, labels come in where they did: as the journal has it. Raises
+        :class:`StreamprocError` for windows that are re-keyed.
         """
+        if rekeyed := self.pipeline.rekeyed(self.at.partitions):
+            raise StreamprocError(
+                f"windows by {', '.join(map(' and '.join, rekeyed))} are re-keyed over "
+                f"{self.at.partitions} partitions and can't be made again yet; what they were is "
+                f"in the predictions' records on {self.pipeline.topics.predictions}"
+            )
         at, topics, lookups = self.at, self.pipeline.topics, self.pipeline.lookups
         rows = NamedRows(lookups, predictions, self._rows(predictions.values()))
         refused = at.refused(partition)
