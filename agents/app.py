@@ -304,6 +304,7 @@ def _server(
     settings: Settings, runner: Runner, score: ScoreStage, observer: Observer
 ) -> MetricsServer:
     token = settings.metrics_token
+    rekeyed = next((stage for stage in runner.stages if isinstance(stage, RekeyedStage)), None)
     server = MetricsServer(
         settings.metrics_address,
         runner.metrics,
@@ -311,7 +312,7 @@ def _server(
         ready=runner.ready,
         refresh=observer.refresh,
         token=token.get_secret_value() if token else None,
-        features=online_features(score),
+        features=online_features(score, rekeyed),
     )
     server.start()
     log.info("serving", metrics=f"http://{server.address}/metrics")

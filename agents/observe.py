@@ -17,6 +17,9 @@ from agents.score import ScoreStage
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
+Watched = ScoreTask | RekeyedTask
+"""The tasks that hold windows."""
+
 
 class Growth:
     """Counts for a worker what each of its tasks counts from its own beginning.
@@ -24,12 +27,12 @@ class Growth:
     What a task counts after the last look at it is left out, where it goes elsewhere.
     """
 
-    def __init__(self, counter: Counter, count: Callable[[ScoreTask], int]) -> None:
+    def __init__(self, counter: Counter, count: Callable[[Watched], int]) -> None:
         self._counter, self._count = counter, count
-        self._seen: WeakKeyDictionary[ScoreTask, int] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[Watched, int] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def look(self, tasks: Iterable[ScoreTask]) -> None:
+    def look(self, tasks: Iterable[Watched]) -> None:
         """Add what was counted since the last look; two that ask at once add nothing twice."""
         with self._lock:
             for task in tasks:
@@ -52,7 +55,7 @@ class Observer:
     def __post_init__(self) -> None:
         metrics = self.metrics
         self._growths = (
-            Growth(metrics.expired_entities, lambda task: task.features.expired_entities),
+            Growth(metrics.expired_entities, lambda task: task.expired_entities),
             Growth(metrics.overtaken_labels, lambda task: task.overtaken_labels),
         )
 
@@ -77,7 +80,7 @@ class Observer:
         )
         self._refresh_lookups()
         for growth in self._growths:
-            growth.look(scoring)
+            growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
         keepers = list(self.runner.keepers.values())
         if keepers:

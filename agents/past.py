@@ -19,6 +19,8 @@ from streamproc.messages import ModelVersion
 from streamproc.models.scoring import MODEL_FAILURES, Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.tasks.records import Record
+from streamproc.tasks.replaying import Step
 from streamproc.tasks.score import ScoreTask
 
 
@@ -59,30 +61,29 @@ class Past:
     ) -> Iterator[Rebuilt]:
         """Yield a partition's events as they were scored, from the beginning of its log.
 
-        ``predictions``, by id, name the rows that were looked up for them. With windows over
-        labels, labels come in where they did: as the journal has it. Raises
-        :class:`StreamprocError` for windows that are re-keyed.
+        ``predictions``, by id, name the rows that were looked up for them, and say what windows
+        of other partitions did. With windows over labels, labels come in where they did: as the
+        journal has it.
         """
-        if rekeyed := self.pipeline.rekeyed(self.at.partitions):
-            raise StreamprocError(
-                f"windows by {', '.join(map(' and '.join, rekeyed))} are re-keyed over "
-                f"{self.at.partitions} partitions and can't be made again yet; what they were is "
-                f"in the predictions' records on {self.pipeline.topics.predictions}"
-            )
         at, topics, lookups = self.at, self.pipeline.topics, self.pipeline.lookups
         rows = NamedRows(lookups, predictions, self._rows(predictions.values()))
         refused = at.refused(partition)
         events = without(refused, at.read(topics.events, partition, 0, None))
-        if topics.labels is None or not self._over_labels:
-            yield from rebuild(self.pipeline, at.codec, events, rows=rows)
-            return
-        labels = without(refused, at.read(topics.labels, partition, 0, None))
-        steps, unscored = steps_of(at, partition, 0, END), self._unscored(partition)
-        yield from rebuild(self.pipeline, at.codec, events, labels, steps, unscored, rows)
+        labels: Iterable[Record] = ()
+        steps: Iterable[Step] = (END,)
+        unscored: set[str] = set()
+        if topics.labels is not None and self._over_labels:
+            labels = without(refused, at.read(topics.labels, partition, 0, None))
+            steps, unscored = steps_of(at, partition, 0, END), self._unscored(partition)
+        made = (self.pipeline, at.codec, events, labels, steps, unscored, rows)
+        yield from rebuild(*made, partitions=at.partitions, predictions=predictions)
 
     @property
     def _over_labels(self) -> bool:
-        return any(isinstance(each, LabelWindow) for each in self.pipeline.features)
+        """Whether windows over labels are computed where an event is scored."""
+        rekeyed = self.pipeline.rekeyed(self.at.partitions)
+        windows = [each for each in self.pipeline.features if isinstance(each, LabelWindow)]
+        return any(each.entity not in rekeyed for each in windows)
 
     def _unscored(self, partition: int) -> set[str]:
         """Return the ids of events that the model made nothing of, by their dead letters."""

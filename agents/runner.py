@@ -341,7 +341,7 @@ class Runner:
         """Return how many items of each source went on, of those where it is more than before."""
         before, now = self._released.get(place, {}), task.released
         self._released[place] = now
-        return {source: count for source, count in now.items() if count != before.get(source)}
+        return {source: count for source, count in now.items() if count != before.get(source, 0)}
 
     def _covered(self, place: Place) -> Offsets:
         """Return where a task stands by its commits, of its inputs."""

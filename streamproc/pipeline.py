@@ -339,8 +339,9 @@ class Pipeline:
     def fingerprint(self) -> str:
         """Twelve hex digits that change when the definition does."""
         parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)
-        rest = (self.threshold, self.lateness, self.late, self.publish_every, self.seed)
-        return hashlib.sha256(repr((*parts, *rest)).encode()).hexdigest()[:12]
+        rest = (self.threshold, self.lateness, self.publish_every, self.seed)
+        asked = () if self.late == "score" else (self.late,)  # else as before there was a choice
+        return hashlib.sha256(repr((*parts, *rest, *asked)).encode()).hexdigest()[:12]
 
 
 def _listed(value: object) -> tuple[Any, ...]:

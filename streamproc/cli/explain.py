@@ -36,14 +36,16 @@ def explain(
     chosen = load_pipeline(pipeline, settings)
     past = Past(chosen, settings)
     partition, prediction = past.find(prediction_id)
-    found = audit.explain(
-        chosen, prediction, past.rebuilt(partition, {prediction_id: prediction}), past.scorer_of
-    )
+    rebuilt = past.rebuilt(partition, {prediction_id: prediction})
+    partitions = past.at.partitions
+    found = audit.explain(chosen, prediction, rebuilt, past.scorer_of, partitions)
     version = past.versions.get(prediction["model"])
     if as_json:
         print_json(_as_json(found, chosen.topics.events, partition, version))
     else:
         _tell(found, chosen, partition, version)
+        if elsewhere := audit.rekeyed_names(chosen, partitions):
+            print(_cut(f"as published, of all partitions: {', '.join(elsewhere)}"))
     if found.differences:
         raise typer.Exit(1)
 

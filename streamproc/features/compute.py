@@ -74,15 +74,22 @@ class FeatureSet:
         self.nulls.update(self._encoding.zeros)
 
     def compute(
-        self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
+        self,
+        fields: dict[str, Any],
+        record_id: str,
+        key: str,
+        time_ms: int,
+        late: bool = False,
+        given: Features | None = None,
     ) -> Features:
         """Return the features of an event and take it into the windows.
 
         Raises :class:`BadRecord`, before any state changes, where a field is not what was
-        declared. A ``late`` event, later than allowed, does not enter the windows.
+        declared. A ``late`` event, later than allowed, does not enter the windows. ``given`` is
+        what windows say of it that are computed elsewhere.
         """
         batch = self.batch()
-        batch.add(fields, record_id, key, time_ms, late)
+        batch.add(fields, record_id, key, time_ms, late, given)
         return batch.enter()[0]
 
     def compute_many(
@@ -120,20 +127,7 @@ class FeatureSet:
         {'amount_count_1d_by_card': 1, 'amount_mean_1d_by_card': 5.0}
         >>> features.current("d", by=("card",))
         """
-        found: Features = {}
-        late = np.full(1, layout.LATE, np.uint8)
-        every: list[KeyedWindow | LabelledWindow] = [*self.over_values, *self.over_labels]
-        for window in every:
-            keyed = window.keyed if isinstance(window, LabelledWindow) else window
-            if keyed.specs[0].entity != by or not keyed.holds(entity):
-                continue
-            times = np.array([keyed.newest_ms], np.int64)
-            if isinstance(window, LabelledWindow):
-                row = window.observe_many([entity], times, late)
-            else:
-                row = window.observe_many([entity], Ids([None]), times, [None], late)
-            columns = columns_of(row, window.counts)
-            found.update(zip(window.names, (column[0] for column in columns), strict=True))
+        found = current([*self.over_values, *self.over_labels], entity, by)
         # Rows are everywhere, windows where their partition is: who has half says nothing.
         windowed = any(window.specs[0].entity == by for window in self.windows)
         if self.lookups and (found or not windowed):
@@ -164,6 +158,26 @@ class FeatureSet:
     def hashing(self) -> dict[str, Occupancy]:
         """How many distinct categories share a column of each hash, such as ``merchant_hash``."""
         return self._encoding.occupancy
+
+
+def current(
+    windows: Sequence[KeyedWindow | LabelledWindow], entity: str, by: tuple[str, ...]
+) -> Features:
+    """Return what those windows that are by these fields hold of an entity, if it has state."""
+    found: Features = {}
+    late = np.full(1, layout.LATE, np.uint8)
+    for window in windows:
+        keyed = window.keyed if isinstance(window, LabelledWindow) else window
+        if keyed.specs[0].entity != by or not keyed.holds(entity):
+            continue
+        times = np.array([keyed.newest_ms], np.int64)
+        if isinstance(window, LabelledWindow):
+            row = window.observe_many([entity], times, late)
+        else:
+            row = window.observe_many([entity], Ids([None]), times, [None], late)
+        columns = columns_of(row, window.counts)
+        found.update(zip(window.names, (column[0] for column in columns), strict=True))
+    return found
 
 
 _Reader = Callable[[dict[str, Any], int, Features], None]

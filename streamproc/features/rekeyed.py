@@ -14,11 +14,13 @@ import numpy as np
 
 from streamproc.features import layout
 from streamproc.features.batch import columns_of
+from streamproc.features.compute import current
 from streamproc.features.entities import EntityReader, entity_reader
 from streamproc.features.labelled import LabelledWindow, label_groups_of
 from streamproc.features.spec import Feature
 from streamproc.features.texts import Ids
 from streamproc.features.windows import KeyedWindow, groups_of
+from streamproc.messages import Features
 
 Entity = tuple[str, ...]
 """The fields that name an entity."""
@@ -118,6 +120,12 @@ class EntityWindows:
         """All windows, those over labels last."""
         over_values = [window for each in self.over_values for window in each]
         return [*over_values, *(window.keyed for each in self.over_labels for window in each)]
+
+    def current(self, entity: str, by: Entity) -> Features | None:
+        """Return what the windows by these fields hold of an entity; see ``FeatureSet.current``."""
+        over_values = [window for each in self.over_values for window in each]
+        over_labels = [window for each in self.over_labels for window in each]
+        return current([*over_values, *over_labels], entity, by) or None
 
     def observe(self, items: Sequence[Item]) -> list[list[Any]]:
         """Take events and labels in, in their order; return the values of each event, in turn."""

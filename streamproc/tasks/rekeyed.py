@@ -41,8 +41,8 @@ class RekeyedTask:
         self.sources = Sources(partitions)
         self.short = 0
         """How many events were answered without what a silent source may have had before them."""
-        self.labels_behind = 0
-        """How many labels came in behind events that, by their times, should have seen them."""
+        self.overtaken_labels = 0
+        """Labels for windows that an event of their time or later was answered before."""
         self._topic = pipeline.topics.rekeyed
         self._next_offset: int | None = None
         self._told_ms: dict[int, int] = {}
@@ -60,6 +60,11 @@ class RekeyedTask:
     def released(self) -> dict[str, int]:
         """How many items of each source went on."""
         return {str(n): source.released for n, source in enumerate(self.sources.all)}
+
+    @property
+    def expired_entities(self) -> int:
+        """How many entities were idle for so long that their windows were let go."""
+        return sum(window.expired_entities for window in self.state.windows)
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Take in what score tasks sent."""
@@ -116,7 +121,7 @@ class RekeyedTask:
             if item.is_event:
                 self._newest_ms = max(self._newest_ms, item.time_ms)
             elif item.time_ms <= self._newest_ms:
-                self.labels_behind += 1
+                self.overtaken_labels += 1
         found = self.state.observe(items)
         self.state.move_to(self.sources.released[0])
         self.state.sweep(len(items))

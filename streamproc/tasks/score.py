@@ -99,6 +99,8 @@ class ScoreTask:
         """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
         self._short: dict[str, bytes] = {}
+        self.elsewhere: Callable[[str], Features] = lambda event_id: {}
+        """In a replay, what windows that are computed elsewhere said of an event, by its id."""
         source = f"{pipeline.events.topic}/{partition}"
         self._trace_id = hashlib.sha256(source.encode()).hexdigest()[:16]
 
@@ -122,6 +124,11 @@ class ScoreTask:
         """Return the offset of an input's first record not yet processed."""
         router = self.router
         return source.position if router is None else router.position(source is self.labels)
+
+    @property
+    def expired_entities(self) -> int:
+        """How many entities were idle for so long that their windows were let go."""
+        return self.features.expired_entities
 
     @property
     def caught_up(self) -> bool:
@@ -371,7 +378,9 @@ class ScoreTask:
                 return None
             if self.router is not None:
                 self.router.texts(event.fields, event.key)
-            found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
+            given = self.elsewhere(event.id) if self.router is not None else None
+            place = (event.id, event.key, event.time_ms)
+            found = self.features.compute(event.fields, *place, late, given)
         except BadRecord:
             return None  # it was told of when it was first read
         self.watermark_ms = max(self.watermark_ms, event.time_ms)

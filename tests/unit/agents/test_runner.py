@@ -17,9 +17,11 @@ from agents.poller import Batch
 from agents.runner import Runner
 from agents.writing import AtLeastOnce, Writer
 from streamproc.errors import AwayError, StreamprocError
+from streamproc.features import Window
 from streamproc.models.versions import Store
 from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.records import Out, Output, PlainRecord
+from streamproc.tasks.rekeyed import RekeyedTask
 from tests.unit.tasks.kit import pipeline
 
 EVENTS = "shop.orders"
@@ -248,6 +250,46 @@ def test_the_journal_has_where_a_tasks_batches_ended() -> None:
         ({f"{EVENTS}/2": [0, 2]}, {"2": [[1, 0], [1, 1]]}),
         ({f"{EVENTS}/2": [2, 4]}, None),
     ]
+
+
+REKEYED = "shop.rekeyed"
+
+
+def sent(source: int, *items: tuple[int, str]) -> PlainRecord:
+    """Return what a score task sends to windows: events of one shop, by time and id."""
+    rows = [[at, at, None, 0, "s", at, name, False, [1.0]] for at, name in items]
+    value = {"source": source, "of": [["amount"]], "items": rows, "watermark": items[-1]}
+    return PlainRecord(REKEYED, 0, 0, None, orjson.dumps(value))
+
+
+def test_the_journal_has_what_went_on_into_rekeyed_windows() -> None:
+    """By partition and source, in the entry of the transaction that holds the answers.
+
+    The task's offset is in the transaction also where it did not move: it fences by it.
+    """
+    rig = Rig()
+    rig.runner.journals = True
+    windows = Window("amount", by="shop", over=("1d",), aggregates=("count",))
+    task = RekeyedTask(pipeline(features=[windows]), 1, 2)
+    task.take(REKEYED, [sent(0, (5, "a"), (9, "c")), sent(1, (7, "b"))], True, 0)
+
+    async def scenario() -> None:
+        rig.runner.tasks["rekeyed", 1] = task
+        await rig.until(lambda: task.sources.waiting == 1)
+        await rig.runner._commit()
+        task.sources.all[1].asked[3] = (9, 1, "c")
+        task.sources.hear(1, (7, 1, "b"), [], 0, complete=3)
+        rig.runner.wake(rig.stage)  # type: ignore[arg-type]
+        rig.runner._due["rekeyed", 1] = None
+        await rig.until(lambda: task.sources.waiting == 0)
+
+    rig.go(scenario)
+    entries = [orjson.loads(value) for topic, _, value in rig.log.written if "journal" in topic]
+    told = [(each["inputs"][f"{REKEYED}/1"][1], each["released"]) for each in entries
+            if "released" in each]  # fmt: skip
+    assert told == [(1, {"1": {"0": 1, "1": 1}}), (1, {"1": {"0": 2}})]
+    answered = [(topic, to) for topic, to, value in rig.log.written if b"rows" in value]
+    assert answered == [("shop.windows", 0), ("shop.windows", 1), ("shop.windows", 0)]
 
 
 def test_offsets_are_committed_when_all_has_arrived_without_waiting_for_it(
