@@ -30,7 +30,7 @@ class RekeyedStage(Stage):
     def start(self, partition: int, offsets: dict[str, int]) -> RekeyedTask:
         """Return the task of a partition with its windows, and what waits, as they were.
 
-        It is made anew each time: what it has released since the last commit is not in offsets.
+        It is made anew each time: what went on since the last commit is not in its offsets.
         """
         at = self.deployment
         keeps = not at.embedded

@@ -16,6 +16,7 @@ from agents.deployment import Deployment
 from streamproc.errors import StreamprocError
 from streamproc.state.snapshots import Offsets, Snapshot, Snapshots
 from streamproc.tasks.frozen import UnfitError, thaw
+from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Record
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.replaying import Step, replay
@@ -73,8 +74,8 @@ def restore_rekeyed(
 ) -> None:
     """Bring ``task`` to the state it had when ``committed`` was; see :func:`restore_score`.
 
-    What had gone on by then is in the journal. Without one, which is at least once, it goes on
-    again from the snapshot on, and is answered again.
+    What waited still is in the journal. Without one, which is at least once, all that came since
+    the snapshot waits again, and is answered again.
     """
     if state_from == "nothing":
         log.warning("state_fresh", rekeyed=task.partition)
@@ -87,19 +88,23 @@ def restore_rekeyed(
     start = snapshot.offsets if snapshot else at.log_start(
         [topics.rekeyed], partition, committed, state_from
     )  # fmt: skip
-    released = dict(task.released)
+    queued = task.queued
     if at.exactly_once and committed[0]:
         tail = snapshot.tails.get(topics.journal, 0) if snapshot else 0
         for record in at.read(topics.journal, 0, tail, None):
             entry = orjson.loads(record.value() or b"{}")
-            released |= entry.get("released", {}).get(str(partition), {})
+            queued |= entry.get("queued", {}).get(str(partition), {})
     records: list[Record] = []
     for record in at.read(topics.rekeyed, partition, start[0], committed[0]):
         records.append(record)
-        if len(records) == _REPLAYED_AT_ONCE:
-            task.replay(records, released)
+        if len(records) == _REPLAYED_AT_ONCE and at.exactly_once:
+            task.replay(records)
             records = []
-    task.replay(records, released)
+    if at.exactly_once:
+        task.replay(records)
+        task.settle(queued)
+    else:
+        task.take(topics.rekeyed, records, False, AT_ONCE)
     log.info(
         "state_restored",
         rekeyed=partition,

@@ -81,7 +81,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
-        self._released: dict[Place, Mapping[str, int]] = {}  # as of the last commit
+        self._queued: dict[Place, Mapping[str, int]] = {}  # as of the last commit
         self._wrote: set[Place] = set()  # since then
         self._assigned: frozenset[TP] = frozenset()
         self._committed_s = time.monotonic()
@@ -316,7 +316,7 @@ class Runner:
     async def _commit(self) -> None:
         """Commit where each task has come, with what was written on the way."""
         moved: dict[TP, int] = {}
-        released: dict[int, Mapping[str, int]] = {}
+        queued: dict[int, Mapping[str, int]] = {}
         for place, task in self.tasks.items():
             if place in self._storing:
                 continue  # it is ahead of what it wrote
@@ -325,11 +325,11 @@ class Runner:
                 tp = TP(topic, partition)
                 if self._committed.get(tp) != at or place in self._wrote:
                     moved[tp] = at  # also where it was: that fences who has lost the partition
-            if isinstance(task, RekeyedTask) and (more := self._newly_released(place, task)):
-                released[partition] = more
+            if isinstance(task, RekeyedTask) and (changed := self._newly_queued(place, task)):
+                queued[partition] = changed
         self._wrote.clear()
         if moved and self.journals:
-            entry = self._entry(moved, released)
+            entry = self._entry(moved, queued)
             await self.writer.write(self.pipeline.topics.journal, 0, [entry])
         if await self.writer.commit(moved):
             self._committed |= moved
@@ -337,11 +337,11 @@ class Runner:
             for place, keeper in self.keepers.items():
                 keeper.committed(self._covered(place))
 
-    def _newly_released(self, place: Place, task: RekeyedTask) -> Mapping[str, int]:
-        """Return how many items of each source went on, of those where it is more than before."""
-        before, now = self._released.get(place, {}), task.released
-        self._released[place] = now
-        return {source: count for source, count in now.items() if count != before.get(source, 0)}
+    def _newly_queued(self, place: Place, task: RekeyedTask) -> Mapping[str, int]:
+        """Return how many items of each source wait, of those where it is not what it was."""
+        before, now = self._queued.get(place, {}), task.queued
+        self._queued[place] = now
+        return {source: count for source, count in now.items() if count != before.get(source)}
 
     def _covered(self, place: Place) -> Offsets:
         """Return where a task stands by its commits, of its inputs."""
@@ -349,10 +349,10 @@ class Runner:
         inputs = next(stage.inputs for stage in self.stages if stage.name == name)
         return covered(inputs, partition, self._committed)
 
-    def _entry(self, moved: dict[TP, int], released: Mapping[int, Mapping[str, int]]) -> Out:
+    def _entry(self, moved: dict[TP, int], queued: Mapping[int, Mapping[str, int]]) -> Out:
         """Return a transaction's entry in the journal: who consumed what of each input.
 
-        And what went on of it, by partition and source, where that is not all that was consumed.
+        And how much of it waits, by partition and source, where it doesn't go on at once.
         """
         entry = {
             "instance": self.instance,
@@ -363,8 +363,8 @@ class Runner:
                 for tp, at in moved.items()
             },
         }
-        if released:
-            entry["released"] = {str(n): sources for n, sources in released.items()}
+        if queued:
+            entry["queued"] = {str(n): sources for n, sources in queued.items()}
         bounds = {
             str(partition): taken
             for (_, partition), task in self.tasks.items()
@@ -391,7 +391,7 @@ class Runner:
         for place in places:
             if place in self._starting:
                 self._starting.pop(place).cancel()
-            self._released.pop(place, None)
+            self._queued.pop(place, None)
             if task := self.tasks.pop(place, None):
                 self._inputs.forget(task)
             if keeper := self.keepers.pop(place, None):

@@ -6,7 +6,7 @@ and answers each event's task with what the windows hold of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,21 +14,25 @@ import orjson
 from streamproc.eventtime import Order, order_of
 from streamproc.features.rekeyed import EntityWindows, Item, Plan
 from streamproc.pipeline import Pipeline
+from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record
 from streamproc.tasks.sources import Seen, Sent, Sources
+
+REPLAYED_BUT = 1 << 14
+"""More than this never waits of one source: it would not send more."""
 
 ALIVE_MS = 2_000
 """How often a task that waits says so to those that wait for it."""
 
-_ROWS = 500
-"""How many rows one record of answers has at most: some 200 bytes each."""
+_BYTES = 400_000
+"""How large a record of answers gets, about."""
 
 
 class RekeyedTask:
     """Windows by other entities, of the entities in one partition.
 
-    ``partitions`` is how many the events have. ``released`` is what a journal has to hold, beside
-    the offsets, for the state to be made again: how many items of each source went on.
+    ``partitions`` is how many the events have. ``queued`` is what a journal has to hold, beside the
+    offsets, for the state to be made again: how many of each source's items wait yet.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class RekeyedTask:
         self._topic = pipeline.topics.rekeyed
         self._next_offset: int | None = None
         self._told_ms: dict[int, int] = {}
-        self._newest_ms = -(1 << 62)
+        self._newest_ms = AT_ONCE
 
     def waiting(self) -> dict[str, int]:
         """Return that no record waits: all are taken in, as what is behind them is needed."""
@@ -57,9 +61,9 @@ class RekeyedTask:
         return {} if self._next_offset is None else {self._topic: self._next_offset}
 
     @property
-    def released(self) -> dict[str, int]:
-        """How many items of each source went on."""
-        return {str(n): source.released for n, source in enumerate(self.sources.all)}
+    def queued(self) -> dict[str, int]:
+        """How many items of each source were taken in and wait for their turn."""
+        return {str(n): len(source.queue) for n, source in enumerate(self.sources.all)}
 
     @property
     def expired_entities(self) -> int:
@@ -111,9 +115,10 @@ class RekeyedTask:
                 row = [offset, sent.item.entity, next(found), short]
                 rows.setdefault(number, []).append(row)
                 self.short += short
+        most = max(1, _BYTES // (50 + 25 * max(map(len, self.plan.names))))
         for number, each in rows.items():
-            for at in range(0, len(each), _ROWS):
-                self._say({"rows": each[at : at + _ROWS]}, number, output)
+            for at in range(0, len(each), most):
+                self._say({"rows": each[at : at + most]}, number, output)
 
     def _enter(self, items: list[Item]) -> list[list[Any]]:
         """Let items enter the windows; return what these say of each event."""
@@ -140,17 +145,25 @@ class RekeyedTask:
 
     # ---------------------------------------------------------------- what outlives the process
 
-    def replay(self, records: Sequence[Record], released: Mapping[str, int]) -> None:
-        """Take records in as before, and let go on what went on then, without answering.
+    def replay(self, records: Sequence[Record]) -> None:
+        """Take records in as before, without answering, and let go on what surely went on.
 
-        The windows' state is the same in whatever order their records came.
+        The windows' state is the same in whatever order their records came. At the end comes
+        :meth:`settle`.
         """
         for record in records:
-            self.take(self._topic, (record,), caught_up=False, now_ms=-(1 << 62))
+            self.take(self._topic, (record,), caught_up=False, now_ms=AT_ONCE)
+        self._enter_all(lambda source: REPLAYED_BUT)
+
+    def settle(self, queued: Mapping[str, int]) -> None:
+        """Let all go on that went on before: so many of each source waited still."""
+        self._enter_all(lambda source: queued.get(source, 0))
+
+    def _enter_all(self, but: Callable[[str], int]) -> None:
         items = [
             sent.item
             for number in range(len(self.sources.all))
-            for sent in self.sources.drain(number, released.get(str(number), 0))
+            for sent in self.sources.drain(number, but(str(number)))
         ]
         if items:
             self._enter(items)
@@ -164,7 +177,6 @@ class RekeyedTask:
                     "queue": [[sent.place, sent.order, *sent.item] for sent in source.queue],
                     "events": [source.events.floor, sorted(source.events.places)],
                     "labels": [source.labels.floor, sorted(source.labels.places)],
-                    "released": source.released,
                     "passed": source.passed,
                 }
                 for source in self.sources.all
@@ -178,8 +190,6 @@ class RekeyedTask:
             for place, order, *item in told["queue"]:
                 source.queue.append(Sent(place, _order(order), Item(*item)))
             source.events, source.labels = Seen(*told["events"]), Seen(*told["labels"])
-            source.released = told["released"]
-            source.taken = source.released + len(source.queue)
             source.passed = (_order(told["passed"][0]), told["passed"][1])
 
 

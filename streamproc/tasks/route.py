@@ -197,7 +197,8 @@ class Router:
         piece: list[list[Any]] = []
         size = 0
         for item in items:
-            item_bytes = len(item[4]) + 2 * len(item[6]) + 100
+            values = item[8] if type(item[8]) is list else ()
+            item_bytes = 4 * (len(item[4]) + 2 * len(item[6])) + 25 * len(values) + 100
             if piece and size + item_bytes > _BYTES:
                 _, upto_ms, upto, *_, record_id, _, _ = piece[-1]
                 watermark = (upto_ms, record_id if upto is None else upto)

@@ -77,15 +77,12 @@ class Seen:
 class Source:
     """One partition: what it sent that has not gone on, and what is known of what is to come.
 
-    ``taken`` counts the items that were taken in, ``released`` those that went on. Nothing that
-    goes before ``passed`` will come; with it is whether what goes there is past, too.
+    Nothing that goes before ``passed`` will come; with it is whether what goes there is past, too.
     """
 
     queue: deque[Sent] = field(default_factory=deque)
     events: Seen = field(default_factory=Seen)
     labels: Seen = field(default_factory=Seen)
-    taken: int = 0
-    released: int = 0
     passed: tuple[Order, bool] = (FIRST, False)
     heard_ms: int = AT_ONCE
     asked: dict[int, Order] = field(default_factory=dict)
@@ -98,7 +95,6 @@ class Source:
         seen = self.events if sent.item.is_event else self.labels
         if not seen.add(sent.place):
             return False
-        self.taken += 1
         self.queue.append(sent)
         return True
 
@@ -175,7 +171,6 @@ class Sources:
 
     def _pop(self, source: Source) -> Sent:
         sent = source.queue.popleft()
-        source.released += 1
         self.released = max(self.released, sent.order)
         return sent
 
@@ -211,9 +206,9 @@ class Sources:
                 found.append(number)
         return found
 
-    def drain(self, number: int, upto: int) -> list[Sent]:
-        """Return the items of a source that went on before, when it had released so many."""
+    def drain(self, number: int, but: int) -> list[Sent]:
+        """Return the items of a source that went on before: all but so many, the last."""
         source, found = self.all[number], []
-        while source.queue and source.released < upto:
+        while len(source.queue) > but:
             found.append(self._pop(source))
         return found

@@ -26,7 +26,7 @@ from tests.kafka_server import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(600)]
 
-EVENTS = 100_000
+EVENTS = 80_000
 LABEL_DELAY_S = 7 * oracle.DAY_S
 _SILENT_S = 60.0
 _FILE = """

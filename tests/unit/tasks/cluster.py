@@ -28,14 +28,14 @@ Log = tuple[str, int]
 class Cluster:
     """Score tasks and tasks of windows, each on every partition, and what they have written.
 
-    Each step commits: what a task wrote, where it stands, and what it released.
+    Each step commits: what a task wrote, where it stands, and what waits there.
     """
 
     def __init__(self, made: Pipeline, partitions: int, chance: random.Random) -> None:
         self.pipeline, self.partitions, self.chance = made, partitions, chance
         self.logs: dict[Log, list[PlainRecord]] = defaultdict(list)
         self.committed: dict[Log, int] = defaultdict(int)
-        self.released: list[Mapping[str, int]] = [{} for _ in range(partitions)]
+        self.queued: list[Mapping[str, int]] = [{} for _ in range(partitions)]
         self.read: dict[Log, int] = defaultdict(int)
         self.now_ms = NOW_MS
         self.crashes = self.thawed = 0
@@ -74,7 +74,7 @@ class Cluster:
         for topic, at in task.positions().items():
             self.committed[topic, n] = at
         if isinstance(task, RekeyedTask):
-            self.released[n] = task.released
+            self.queued[n] = task.queued
         return not output.empty
 
     def _write(self, n: int, output: Output) -> None:
@@ -117,7 +117,8 @@ class Cluster:
                 thaw(again, found)
                 start = found.offsets[0]
                 self.thawed += 1
-            again.replay(self.logs[topic, n][start:to], self.released[n])
+            again.replay(self.logs[topic, n][start:to])
+            again.settle(self.queued[n])
             topics = [topic]
         for topic in topics:
             self.read[topic, n] = self.committed[topic, n]
