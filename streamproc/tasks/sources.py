@@ -102,6 +102,7 @@ class Source:
 class Sources:
     """Merges what all sources send.
 
+    >>> from streamproc.eventtime import order_of
     >>> sources = Sources(2)
     >>> def event(place: int, record_id: str, time_ms: int) -> Sent:
     ...     item = Item(0, "shop", time_ms, record_id, False, [1.0])
