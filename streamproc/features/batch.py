@@ -84,18 +84,16 @@ class Batch:
         own = self._set
         if rows and self._plain is not None:
             return self._enter_plain(rows)
-        if not rows or not own.names:
+        if not rows:
             self._enter_labels([], _NO_TIMES, _NOTHING)
-            return [row[0] for row in rows]
+            return []
         columns_in: list[Any] = list(zip(*rows, strict=True))
         every, fields, ids, times, late, entities, values = columns_in
-        keys: list[Any] = list(zip(*entities, strict=True))
-        by_window: list[Any] = list(zip(*values, strict=True))
-        columns = self._windows(ids, times, late, keys, by_window)
-        made: Any = zip(*columns, strict=True)
-        names = own.names
-        for features, row in zip(every, made, strict=True):
-            features.update(zip(names, row, strict=True))
+        if own.fill is not None:
+            keys: list[Any] = list(zip(*entities, strict=True))
+            by_window: list[Any] = list(zip(*values, strict=True))
+            columns = self._windows(ids, times, late, keys, by_window)
+            own.fill(every, zip(*columns, strict=True))
         for read in own.after:  # encoders of what the windows say
             for each, time_ms, features in zip(fields, times, every, strict=True):
                 read(each, time_ms, features)

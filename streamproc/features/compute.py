@@ -17,7 +17,7 @@ from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
 from streamproc.features.lookup import Lookups
-from streamproc.features.plain import plain_of, teller
+from streamproc.features.plain import filler, plain_of, teller
 from streamproc.features.spec import Feature, Field, LabelWindow, Lookup, Window
 from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
@@ -76,6 +76,7 @@ class FeatureSet:
         self.plain = None if rekeyed else plain_of(spec, entities, key_field)
         """What reads events where features are numbers and windows alone; else None."""
         self.tell = teller(list(self.nulls))
+        self.fill = filler(self.names) if self.names else None
 
     def compute(
         self,

@@ -28,6 +28,7 @@ def read(fields, record_id, key, time_ms, late):
 """
 
 Read = Callable[[dict[str, Any], str, str, int, bool], tuple[Any, ...]]
+Fill = Callable[[Iterable[Features], Iterable[tuple[Any, ...]]], None]
 Tell = Callable[[Iterable[tuple[Any, ...]]], list[Features]]
 
 
@@ -109,3 +110,24 @@ def teller(names: Sequence[str]) -> Tell:
     items = ", ".join(f"{name!r}: {value}" for name, value in zip(names, values, strict=True))
     tell: Tell = eval(f"lambda rows: [{{{items}}} for {', '.join(values)}, in rows]")
     return tell
+
+
+def filler(names: Sequence[str]) -> Fill:
+    """Return what puts rows of values into features that are there already; as many of both.
+
+    >>> features = [{"a": 1, "b": None}, {"a": 2, "b": None}]
+    >>> filler(["b"])(features, [(3,), (4,)])
+    >>> features
+    [{'a': 1, 'b': 3}, {'a': 2, 'b': 4}]
+    """
+    values = [f"v{at}" for at in range(len(names))]
+    lines = [f"f[{name!r}] = {value}" for name, value in zip(names, values, strict=True)]
+    source = f"""
+def fill(features, rows):
+    for f, ({", ".join(values)},) in zip(features, rows, strict=True):
+        {"; ".join(lines)}
+"""
+    space: dict[str, Any] = {}
+    exec(source, space)
+    fill: Fill = space["fill"]
+    return fill

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from hypothesis import example, given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.codec import JsonCodec
@@ -22,19 +23,18 @@ PLAIN = st.fixed_dictionaries(
         "at": st.sampled_from(["1970-01-01T00:00:01Z", "1970-01-01T00:00:01.5+01:00"]),
     }
 )
-ODD: Any = st.one_of(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "order": st.sampled_from([None, "", "x" * 1001, 7, True, 1.5, []]),
-            "card": st.sampled_from([None, "", 7, -1]),
-            "at": st.sampled_from(
-                [None, 5, NOW_MS + FUTURE_MS, NOW_MS + FUTURE_MS + 1, "now", 1.5]
-            ),
-        },
-    ),
-    st.sampled_from([None, b"", b"\0", b"{", b"[]", b"7", b"null", b'{"order":1}{"order":2}']),
-)
+_IDS: tuple[Any, ...] = (None, "", "x" * 1001, 7, True, 1.5, [])
+_KEYS: tuple[Any, ...] = (None, "", "x" * 1001, 7, False, -1)
+_TIMES: tuple[Any, ...] = (None, 5, "now", 1.5, True)
+GOOD: dict[str, Any] = {"order": "1", "card": "7", "at": "1970-01-01T00:00:01Z"}
+ODD: list[Any] = [
+    *({**GOOD, "order": value} for value in _IDS),
+    *({**GOOD, "card": value} for value in _KEYS),
+    *({**GOOD, "at": value} for value in _TIMES),
+    *({**GOOD, "at": NOW_MS + FUTURE_MS + more} for more in (0, 1)),
+    *({name: GOOD[name] for name in GOOD if name != left} for left in GOOD),
+    *(None, b"", b"\0", b"{", b"[]", b"7", b"null", b'"order card at"', b'{"order":1}{"order":2}'),
+]
 
 
 def each_alone(records: list[Record]) -> list[Event] | None:
@@ -45,20 +45,26 @@ def each_alone(records: list[Record]) -> list[Event] | None:
         return None
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(PLAIN, min_size=1, max_size=30), st.lists(ODD, max_size=2), st.randoms())
-@example([{"order": "1", "card": "7", "at": 5}], [], None)
-def test_many_events_are_each_of_them(plain: list[Any], odd: list[Any], chance: Any) -> None:
-    """Where all can be read in one go they are what each is; where one can't, none is returned."""
-    values = plain + odd
-    if chance is not None:
-        chance.shuffle(values)
+@given(st.lists(PLAIN, min_size=1, max_size=30))
+def test_many_plain_events_are_read_in_one_go(values: list[Any]) -> None:
+    """Each is what it is by itself."""
     records: list[Record] = [record(EVENTS, at, value) for at, value in enumerate(values)]
-    found, alone = INTAKE.events(records, NOW_MS), each_alone(records)
-    if found is not None or not odd:
-        assert found == alone
-        assert found is not None
-        assert {Event} == set(map(type, found))
+    found = INTAKE.events(records, NOW_MS)
+    assert found == each_alone(records)
+    assert found is not None
+    assert {Event} == set(map(type, found))
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("beside", [0, 3, 30])
+def test_one_that_is_odd_is_read_as_it_is_or_by_itself(odd: Any, beside: int) -> None:
+    """Never as something else, and never at all where it can't be read."""
+    values = [odd, *[GOOD] * beside]
+    records: list[Record] = [record(EVENTS, at, value) for at, value in enumerate(values)]
+    for either in (records, records[::-1]):
+        found, alone = INTAKE.events(either, NOW_MS), each_alone(either)
+        assert found in (alone, None)
+        assert [type(each.id) for each in found or ()] == [str] * len(found or ())
 
 
 def test_integers_are_read_in_one_go_too() -> None:

@@ -124,7 +124,11 @@ class Pair:
     """Two partitions: the score task of the first, and the windows of one shop; all by hand."""
 
     def __init__(self) -> None:
-        features = [Field("amount"), Window("amount", "shop", ("1s",), ("count", "sum"))]
+        features = [
+            Field("amount"),
+            Window("amount", "shop", ("1s",), ("count", "sum")),
+            Over("amount_count_1s_by_shop", 0),
+        ]
         self.pipeline = pipeline(features=features)
         self.topics = self.pipeline.topics
         self.score = ScoreTask(self.pipeline, 0, JsonCodec(), partitions=2)
@@ -179,7 +183,9 @@ def test_an_event_waits_until_the_other_partition_has_come_to_it() -> None:
     assert not pair.answer({"watermark": [9, "x"]}).sent
     assert pair.answer({"watermark": [11, "y"]}).sent
     (said,) = pair.score_events().records["predictions"]
-    assert orjson.loads(said["value"] or b"")["features"]["amount_count_1s_by_shop"] == 1
+    features = orjson.loads(said["value"] or b"")["features"]
+    assert features["amount_count_1s_by_shop"] == 1
+    assert features["amount_count_1s_by_shop_over_0"] == 1  # an encoder behind it
     assert "headers" not in said
 
 
