@@ -22,11 +22,13 @@ from agents.deployment import Deployment, codec_of
 from agents.drift import DriftStage
 from agents.learn import LearnStage
 from agents.leaving import end_open_transactions, leave
+from agents.lookups import LookupFollower
 from agents.metrics import Metrics, MetricsServer
 from agents.models import ModelFollower
 from agents.observe import Observer
 from agents.online import online_features
 from agents.poller import Poller
+from agents.rekeyed import RekeyedStage
 from agents.runner import Runner
 from agents.score import ScoreStage
 from agents.stage import Stage
@@ -129,7 +131,6 @@ def build(
     config = settings.kafka_config()
     cluster = probe(config)
     topics = create(config, pipeline)
-    pipeline.check_partitions(topics[0].partitions)
     deployment = Deployment(
         pipeline=pipeline,
         settings=settings,
@@ -161,6 +162,8 @@ def build(
     metrics = Metrics(settings.instance)
     score = ScoreStage(deployment, metrics)
     stages: list[Stage] = [score]
+    if pipeline.rekeyed(deployment.partitions):
+        stages.append(RekeyedStage(deployment, metrics))
     if pipeline.learns:
         stages.append(LearnStage(deployment))
     if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):
@@ -234,6 +237,8 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
         try:
             server = _server(app.deployment.settings, runner, score, observer)
             ending.append(server.stop)
+            lookups = _lookups(app, score)
+            ending.append(lookups.stop)
             follower = _follower(app.deployment, runner, score, observer)
             ending.append(follower.stop)
             if not await asyncio.to_thread(follower.ready.wait, _READY_TIMEOUT_S):
@@ -241,6 +246,7 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
                     f"{runner.pipeline.topics.models} could not be read within "
                     f"{_READY_TIMEOUT_S:.0f} s; see whether the broker is up"
                 )
+            await lookups.until_ready()  # the first event is given what was there before it
             runner.models_known.set()
             runner.rejoin = app.poller.rejoin
             await runner.run()
@@ -259,6 +265,17 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
 
     app.on_partitions_assigned.connect(on_assigned, weak=False)
     app.on_partitions_revoked.connect(on_revoked, weak=False)
+
+
+def _lookups(app: App, score: ScoreStage) -> LookupFollower:
+    loop, metrics = asyncio.get_running_loop(), app.runner.metrics
+
+    def on_failed(error: Exception) -> None:
+        loop.call_soon_threadsafe(app.fail, error)
+
+    lookups = LookupFollower(app.deployment, score.tables, metrics, on_failed)
+    lookups.start()
+    return lookups
 
 
 def _follower(
@@ -287,6 +304,7 @@ def _server(
     settings: Settings, runner: Runner, score: ScoreStage, observer: Observer
 ) -> MetricsServer:
     token = settings.metrics_token
+    rekeyed = next((stage for stage in runner.stages if isinstance(stage, RekeyedStage)), None)
     server = MetricsServer(
         settings.metrics_address,
         runner.metrics,
@@ -294,7 +312,7 @@ def _server(
         ready=runner.ready,
         refresh=observer.refresh,
         token=token.get_secret_value() if token else None,
-        features=online_features(score),
+        features=online_features(score, rekeyed),
     )
     server.start()
     log.info("serving", metrics=f"http://{server.address}/metrics")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -125,7 +125,7 @@ class Deployment:
         """Return the instances that wrote the journal's last records."""
         journal = self.pipeline.topics.journal
         # Not what is in a transaction yet: that of a dead worker would be waited for.
-        end = self._offset(journal, 0, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
+        end = self.stable_end_of(journal, 0)
         records = self.read(journal, 0, max(0, end - _LATELY_RECORDS), end, unblock=False)
         return {orjson.loads(record.value() or b"{}").get("instance", "") for record in records}
 
@@ -151,6 +151,15 @@ class Deployment:
     def end_of(self, topic: str, partition: int) -> int:
         """Return the offset after a partition's last record, committed or not; 0 without topic."""
         return self._offset(topic, partition, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def start_of(self, topic: str, partition: int) -> int:
+        """Return the offset of the first record that a partition still has."""
+        return self._offset(topic, partition, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def stable_end_of(self, topic: str, partition: int) -> int:
+        """Return the offset up to which a partition holds nothing that is not committed yet."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._offset(topic, partition, latest, IsolationLevel.READ_COMMITTED)
 
     def _offset(
         self,
@@ -178,39 +187,43 @@ class Deployment:
         """Return where the topics end that a restore reads besides the inputs, by name."""
         topics = self.pipeline.topics
         written = (topics.predictions, topics.dead_letters)
-        tails = {name: self.end_of(name, partition) for name in written}
-        if self.exactly_once:
-            tails[topics.journal] = self.end_of(topics.journal, 0)
-        return tails
+        return {name: self.end_of(name, partition) for name in written} | self.journal_tail()
 
-    def log_start(self, partition: int, committed: Offsets, wanted: str | None) -> Offsets:
-        """Return from where on state is computed from the log, without a snapshot.
+    def journal_tail(self) -> dict[str, int]:
+        """Return where the journal ends, by its name, where there is one."""
+        journal = self.pipeline.topics.journal
+        return {journal: self.end_of(journal, 0)} if self.exactly_once else {}
+
+    def log_start(
+        self, inputs: Sequence[str], partition: int, committed: Offsets, wanted: str | None
+    ) -> Offsets:
+        """Return from where on state is computed from the log of a task's inputs, by no snapshot.
 
         That is from the time that is ``wanted``, or its beginning. Raises :class:`StreamprocError`
         where that was deleted, unless ``earliest`` is wanted.
         """
-        topics = self.pipeline.topics
-        first = self._offset(topics.events, partition, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        first = self.start_of(inputs[0], partition)
         if wanted is None and committed[0] and first:
             raise StreamprocError(
-                f"there is no usable snapshot of score/{partition}, and {topics.events}/{partition}"
+                f"there is no usable snapshot for {inputs[0]}/{partition}, and that"
                 f" begins at offset {first}: windows might miss what was deleted. Give "
                 "STREAMPROC_STORE as it was, or start once with --rebuild-from earliest"
             )
         if wanted is None or wanted == "earliest":
             return 0, 0
         spec = OffsetSpec.for_timestamp(parse_time_ms(wanted))
-        starts = [
-            self._offset(topic, partition, spec) if topic else 0
-            for topic in (topics.events, topics.labels)
-        ]
+        topics = (*inputs, None)[:2]
+        starts = [self._offset(topic, partition, spec) if topic else 0 for topic in topics]
         # Without a record of that time or later the answer is -1.
         return tuple(at if at >= 0 else to for at, to in zip(starts, committed, strict=True))  # type: ignore[return-value]
 
-    def snapshots(self, task: str, told: Callable[[str, str], None]) -> Snapshots:
-        """Return the snapshots of a task, as ``score-0``; ``told`` hears which can't be used."""
-        topics = self.pipeline.topics
-        names = [topic for topic in (topics.events, topics.labels) if topic]
+    def snapshots(
+        self, task: str, names: Sequence[str], told: Callable[[str, str], None]
+    ) -> Snapshots:
+        """Return the snapshots of a task, as ``score-0``, whose inputs are topics of these names.
+
+        ``told`` hears which can't be used.
+        """
         ids = [f"{name} {self.topic_ids.get(name, '')}" for name in names]
         of = {"pipeline": self.pipeline.name, "task": task, "topics": ", ".join(ids)}
         folder = f"snapshots/{self.pipeline.name}/{task}"

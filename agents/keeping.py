@@ -172,3 +172,13 @@ class Keeper:
     def _why(self, error: Exception) -> dict[str, Any]:
         said = str(error) if isinstance(error, StreamprocError) else repr(error)
         return {"folder": self._snapshots.folder, "error": said, "again_in_s": AGAIN_S}
+
+
+def unusable_told_to(metrics: Metrics) -> Callable[[str, str], None]:
+    """Return what hears of a snapshot that is passed over, and why: it is counted, and logged."""
+
+    def tell(file: str, why: str) -> None:
+        metrics.snapshots_unusable.inc()
+        log.error("snapshot_unusable", file=file, why=why, instead="an older one, or the log")
+
+    return tell

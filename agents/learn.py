@@ -12,6 +12,7 @@ from agents.deployment import Deployment
 from agents.models import published_versions
 from agents.stage import Stage
 from streamproc.errors import StreamprocError
+from streamproc.features.shared import changed
 from streamproc.messages import ModelVersion
 from streamproc.tasks.learn import LearnTask
 
@@ -62,10 +63,12 @@ class LearnStage(Stage):
         """Refuse a version of another model than the pipeline defines, unless told to go on."""
         if not self._is_other(version) or self.deployment.fresh_model:
             return
+        before = version["sources"].get("shared", {})
+        which = changed(self.deployment.pipeline.shared, before, version["model"])
         raise StreamprocError(
             f"{version['model']} was learnt by another model, or from other features, than the "
             "pipeline file defines now; take that back, or start with --fresh-model to learn "
-            "anew, or give the pipeline another name"
+            "anew, or give the pipeline another name" + "".join(f" ({each})" for each in which)
         )
 
     def _is_other(self, version: ModelVersion) -> bool:

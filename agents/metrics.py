@@ -73,10 +73,32 @@ class Metrics:
         self.window_entries = Gauge(
             "streamproc_window_entries", "Records that the windows hold", registry=registry
         )
+        self.expired_entities = Counter(
+            "streamproc_expired_entities",
+            "Entities that were idle for so long that their windows were let go",
+            registry=registry,
+        )
+        self.overtaken_labels = Counter(
+            "streamproc_overtaken_labels",
+            "Labels for windows that came after an event of their time or later was scored",
+            registry=registry,
+        )
         self.hashed = Gauge(
             "streamproc_hashed_categories",
             "Distinct categories a partition hashed since its start, and those that share a column",
             ["feature", "share"],
+            registry=registry,
+        )
+        self.lookup_rows = Gauge(
+            "streamproc_lookup_rows", "Rows that can be looked up", ["topic"], registry=registry
+        )
+        self.lookup_bytes = Gauge(
+            "streamproc_lookup_bytes", "Memory that they take", ["topic"], registry=registry
+        )
+        self.lookup_bad_rows = Counter(
+            "streamproc_lookup_bad_rows",
+            "Rows read that could not be used, or not all of them",
+            ["topic"],
             registry=registry,
         )
         self.pending_labels = Gauge(
@@ -125,6 +147,21 @@ class Metrics:
         self.expired_waits = Gauge(
             "streamproc_expired_waits", "Waits for a lagging input given up", registry=registry
         )
+        self.rekeyed_waiting = Gauge(
+            "streamproc_rekeyed_waiting",
+            "Records that wait for other partitions before they enter re-keyed windows",
+            registry=registry,
+        )
+        self.incomplete = Counter(
+            "streamproc_incomplete",
+            "Predictions made without all of a re-keyed window",
+            registry=registry,
+        )
+        self.overtaken = Gauge(
+            "streamproc_overtaken",
+            "Records that came when later ones had entered re-keyed windows",
+            registry=registry,
+        )
         Gauge("streamproc_worker", "This worker", ["instance"], registry=registry).labels(
             instance
         ).set(1)
@@ -141,6 +178,10 @@ class Metrics:
         """Count what a task had written."""
         records = output.records
         self.predictions.inc(len(records.get("predictions", ())))
+        for prediction in records.get("predictions", ()):
+            self.incomplete.inc(
+                any(name == "incomplete" for name, _ in prediction.get("headers", ()))
+            )
         self.outcomes.inc(len(records.get("outcomes", ())))
         self.alerts.inc(len(records.get("alerts", ())))
         for letter in records.get("dead_letters", ()):

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from prometheus_client import Counter
 
 from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
+
+Watched = ScoreTask | RekeyedTask
+"""The tasks that hold windows."""
+
+
+class Growth:
+    """Counts for a worker what each of its tasks counts from its own beginning.
+
+    What a task counts after the last look at it is left out, where it goes elsewhere.
+    """
+
+    def __init__(self, counter: Counter, count: Callable[[Watched], int]) -> None:
+        self._counter, self._count = counter, count
+        self._seen: WeakKeyDictionary[Watched, int] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def look(self, tasks: Iterable[Watched]) -> None:
+        """Add what was counted since the last look; two that ask at once add nothing twice."""
+        with self._lock:
+            for task in tasks:
+                now = self._count(task)
+                self._counter.inc(now - self._seen.get(task, 0))
+                self._seen[task] = now
 
 
 @dataclass
@@ -23,17 +52,35 @@ class Observer:
     version: int = 0
     published_at_ms: int | None = None
 
+    def __post_init__(self) -> None:
+        metrics = self.metrics
+        self._growths = (
+            Growth(metrics.expired_entities, lambda task: task.expired_entities),
+            Growth(metrics.overtaken_labels, lambda task: task.overtaken_labels),
+        )
+
     def refresh(self) -> None:
         """Set every gauge to what is so now."""
         metrics, tasks = self.metrics, list(self.runner.tasks.values())
         scoring = [task for task in tasks if isinstance(task, ScoreTask)]
+        rekeyed = [task for task in tasks if isinstance(task, RekeyedTask)]
         metrics.queued.set(self.runner.queued)
-        metrics.window_entries.set(sum(task.features.window_entries for task in scoring))
+        windows = [window for task in scoring for window in task.features.windows]
+        windows += [window for task in rekeyed for window in task.state.windows]
+        metrics.window_entries.set(sum(map(len, windows)))
+        metrics.rekeyed_waiting.set(sum(task.sources.waiting for task in rekeyed))
+        metrics.overtaken.set(sum(task.sources.overtaken for task in rekeyed))
         metrics.pending_labels.set(sum(task.pending.waiting for task in scoring))
         metrics.held_labels.set(sum(task.pending.held for task in scoring))
         metrics.unlabelled.set(sum(task.pending.unlabelled for task in scoring))
         metrics.late_events.set(sum(task.late for task in scoring))
-        metrics.expired_waits.set(sum(task.merge.expired_waits for task in scoring))
+        metrics.expired_waits.set(
+            sum(task.expired_waits for task in scoring)
+            + sum(task.sources.expired_waits for task in rekeyed)
+        )
+        self._refresh_lookups()
+        for growth in self._growths:
+            growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
         keepers = list(self.runner.keepers.values())
         if keepers:
@@ -45,6 +92,11 @@ class Observer:
         self._refresh_hashed(scoring)
         self._refresh_alerts()
         self._refresh_lag()
+
+    def _refresh_lookups(self) -> None:
+        for topic, rows in self.score.tables.by_topic.items():
+            self.metrics.lookup_rows.labels(topic).set(len(rows))
+            self.metrics.lookup_bytes.labels(topic).set(rows.size_bytes)
 
     def _refresh_hashed(self, scoring: list[ScoreTask]) -> None:
         """Tell of each hash what the partition with the most categories says."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any
 
-from agents.deployment import Deployment, codec_of
+from agents.logs import outside
 from agents.models import published_versions
-from streamproc.audit import Rebuilt, rebuild
+from agents.restore import steps_of, without
+from streamproc.audit import ANY_TIME_MS, END, Rebuilt, rebuild
 from streamproc.errors import StreamprocError
+from streamproc.features import LabelWindow
+from streamproc.features.lookup import Row, read_record, row_readers, version_of
+from streamproc.features.lookup_tables import NamedRows, named_rows
 from streamproc.kafka.topics import probe
 from streamproc.messages import ModelVersion
-from streamproc.models.scoring import Scorer
-from streamproc.models.versions import Store
+from streamproc.models.scoring import MODEL_FAILURES, Scorer
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.tasks.records import Record
+from streamproc.tasks.replaying import Step
+from streamproc.tasks.score import ScoreTask
 
 
 class Past:
@@ -31,16 +37,7 @@ class Past:
                 "pipeline run there?"
             )
         self.pipeline = pipeline
-        self.at = Deployment(
-            pipeline=pipeline,
-            settings=settings,
-            codec=codec_of(pipeline, settings),
-            store=Store(settings.store),
-            partitions=partitions,
-            embedded=cluster.embedded,
-            exactly_once=not cluster.embedded,
-            epoch=0,
-        )
+        self.at = outside(pipeline, settings, cluster, partitions)
         self.scorer_of = cache(self._scorer_of)
 
     def predictions(self, partition: int) -> Iterator[dict[str, Any]]:
@@ -59,11 +56,62 @@ class Past:
             "may be a dead letter, or older than the topic's retention"
         )
 
-    def rebuilt(self, partition: int) -> Iterator[Rebuilt]:
-        """Yield a partition's events as they were scored, from the beginning of its log."""
-        topic = self.pipeline.topics.events
-        records = self.at.read(topic, partition, 0, None)
-        return rebuild(self.pipeline, self.at.codec, records, self.at.refused(partition)[topic])
+    def rebuilt(
+        self, partition: int, predictions: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Rebuilt]:
+        """Yield a partition's events as they were scored, from the beginning of its log.
+
+        ``predictions``, by id, name the rows that were looked up for them, and say what windows
+        of other partitions did. With windows over labels, labels come in where they did: as the
+        journal has it.
+        """
+        at, topics, lookups = self.at, self.pipeline.topics, self.pipeline.lookups
+        rows = NamedRows(lookups, predictions, self._rows(predictions.values()))
+        refused = at.refused(partition)
+        events = without(refused, at.read(topics.events, partition, 0, None))
+        labels: Iterable[Record] = ()
+        steps: Iterable[Step] = (END,)
+        unscored: set[str] = set()
+        if topics.labels is not None and self._over_labels:
+            labels = without(refused, at.read(topics.labels, partition, 0, None))
+            steps, unscored = steps_of(at, partition, 0, END), self._unscored(partition)
+        made = (self.pipeline, at.codec, events, labels, steps, unscored, rows)
+        yield from rebuild(*made, partitions=at.partitions, predictions=predictions)
+
+    @property
+    def _over_labels(self) -> bool:
+        """Whether windows over labels are computed where an event is scored."""
+        rekeyed = self.pipeline.rekeyed(self.at.partitions)
+        windows = [each for each in self.pipeline.features if isinstance(each, LabelWindow)]
+        return any(each.entity not in rekeyed for each in windows)
+
+    def _unscored(self, partition: int) -> set[str]:
+        """Return the ids of events that the model made nothing of, by their dead letters."""
+        events = self.pipeline.topics.events
+        task = ScoreTask(self.pipeline, partition, self.at.codec)
+        found: set[str] = set()
+        for record in self.at.read(self.pipeline.topics.dead_letters, partition, 0, None):
+            told = dict(record.headers() or ())
+            reason = told.get("reason", b"").decode()
+            if told.get("source_topic") == events.encode() and reason in MODEL_FAILURES:
+                event = task.read_event(record, ANY_TIME_MS)
+                found |= {event.id} if event else set()
+        return found
+
+    def _rows(
+        self, predictions: Iterable[Mapping[str, Any]]
+    ) -> dict[tuple[str, str], tuple[str | None, Row]]:
+        """Return the rows that predictions name, as far as they are still there."""
+        readers = row_readers(self.pipeline.lookups)
+        found: dict[tuple[str, str], tuple[str | None, Row]] = {}
+        for (topic, partition), offsets in named_rows(predictions, readers).items():
+            for record in self.at.read(topic, partition, min(offsets), max(offsets) + 1):
+                if record.offset() in offsets:
+                    decode = self.at.codec.decode_input
+                    entity, row, _ = read_record(record, readers[topic], decode)
+                    if row is not None:
+                        found[topic, version_of(row)] = (entity, row)
+        return found
 
     @cached_property
     def versions(self) -> dict[str, ModelVersion]:

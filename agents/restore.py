@@ -16,12 +16,15 @@ from agents.deployment import Deployment
 from streamproc.errors import StreamprocError
 from streamproc.state.snapshots import Offsets, Snapshot, Snapshots
 from streamproc.tasks.frozen import UnfitError, thaw
+from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Record
+from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.replaying import Step, replay
 from streamproc.tasks.score import ScoreTask
 
 log = structlog.get_logger("restore")
 
+_REPLAYED_AT_ONCE = 500
 _ID_FIRST = b'{"id":"'
 
 
@@ -43,8 +46,12 @@ def restore_score(
     snapshot = None
     if snapshots is not None and state_from is None:
         snapshot = _thawed(task, committed, snapshots)
+    topics = at.pipeline.topics
+    inputs = [topic for topic in (topics.events, topics.labels) if topic]
     start: Offsets = (
-        snapshot.offsets if snapshot else at.log_start(task.partition, committed, state_from)
+        snapshot.offsets
+        if snapshot
+        else at.log_start(inputs, task.partition, committed, state_from)
     )
     thawed_s = time.monotonic()
     _replay(task, at, start, committed, snapshot)
@@ -58,7 +65,58 @@ def restore_score(
     )
 
 
-def _thawed(task: ScoreTask, committed: Offsets, snapshots: Snapshots) -> Snapshot | None:
+def restore_rekeyed(
+    task: RekeyedTask,
+    at: Deployment,
+    committed: Offsets,
+    snapshots: Snapshots | None,
+    state_from: str | None = None,
+) -> None:
+    """Bring ``task`` to the state it had when ``committed`` was; see :func:`restore_score`.
+
+    What waited still is in the journal. Without one, which is at least once, all that came since
+    the snapshot waits again, and is answered again.
+    """
+    if state_from == "nothing":
+        log.warning("state_fresh", rekeyed=task.partition)
+        return
+    began_s = time.monotonic()
+    topics, partition = at.pipeline.topics, task.partition
+    snapshot = None
+    if snapshots is not None and state_from is None:
+        snapshot = _thawed(task, committed, snapshots)
+    start = snapshot.offsets if snapshot else at.log_start(
+        [topics.rekeyed], partition, committed, state_from
+    )  # fmt: skip
+    queued = task.queued
+    if at.exactly_once and committed[0]:
+        tail = snapshot.tails.get(topics.journal, 0) if snapshot else 0
+        for record in at.read(topics.journal, 0, tail, None):
+            entry = orjson.loads(record.value() or b"{}")
+            queued |= entry.get("queued", {}).get(str(partition), {})
+    records: list[Record] = []
+    for record in at.read(topics.rekeyed, partition, start[0], committed[0]):
+        records.append(record)
+        if len(records) == _REPLAYED_AT_ONCE and at.exactly_once:
+            task.replay(records)
+            records = []
+    if at.exactly_once:
+        task.replay(records)
+        task.settle(queued)
+    else:
+        task.take(topics.rekeyed, records, False, AT_ONCE)
+    log.info(
+        "state_restored",
+        rekeyed=partition,
+        snapshot=snapshot.name if snapshot else None,
+        replayed_records=committed[0] - start[0],
+        took_ms=round((time.monotonic() - began_s) * 1000),
+    )
+
+
+def _thawed(
+    task: ScoreTask | RekeyedTask, committed: Offsets, snapshots: Snapshots
+) -> Snapshot | None:
     snapshot = snapshots.newest(committed)
     if snapshot is None:
         return None
@@ -81,13 +139,13 @@ def _replay(
     tails = snapshot.tails if snapshot else {}
     steps: Iterator[Step] = iter((committed,))
     if snapshot and topics.journal in tails:
-        steps = _steps(at, partition, tails[topics.journal], committed)
+        steps = steps_of(at, partition, tails[topics.journal], committed)
     refused = at.refused(partition, tails.get(topics.dead_letters, 0)) if any(committed) else {}
 
     def labels() -> Iterable[Record]:
         if topics.labels is None:
             return ()
-        return _without(refused, at.read(topics.labels, partition, start[1], committed[1]))
+        return without(refused, at.read(topics.labels, partition, start[1], committed[1]))
 
     if snapshot:  # few came since, and are read once
         few = list(labels())
@@ -98,15 +156,15 @@ def _replay(
         predictions = _predictions(at, partition, tails.get(topics.predictions, 0), joined)
     replay(
         task,
-        _without(refused, at.read(topics.events, partition, start[0], committed[0])),
+        without(refused, at.read(topics.events, partition, start[0], committed[0])),
         labels(),
-        predictions,
+        lambda event: predictions.get(event.id),
         steps,
         time.time_ns() // 1_000_000,
     )
 
 
-def _without(refused: Mapping[str, Collection[int]], records: Iterable[Record]) -> Iterator[Record]:
+def without(refused: Mapping[str, Collection[int]], records: Iterable[Record]) -> Iterator[Record]:
     """Leave out what was refused then and would not be now."""
     return (each for each in records if each.offset() not in refused.get(each.topic(), ()))
 
@@ -137,14 +195,17 @@ def _id_in(raw: bytes) -> str | None:
     return text.decode() if raw.startswith(_ID_FIRST) and b"\\" not in text else None
 
 
-def _steps(at: Deployment, partition: int, tail: int, committed: Offsets) -> Iterator[Step]:
-    """Yield where the transactions since ``tail`` had come, by the journal; then ``committed``."""
+def steps_of(at: Deployment, partition: int, tail: int, committed: Offsets) -> Iterator[Step]:
+    """Yield where batches and transactions since ``tail`` had come, by the journal, to the end."""
     topics = at.pipeline.topics
     events, labels = f"{topics.events}/{partition}", f"{topics.labels}/{partition}"
     events_to = labels_to = 0
     for record in at.read(topics.journal, 0, tail, None):
-        inputs = orjson.loads(record.value() or b"{}").get("inputs", {})
+        said = orjson.loads(record.value() or b"{}")
+        inputs = said.get("inputs", {})
         if events in inputs or labels in inputs:
+            for events_at, labels_at in said.get("bounds", {}).get(str(partition), ()):
+                yield min(events_at, committed[0]), min(labels_at, committed[1])
             events_to = inputs.get(events, (0, events_to))[1]
             labels_to = inputs.get(labels, (0, labels_to))[1]
             yield min(events_to, committed[0]), min(labels_to, committed[1])

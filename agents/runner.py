@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from streamproc.models.versions import Store
 from streamproc.pipeline import Pipeline
 from streamproc.state.snapshots import Offsets
 from streamproc.tasks.records import Out, Output, Task
+from streamproc.tasks.rekeyed import RekeyedTask
 
 log = structlog.get_logger("runner")
 
@@ -41,6 +42,8 @@ LAST_SNAPSHOTS_S = 0.8
 """How long a stop waits for them."""
 
 _TICK_S = 0.05
+_BESIDE_THE_EVENT = ("predictions", "outcomes", "dead_letters", "late")
+"""The roles that are written to the partition of what they were made of."""
 
 
 @dataclass(slots=True)
@@ -78,6 +81,8 @@ class Runner:
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
         self._committed: dict[TP, int] = {}
+        self._queued: dict[Place, Mapping[str, int]] = {}  # as of the last commit
+        self._wrote: set[Place] = set()  # since then
         self._assigned: frozenset[TP] = frozenset()
         self._committed_s = time.monotonic()
         self._storing: dict[Place, _Storing] = {}
@@ -264,14 +269,15 @@ class Runner:
             made.doing = asyncio.create_task(self._store(place, made))
             return False
         left = sum(task.waiting().values())
-        if output.records:
+        if not output.empty:
+            self._wrote.add(place)
             await self._write(place, output)
             self.metrics.wrote(output)
             oldest_ms = getattr(task, "oldest_ms", None)
             if oldest_ms is not None:
                 self.metrics.latency.observe((self.clock_ms() - oldest_ms) / 1000)
             await asyncio.sleep(0)
-        return bool(output.records) or 0 < left < waited
+        return not output.empty or 0 < left < waited
 
     async def _store(self, place: Place, storing: _Storing) -> None:
         """Store what has to be there before a record names it, while the other tasks go on."""
@@ -296,8 +302,10 @@ class Runner:
         partition = place[1]
         for role, records in output.records.items():
             topic = getattr(self.pipeline.topics, role)
-            to = partition if role in ("predictions", "outcomes", "dead_letters") else 0
+            to = partition if role in _BESIDE_THE_EVENT else 0
             await self.writer.write(topic, to, records)
+        for (role, to), records in output.sent.items():
+            await self.writer.write(getattr(self.pipeline.topics, role), to, records)
 
     async def _commit_if_due(self) -> None:
         now_s = time.monotonic()
@@ -308,30 +316,44 @@ class Runner:
     async def _commit(self) -> None:
         """Commit where each task has come, with what was written on the way."""
         moved: dict[TP, int] = {}
+        queued: dict[int, Mapping[str, int]] = {}
         for place, task in self.tasks.items():
             if place in self._storing:
                 continue  # it is ahead of what it wrote
             partition = place[1]
             for topic, at in task.positions().items():
                 tp = TP(topic, partition)
-                if self._committed.get(tp) != at:
-                    moved[tp] = at
+                if self._committed.get(tp) != at or place in self._wrote:
+                    moved[tp] = at  # also where it was: that fences who has lost the partition
+            if isinstance(task, RekeyedTask) and (changed := self._newly_queued(place, task)):
+                queued[partition] = changed
+        self._wrote.clear()
         if moved and self.journals:
-            await self.writer.write(self.pipeline.topics.journal, 0, [self._entry(moved)])
+            entry = self._entry(moved, queued)
+            await self.writer.write(self.pipeline.topics.journal, 0, [entry])
         if await self.writer.commit(moved):
             self._committed |= moved
             self._committing = self._rebalances
             for place, keeper in self.keepers.items():
                 keeper.committed(self._covered(place))
 
-    def _covered(self, place: Place) -> Offsets:
-        """Return where a task stands by its commits, of its two inputs."""
-        name, partition = place
-        topics = next(stage.topics for stage in self.stages if stage.name == name)
-        return covered(topics, partition, self._committed)
+    def _newly_queued(self, place: Place, task: RekeyedTask) -> Mapping[str, int]:
+        """Return how many items of each source wait, of those where it is not what it was."""
+        before, now = self._queued.get(place, {}), task.queued
+        self._queued[place] = now
+        return {source: count for source, count in now.items() if count != before.get(source)}
 
-    def _entry(self, moved: dict[TP, int]) -> Out:
-        """Return a transaction's entry in the journal: who consumed what of each input."""
+    def _covered(self, place: Place) -> Offsets:
+        """Return where a task stands by its commits, of its inputs."""
+        name, partition = place
+        inputs = next(stage.inputs for stage in self.stages if stage.name == name)
+        return covered(inputs, partition, self._committed)
+
+    def _entry(self, moved: dict[TP, int], queued: Mapping[int, Mapping[str, int]]) -> Out:
+        """Return a transaction's entry in the journal: who consumed what of each input.
+
+        And how much of it waits, by partition and source, where it doesn't go on at once.
+        """
         entry = {
             "instance": self.instance,
             "now_ms": self.clock_ms(),
@@ -341,6 +363,15 @@ class Runner:
                 for tp, at in moved.items()
             },
         }
+        if queued:
+            entry["queued"] = {str(n): sources for n, sources in queued.items()}
+        bounds = {
+            str(partition): taken
+            for (_, partition), task in self.tasks.items()
+            if (noted := getattr(task, "bounds", None)) and (taken := noted.take())
+        }
+        if bounds:
+            entry["bounds"] = bounds
         return Out(key=self.instance.encode(), value=orjson.dumps(entry))
 
     def _start_over(self, lost: Lost) -> None:
@@ -360,6 +391,7 @@ class Runner:
         for place in places:
             if place in self._starting:
                 self._starting.pop(place).cancel()
+            self._queued.pop(place, None)
             if task := self.tasks.pop(place, None):
                 self._inputs.forget(task)
             if keeper := self.keepers.pop(place, None):

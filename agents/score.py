@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import structlog
 from faust.types import TP
 
 from agents.careful import note_starts
 from agents.deployment import Deployment
-from agents.keeping import Keeper
+from agents.keeping import Keeper, unusable_told_to
 from agents.metrics import Metrics
 from agents.restore import restore_score
 from agents.stage import Stage, covered
+from streamproc.features.lookup_tables import LatestTables
 from streamproc.models.scoring import Scorer
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.frozen import Freezer
 from streamproc.tasks.score import ScoreTask
-
-log = structlog.get_logger("score")
 
 AHEAD_OF_VERSION = 1.0
 """How far score tasks may be ahead of the learner in a backlog, as a share of a version."""
@@ -31,13 +30,21 @@ class ScoreStage(Stage):
         self.deployment = deployment
         self.metrics = metrics
         topics = deployment.pipeline.topics
-        self.topics: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
+        self._inputs: tuple[str, ...] = (topics.events, *([topics.labels] if topics.labels else []))
+        rekeyed = deployment.pipeline.rekeyed(deployment.partitions)
+        self.topics: tuple[str, ...] = (*self._inputs, *([topics.windows] if rekeyed else []))
+        self.tables = LatestTables(deployment.pipeline.lookups)
         self.tasks: dict[int, ScoreTask] = {}
         self.scorer: Scorer | None = None
         self._keepers: dict[int, Keeper] = {}
         self._careful: set[int] = set()
         self._begun: set[int] = set()
         self._started: dict[int, object] = {}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The events and the labels; answers of windows elsewhere are asked for again."""
+        return self._inputs
 
     def start(self, partition: int, offsets: dict[str, int]) -> ScoreTask:
         """Return the task of a partition with its windows and pending labels as they were.
@@ -64,21 +71,20 @@ class ScoreStage(Stage):
         at = self.deployment
         share = max(1, int(at.pipeline.publish_every * AHEAD_OF_VERSION / at.partitions))
         keeps = not at.embedded
-        task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, ahead=share, track=keeps)
-        snapshots = at.snapshots(f"score-{partition}", self._unusable) if keeps else None
+        task = ScoreTask(at.pipeline, partition, at.codec, at.epoch, share, keeps, at.partitions)
+        task.look_up(self.tables.find)
+        if at.exactly_once and task.features.over_labels:
+            task.bounds = Bounds()
+        told = unusable_told_to(self.metrics)
+        snapshots = at.snapshots(f"score-{partition}", self.inputs, told) if keeps else None
         committed = {TP(topic, partition): offset for topic, offset in offsets.items()}
-        stands = covered(self.topics, partition, committed)
+        stands = covered(self.inputs, partition, committed)
         first = partition not in self._begun  # what the flags say is for once
         restore_score(task, at, stands, snapshots, at.state_from if first else None)
         self._begun.add(partition)
         if snapshots is None:
             return task, None
         return task, Keeper(Freezer(task), snapshots, lambda: at.tails(partition), self.metrics)
-
-    def _unusable(self, file: str, why: str) -> None:
-        """Tell of a snapshot that is passed over."""
-        self.metrics.snapshots_unusable.inc()
-        log.error("snapshot_unusable", file=file, why=why, instead="an older one, or the log")
 
     def careful(self, partition: int) -> bool:
         """Say whether a partition's task was started from the same offsets too often."""
@@ -93,7 +99,7 @@ class ScoreStage(Stage):
         ours = {tp.partition for tp in committed}
         at = self.deployment
         if not at.embedded:
-            starts = {p: covered(self.topics, p, committed) for p in ours}
+            starts = {p: covered(self.inputs, p, committed) for p in ours}
             self._careful = note_starts(at, starts)
         self.tasks = {p: task for p, task in self.tasks.items() if p in ours}
         self._keepers = {p: keeper for p, keeper in self._keepers.items() if p in ours}
@@ -102,7 +108,7 @@ class ScoreStage(Stage):
     def caught_up(self, partition: int) -> bool:
         """Say whether a partition's task, where it is here, has processed all there is."""
         task = self.tasks.get(partition)
-        return task is None or task.merge.caught_up
+        return task is None or task.caught_up
 
     def take_up(self, scorer: Scorer) -> None:
         """Score with this version from now on."""

@@ -23,6 +23,11 @@ class Stage(Protocol):
     patient: bool
     """Whether nobody waits for it, so that its records may be gathered for a while."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The topics by whose offsets its state is known, two at most."""
+        return self.topics
+
     def start(self, partition: int, offsets: dict[str, int]) -> Task:
         """Return the task of a partition, its state as of the offsets it goes on from.
 

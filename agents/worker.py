@@ -33,14 +33,14 @@ def run_worker(
     to end at once then: threads that wait for brokers may be left behind, for which ``asyncio.run``
     would wait.
     """
-    _tune_collector()
+    tune_collector()
     sys.setswitchinterval(_SWITCH_S)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(_run(lambda: build(pipeline, settings, fresh_model, state_from)))
 
 
-def _tune_collector() -> None:
+def tune_collector() -> None:
     """Look for garbage in cycles a little at a time, and never among what has stayed for a while.
 
     The state is large and has no cycles: a look at 100,000 objects stops everything for 100 ms.

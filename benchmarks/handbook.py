@@ -29,12 +29,14 @@ from benchmarks.protocol import (
     Figures,
     Floats,
     Payments,
+    date_of,
     day_of,
     first_needed,
     measured,
     under_test,
 )
 from streamproc import Calendar, Field, LabelWindow, Window
+from streamproc.errors import StreamprocError
 from streamproc.eventtime import parse_time_ms
 from streamproc.files import Row, rows
 from streamproc.pipeline import Pipeline
@@ -68,9 +70,20 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    """Run both pipelines, print the table, and write it and the plot."""
+    """Run both pipelines, print the table, and write it and the plot; a mistake is one line."""
     asked = _arguments()
-    files = _files(asked.folder, asked.months)
+    try:
+        _run(asked)
+    except StreamprocError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(asked: argparse.Namespace) -> None:
+    if not asked.out.parent.is_dir():
+        raise StreamprocError(f"{asked.out}: no such folder; make it, or choose another --out")
+    files = _files(asked.folder, asked.months, asked.test_week)
     best = Pipeline.load(EXAMPLE)
     lines = {
         "logistic regression, online": handbooks_own(best),
@@ -83,7 +96,7 @@ def main() -> None:
         try:
             found[name] = measured(run.tested, run.scores)
         except ValueError as error:
-            sys.exit(f"{asked.test_week}: {error}")
+            raise StreamprocError(f"{asked.test_week}: {error}") from error
     published = PUBLISHED if asked.test_week == PUBLISHED_WEEK else {}
     _print(asked.test_week, runs, found, published)
     record = as_json(asked.test_week, runs, found, published)
@@ -145,6 +158,11 @@ def replayed(pipeline: Pipeline, files: Iterable[Path], week: int) -> Run:
     replay.run(timed())
     spent_s = (time.process_time_ns() - began_ns - read_ns) / 1e9
     columns = Payments(*np.array(kept, np.int64).reshape(-1, 3).T)
+    last = columns.days.max(initial=0)
+    if last < week + WEEK - 1:
+        raise StreamprocError(
+            f"the payments end on {date_of(last)}, within the test week; choose an earlier one"
+        )
     chosen = under_test(columns, week)
     scores = np.array([scored[ids[row]] for row in np.flatnonzero(chosen)], np.float64)
     return Run(columns.where(chosen), scores, events, events / max(spent_s, 1e-9))
@@ -162,6 +180,8 @@ def _kept(
     names, label, codes = pipeline.events, pipeline.labels.value, dict[Any, int]()
     first, last = first_needed(week), week + WEEK
     for row in chain.from_iterable(map(rows, files)):
+        if missing := {names.id, names.key, names.time, label} - row.keys():
+            raise StreamprocError(f"the payments have no column {min(missing)!r}; add it")
         day = parse_time_ms(row[names.time]) // DAY_MS
         if day >= last:
             return
@@ -250,17 +270,35 @@ def _verdict(figure: str, holds: bool, claim: str) -> None:
     print(f"  {figure}: {'HOLDS' if holds else 'DOES NOT HOLD'} (aim: {claim})")
 
 
-def _files(folder: Path, months: list[str]) -> list[Path]:
-    found = sorted(folder.glob("transactions-*.csv*"))
+def _files(folder: Path, months: list[str], week: date) -> list[Path]:
+    found = {
+        path.name.removeprefix("transactions-")[:7]: path
+        for path in sorted(folder.glob("transactions-*.csv*"))
+    }
     if months:
-        found = [path for path in found if path.name.split(".")[0][-7:] in months]
+        found = {month: path for month, path in found.items() if month in months}
     if not found:
-        sys.exit(f"{folder}: no files such as transactions-2018-04.csv.gz; name their --folder")
-    return found
+        raise StreamprocError(
+            f"{folder}: no files such as transactions-2018-04.csv.gz; name their --folder"
+        )
+    for day in range(first_needed(day_of(week)), day_of(week) + WEEK):
+        if f"{date_of(day):%Y-%m}" not in found:
+            raise StreamprocError(
+                f"{folder}: the test week from {week} needs the payments of {date_of(day)}, and "
+                f"there is no transactions-{date_of(day):%Y-%m}.csv.gz; choose another --test-week"
+            )
+    return list(found.values())
 
 
 def _shown(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write e.g. 2018-08-08") from error
 
 
 def _arguments() -> argparse.Namespace:
@@ -273,7 +311,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--test-week",
-        type=date.fromisoformat,
+        type=_date,
         default=PUBLISHED_WEEK,
         metavar="YYYY-MM-DD",
         help=f"its first day; else {PUBLISHED_WEEK}",

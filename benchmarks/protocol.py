@@ -7,7 +7,7 @@ then are not tested any more: their cards are blocked.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,15 @@ def day_of(day: date) -> int:
     2
     """
     return (day - date(1970, 1, 1)).days
+
+
+def date_of(day: int) -> date:
+    """Return a day of the epoch as a date.
+
+    >>> date_of(2)
+    datetime.date(1970, 1, 3)
+    """
+    return date(1970, 1, 1) + timedelta(days=int(day))
 
 
 def first_needed(week: int) -> int:

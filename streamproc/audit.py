@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.codec import Codec
-from streamproc.errors import StreamprocError
 from streamproc.features import LabelWindow, Window
+from streamproc.features.lookup_tables import NamedRows
 from streamproc.features.spans import begin_ms
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
+from streamproc.tasks.intake import Event
 from streamproc.tasks.records import Record
+from streamproc.tasks.replaying import Step, replayed
 from streamproc.tasks.score import ScoreTask
 
 ANY_TIME_MS = 1 << 62
+END: Step = (1 << 62, 1 << 62)
+"""The step that takes all there is, merged by time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """An event as it was scored: its place in the log, and the features that come of the log."""
+    """An event as it was scored: its place in the log, and the features that come of the log.
+
+    ``gone`` names the rows that were looked up for it and are not on their topic any more.
+    """
 
     id: str
     key: str
@@ -30,6 +37,7 @@ class Rebuilt:
     late: bool
     fields: Mapping[str, Any]
     features: Features
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +86,50 @@ def same(said: Any, found: Any) -> bool:
 
 
 def rebuild(
-    pipeline: Pipeline, codec: Codec, events: Iterable[Record], refused: Collection[int] = ()
+    pipeline: Pipeline,
+    codec: Codec,
+    events: Iterable[Record],
+    labels: Iterable[Record] = (),
+    steps: Iterable[Step] = (END,),
+    unscored: Collection[str] = (),
+    rows: NamedRows | None = None,
+    partitions: int = 1,
+    predictions: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[Rebuilt]:
     """Yield what a partition's events were when they were scored, from the log's beginning on.
 
-    ``refused`` are the offsets of events that were ahead of their time then, and are no longer.
-    What was a dead letter for another reason is one again, and is left out. Raises
-    :class:`StreamprocError` for windows over labels, which take more than events.
+    What was a dead letter is one again, and is left out. For windows over labels it takes the
+    ``labels``, the ``steps`` that the journal says the log was consumed in, and the ids of events
+    that entered windows but were not scored: their labels did not. ``rows`` are those that were
+    looked up; without, nothing is found. With several ``partitions``, windows by another entity
+    than the key have records of all of them: what they said is taken from the ``predictions``.
     """
-    if any(isinstance(feature, LabelWindow) for feature in pipeline.features):
-        raise StreamprocError(
-            "a past prediction with windows over labels can't be made again yet; its features are "
-            f"in its record on {pipeline.topics.predictions}"
-        )
-    task = ScoreTask(pipeline, 0, codec)
-    for record in events:
-        if record.offset() in refused:
-            continue
-        event = task.read_event(record, ANY_TIME_MS)
-        found = event and task.replay_event(event, {})
-        if event and found:
-            features, late = found
-            yield Rebuilt(
-                event.id, event.key, event.time_ms, record.offset(), late, event.fields, features
-            )
+    task = ScoreTask(pipeline, 0, codec, partitions=partitions)
+    rekeyed = rekeyed_names(pipeline, partitions)
+
+    def elsewhere(event_id: str) -> Features:
+        said = (predictions or {}).get(event_id, {}).get("features", {})
+        return {name: said.get(name) for name in rekeyed}
+
+    task.elsewhere = elsewhere
+    over_labels = bool(task.features.over_labels)
+    found = rows or NamedRows(pipeline.lookups, {}, {})
+    task.look_up(found.find)
+
+    def published(event: Event) -> bytes | None:
+        found.begin(event.id)
+        return b"" if over_labels and event.id not in unscored else None
+
+    for event, features, late in replayed(task, events, labels, published, steps, ANY_TIME_MS):
+        place = (event.id, event.key, event.time_ms, event.record.offset())
+        yield Rebuilt(*place, late, event.fields, features, tuple(found.gone))
+
+
+def rekeyed_names(pipeline: Pipeline, partitions: int) -> list[str]:
+    """Return the features that are not computed where an event is scored."""
+    entities = pipeline.rekeyed(partitions)
+    windows = [each for each in pipeline.features if isinstance(each, Window | LabelWindow)]
+    return [name for each in windows if each.entity in entities for name in each.names]
 
 
 def verify(
@@ -125,27 +153,36 @@ def explain(
     prediction: Mapping[str, Any],
     rebuilt: Iterable[Rebuilt],
     scorer_of: Callable[[str], Scorer],
+    partitions: int = 1,
 ) -> Explained:
-    """Return one prediction beside its event, and which records were in each of its windows."""
+    """Return one prediction beside its event, and which records were in each of its windows.
+
+    Those of windows that have records of several ``partitions`` are not listed.
+    """
     own: list[Rebuilt] = []
-    windows = [feature for feature in pipeline.features if isinstance(feature, Window)]
+    rekeyed = pipeline.rekeyed(partitions)
+    windows = [
+        feature
+        for feature in pipeline.features
+        if isinstance(feature, Window) and feature.entity not in rekeyed
+    ]
     by_key = all(window.by == pipeline.events.key for window in windows)
     for event in rebuilt:
         if by_key and event.key != prediction["key"]:
             continue
         if event.id == prediction["id"]:
             score, decision = scorer_of(prediction["model"]).score(event.features)
-            held = _windows(pipeline, event, own)
+            held = _windows(windows, event, own)
             return Explained(prediction, event, score, decision, held)
         own.append(event)
     return Explained(prediction, None)
 
 
-def _windows(pipeline: Pipeline, event: Rebuilt, before: list[Rebuilt]) -> dict[str, list[int]]:
+def _windows(
+    windows: Sequence[Window], event: Rebuilt, before: list[Rebuilt]
+) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for feature in pipeline.features:
-        if not isinstance(feature, Window):
-            continue
+    for feature in windows:
         kinds = len(feature.aggregates)
         own = _entity(feature, event)
         inside = [each for each in before if not each.late and _entity(feature, each) == own]

@@ -26,8 +26,8 @@ from fastavro.types import Schema
 
 from streamproc.errors import BadRecord
 
-Kind = Literal["prediction", "outcome", "alert", "model"]
-KINDS: tuple[Kind, ...] = ("prediction", "outcome", "alert", "model")
+Kind = Literal["prediction", "outcome", "alert", "model", "late"]
+KINDS: tuple[Kind, ...] = ("prediction", "outcome", "alert", "model", "late")
 
 _FRAME = struct.Struct(">bI")
 _MAGIC = 0

@@ -27,7 +27,11 @@ _IN_HOUR_MS = {
     for second in range(60)
 }
 _FRACTION_MS = {"Z": 0, **{f".{fraction:03}Z": fraction for fraction in range(1_000)}}
+_MOST_DIGITS, _ENDLESS = 20, 1 << 62
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+LONGEST_DAYS = 36_500
+"""The longest duration: times end in the year 9999, and must not overflow when it is added."""
 
 Order = tuple[int, int, str]
 """Where a record stands in the merged order; see :func:`order_of`."""
@@ -101,7 +105,8 @@ def _hour_ms(hour: str) -> int | None:
 def parse_duration_ms(text: str, what: str = "duration") -> int:
     """Read a duration such as ``"90s"``, ``"15m"``, ``"1h"`` or ``"30d"`` into milliseconds.
 
-    ``what`` names the field in the :class:`DefinitionError` that anything else raises.
+    ``what`` names the field in the :class:`DefinitionError` that anything else raises, and what
+    is longer than a hundred years.
 
     >>> parse_duration_ms("7d"), parse_duration_ms("250ms")
     (604800000, 250)
@@ -112,7 +117,12 @@ def parse_duration_ms(text: str, what: str = "duration") -> int:
             f"{what}: {text!r} is not a duration; write a whole number and a unit, "
             "such as '30s', '15m', '1h' or '7d'"
         )
-    return int(match[1]) * _UNIT_MS[match[2]]
+    duration_ms = int(match[1]) * _UNIT_MS[match[2]] if len(match[1]) < _MOST_DIGITS else _ENDLESS
+    if duration_ms > LONGEST_DAYS * _UNIT_MS["d"]:
+        raise DefinitionError(
+            f"{what}: {text:.40} is longer than a hundred years; write at most '{LONGEST_DAYS}d'"
+        )
+    return duration_ms
 
 
 def format_time(time_ms: int) -> str:

@@ -39,6 +39,7 @@ class Prediction(TypedDict):
     features: Features
     scored_at_ms: int
     trace: str
+    lookups: NotRequired[dict[str, str | None] | None]
 
 
 class Outcome(Prediction):
@@ -48,6 +49,20 @@ class Outcome(Prediction):
     label_time_ms: int
     labelled_at_ms: int
     slices: NotRequired[dict[str, str] | None]
+
+
+class LateEvent(TypedDict):
+    """An event that came later than the lateness allows: where it is, and what became of it."""
+
+    id: str
+    key: str
+    event_time_ms: int
+    watermark_ms: int
+    late_by_ms: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    scored: bool
 
 
 class ModelVersion(TypedDict):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
@@ -27,16 +27,20 @@ from streamproc.features import (
     Hashed,
     HashedWords,
     LabelWindow,
+    Lookup,
     Window,
+    type_of,
 )
 from streamproc.features.encode import check_order
-from streamproc.features.shared import Shared, flattened
+from streamproc.features.lookup import check_lookups, topics_of
+from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import Drift, PredictionBias
 
 Monitor = Drift | PredictionBias
+Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -106,9 +110,12 @@ class Topics:
     models: str
     alerts: str
     dead_letters: str
+    late: str
     journal: str
     learn: str
     buckets: str
+    rekeyed: str
+    windows: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class Pipeline:
     """What runs: checked when it is made, so that a mistake is told before anything connects.
 
     ``lateness`` is how far behind the newest event an event may come and still enter the windows,
+    ``late`` what becomes of later ones: ``"score"``, or ``"dead_letter"``,
     ``threshold`` the score from which a decision is yes, ``publish_every`` how many outcomes the
     model learns from between two published versions, ``seed`` what models without a seed of their
     own are given. Raises :class:`DefinitionError`, which names the field and the remedy.
@@ -138,6 +146,7 @@ class Pipeline:
     monitors: Sequence[Monitor] = ()
     threshold: float = 0.5
     lateness: str = "1h"
+    late: Late = "score"
     publish_every: int = 1000
     seed: int = 7
     shared: tuple[Shared, ...] = dataclasses.field(init=False, repr=False, compare=False)
@@ -156,6 +165,7 @@ class Pipeline:
                 )
         given = _listed(self.features)
         shared = tuple(each for each in given if isinstance(each, Shared))
+        check_names(shared)
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "features", flattened(given))
         object.__setattr__(self, "monitors", _listed(self.monitors))
@@ -168,11 +178,19 @@ class Pipeline:
         if type(self.threshold) not in (int, float) or not isfinite(self.threshold):
             raise DefinitionError("Pipeline: threshold must be a number, such as 0.5")
         parse_duration_ms(self.lateness, "Pipeline, lateness")
+        if self.late not in get_args(Late):
+            raise DefinitionError(
+                f"Pipeline: late must be 'score' or 'dead_letter', not {self.late!r:.40}"
+            )
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 31:
             raise DefinitionError("Pipeline: seed must be a whole number, such as 7")
         self.kind  # noqa: B018  a model that is none is told here
         if self.labels is not None and self.labels.topic == self.events.topic:
             raise DefinitionError("Labels: topic must be another one than that of the events")
+        for lookup in self.lookups:
+            _check_topic("Lookup", lookup.topic)
+        if self.lookups:
+            check_lookups(self.features, dataclasses.astuple(self.topics))
 
     @classmethod
     def load(cls, path: str | Path) -> Pipeline:
@@ -253,9 +271,20 @@ class Pipeline:
             for feature in self.features
             if isinstance(feature, Window | LabelWindow)
             or (isinstance(feature, Encoder) and not isinstance(feature, Hashed | HashedWords))
-            or (isinstance(feature, Field) and feature.type == "number")
+            or isinstance(feature, Field | Lookup)
             for name in feature.names
+            if type_of(feature, name) == "number"
         )
+
+    @cached_property
+    def lookups(self) -> tuple[Lookup, ...]:
+        """What is looked up, in the order declared."""
+        return tuple(each for each in self.features if isinstance(each, Lookup))
+
+    @cached_property
+    def lookup_topics(self) -> tuple[str, ...]:
+        """The topics that are looked up in, each once."""
+        return topics_of(self.lookups)
 
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
@@ -275,24 +304,26 @@ class Pipeline:
                 return max(self.warmup_ms(name) for name in declared.inputs)
         return 0
 
-    def new_features(self, track: bool = False) -> FeatureSet:
-        """Return empty windows and readers for one partition; see ``KeyedWindow`` for ``track``."""
-        return FeatureSet(self.features, self.events.time, self.lateness_ms, track, self.events.key)
+    def new_features(
+        self, track: bool = False, rekeyed: Sequence[tuple[str, ...]] = ()
+    ) -> FeatureSet:
+        """Return empty windows and readers for one partition.
 
-    def check_partitions(self, partitions: int) -> None:
-        """Raise :class:`DefinitionError` where events in so many partitions can't be scored live.
-
-        A window by another entity than the key would see a part of its events in each of them.
+        See ``KeyedWindow`` for ``track``; ``rekeyed`` are the entities of windows left out.
         """
-        for feature in self.features:
-            if not isinstance(feature, Window | LabelWindow):
-                continue
-            if partitions > 1 and feature.by != self.events.key:
-                raise DefinitionError(
-                    f"{type(feature).__name__}: by={feature.by!r} is not the events' key, and "
-                    f"{self.events.topic} has {partitions} partitions: no worker sees all of an "
-                    f"entity's events; give it one partition, or use by={self.events.key!r}"
-                )
+        events = self.events
+        return FeatureSet(self.features, events.time, self.lateness_ms, track, events.key, rekeyed)
+
+    def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
+        """Return the entities whose windows can't be computed where an event is scored.
+
+        With several partitions those are all but the key: each partition has some of their events.
+        """
+        if partitions == 1:
+            return ()
+        windows = [each for each in self.features if isinstance(each, Window | LabelWindow)]
+        own = (self.events.key,)
+        return tuple(dict.fromkeys(each.entity for each in windows if each.entity != own))
 
     def new_model(self) -> Any:
         """Return a model that has learnt nothing here, with a seed wherever it takes one."""
@@ -309,7 +340,8 @@ class Pipeline:
         """Twelve hex digits that change when the definition does."""
         parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)
         rest = (self.threshold, self.lateness, self.publish_every, self.seed)
-        return hashlib.sha256(repr((*parts, *rest)).encode()).hexdigest()[:12]
+        asked = () if self.late == "score" else (self.late,)  # else as before there was a choice
+        return hashlib.sha256(repr((*parts, *rest, *asked)).encode()).hexdigest()[:12]
 
 
 def _listed(value: object) -> tuple[Any, ...]:
@@ -337,7 +369,7 @@ def _check_features(pipeline: Pipeline) -> None:
     for feature in pipeline.features:
         if not isinstance(feature, Feature):
             raise DefinitionError(
-                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Window, "
+                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Lookup, Window, "
                 "LabelWindow or an encoder, such as Log"
             )
         if isinstance(feature, LabelWindow):

@@ -16,6 +16,8 @@ from river import dummy, stats
 
 from streamproc.alerts import new_judge
 from streamproc.codec import JsonCodec
+from streamproc.errors import DefinitionError
+from streamproc.features.lookup import Find
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
@@ -44,18 +46,28 @@ class Replay:
     """Runs entries through a pipeline; hands on what each topic would have got.
 
     ``now_ms`` stands for the clock: no event may be later. ``on_output`` is called with each
-    output of a task, after it was taken in downstream.
+    output of a task, after it was taken in downstream. ``find`` returns the rows that are looked
+    up, as ``PastTables.find`` does; raises :class:`DefinitionError` where it is needed.
     """
 
     def __init__(
-        self, pipeline: Pipeline, now_ms: int, on_output: Callable[[Output], None]
+        self,
+        pipeline: Pipeline,
+        now_ms: int,
+        on_output: Callable[[Output], None],
+        find: Find | None = None,
     ) -> None:
+        if pipeline.lookups and find is None:
+            names = ", ".join(pipeline.lookup_topics)
+            raise DefinitionError(f"rows of {names} are looked up; say where by find=")
         self.pipeline = pipeline
         self.now_ms = now_ms
         self.models: list[Scorer] = []
         self._on_output = on_output
         codec, topics = JsonCodec(), pipeline.topics
         self.score = ScoreTask(pipeline, 0, codec)
+        if find is not None:
+            self.score.look_up(find)
         self.learn = LearnTask(pipeline, partitions=1)
         self._down: dict[str, tuple[Task, str]] = {"learn": (self.learn, topics.learn)}
         kinds = {type(monitor) for monitor in pipeline.monitors}

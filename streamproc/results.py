@@ -14,7 +14,7 @@ import pyarrow as arrow
 from pyarrow import parquet
 
 from streamproc.errors import StreamprocError
-from streamproc.features import Field
+from streamproc.features import type_of
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Output
 
@@ -197,7 +197,7 @@ def feature_columns(pipeline: Pipeline, taken: Sequence[str]) -> list[tuple[str,
     return [
         (
             f"features.{name}" if name in taken else name,
-            _TYPES[feature.type] if isinstance(feature, Field) else arrow.float64(),
+            _TYPES[type_of(feature, name)],
         )
         for feature in pipeline.features
         for name in feature.names

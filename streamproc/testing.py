@@ -16,7 +16,8 @@ from river import dummy, stats
 
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import format_time, parse_duration_ms, parse_time_ms
-from streamproc.features import Feature, LabelWindow, Window
+from streamproc.features import Feature, LabelWindow, Lookup, Window
+from streamproc.features.lookup_tables import PastTables
 from streamproc.features.shared import flattened
 from streamproc.pipeline import Events, Labels, Pipeline
 from streamproc.replay import Replay
@@ -30,9 +31,12 @@ FIRST_DAY = "2024-01-01"
 """The day of a clock time in the first row: a Monday."""
 
 _CELL = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
+_PAIR = re.compile(r'[^\s="]+="(?:[^"\\]|\\.)*"|\S+')
 _CLOCK = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?")
 _ANYTHING, _NULL = "...", "-"
 _DAY_MS = 86_400_000
+_NO_RECORD = -1
+"""The offset of a line that is neither event nor label."""
 
 
 def assert_features(features: Pipeline | Sequence[Feature], table: str) -> None:
@@ -48,10 +52,13 @@ def assert_features(features: Pipeline | Sequence[Feature], table: str) -> None:
       bar is whatever they all are. ``dead letter: REASON`` expects that the event is refused.
     - A row ``TIME label: ID VALUE`` is a label that becomes known then. Events have the ids 1, 2,
       and so on, unless there is a column for them.
+    - A row ``TIME lookup: TOPIC ENTITY FIELD=VALUE ...`` is the row of an entity from then on;
+      without fields, it is taken away.
 
     Features alone stand for a pipeline whose events have the fields ``id`` and ``at``, and for a
-    key the field that the windows go by. Raises :class:`AssertionError`, which shows the table with
-    what came out, and :class:`DefinitionError` for a table that says nothing clear.
+    key the field that the windows, or else lookups, go by. Raises :class:`AssertionError`, which
+    shows the table with what came out, and :class:`DefinitionError` for a table that says nothing
+    clear.
 
     >>> from streamproc import Window
     >>> assert_features([Window("amount", by="card", over="1d", aggregates=("count", "mean"))], '''
@@ -96,6 +103,7 @@ class _Table:
     names: list[str]
     expects: list[str]
     rows: list[_Row]
+    looked_up: PastTables
 
 
 @dataclass
@@ -125,11 +133,14 @@ def _read(features: Pipeline | Sequence[Feature], table: str) -> _Table:
     rows: list[_Row] = []
     now_ms = parse_time_ms(f"{FIRST_DAY}T00:00:00Z")
     counts = {"event": 0, "label": 0}
+    tables = PastTables(chosen.lookups)
     for number, line in enumerate(lines[1:], 1):
-        row = _row(chosen, names, expects, number, line, now_ms, counts)
+        row = _lookup(tables, number, line, now_ms) or _row(
+            chosen, names, expects, number, line, now_ms, counts
+        )
         now_ms = row.entry.time_ms
         rows.append(row)
-    return _Table(chosen, names, expects, rows)
+    return _Table(chosen, names, expects, rows, tables)
 
 
 def _pipeline(features: Pipeline | Sequence[Feature], names: list[str]) -> Pipeline:
@@ -144,6 +155,7 @@ def _pipeline(features: Pipeline | Sequence[Feature], names: list[str]) -> Pipel
     spec = flattened(features if isinstance(features, list | tuple) else [features])
     windows = [each for each in spec if isinstance(each, Window | LabelWindow)]
     keys = [field for each in windows for field in each.entity]
+    keys += [each.by for each in spec if isinstance(each, Lookup)]
     return Pipeline(
         name="tested",
         events=Events("tested.events", id="id", key=keys[0] if keys else "key", time=names[0]),
@@ -151,6 +163,28 @@ def _pipeline(features: Pipeline | Sequence[Feature], names: list[str]) -> Pipel
         features=spec,
         model=dummy.StatisticRegressor(stats.Mean()),
     )
+
+
+def _lookup(tables: PastTables, number: int, line: str, now_ms: int) -> _Row | None:
+    """Let a row be looked up, if this line is one; None for other lines."""
+    time, *cells = _PAIR.findall(line) or [""]
+    if cells[:1] != ["lookup:"]:
+        return None
+    time_ms = _time_ms(time, now_ms, number)
+    topic, entity, *given = [*cells[1:], "", ""][: max(2, len(cells) - 1)]
+    reader = tables.readers.get(topic)
+    if reader is None or not entity or not all("=" in each for each in given):
+        known = ", ".join(tables.readers) or "none"
+        raise DefinitionError(
+            f"assert_features, row {number}: write 'TIME lookup: TOPIC ENTITY FIELD=VALUE'; topics "
+            f"that are looked up: {known}"
+        )
+    fields = {name: _value(text) for name, _, text in (each.partition("=") for each in given)}
+    row, wrong = reader.read(0, number, fields)
+    if wrong is not None:
+        raise DefinitionError(f"assert_features, row {number}: {wrong}")
+    tables.add(topic, entity, time_ms, row if given else None)
+    return _Row(number, [time, *cells], _NO_RECORD, Entry("label", time_ms, b"", b""))
 
 
 def _row(
@@ -254,9 +288,9 @@ def _run(table: _Table) -> _Found:
                 place = (kinds[told["source_topic"]], int(told["source_offset"]))
                 found.dead[place] = BadRecord(told["reason"].decode(), told["error"].decode())
 
-    entries = [row.entry for row in table.rows]
+    entries = [row.entry for row in table.rows if row.offset != _NO_RECORD]
     newest_ms = max((entry.time_ms for entry in entries), default=0)
-    Replay(table.pipeline, newest_ms, take).run(entries)
+    Replay(table.pipeline, newest_ms, take, table.looked_up.find).run(entries)
     return found
 
 
@@ -295,7 +329,7 @@ def _drawn(table: _Table, found: _Found) -> str:
             widths |= {at: max(widths.get(at, 0), len(cell)) for at, cell in enumerate(cells)}
     drawn = []
     for number, cells in enumerate(lines):
-        padded = "  ".join(cell.ljust(widths[at]) for at, cell in enumerate(cells) if at in widths)
+        padded = "  ".join(cell.ljust(widths.get(at, 0)) for at, cell in enumerate(cells))
         drawn.append(f"    {padded}".rstrip() + notes.get(number, ""))
     rows = ", ".join(map(str, wrong))
     said = f"row{'s' * (len(wrong) > 1)} {rows}: not as expected (! is what came out)"

@@ -7,34 +7,28 @@ these files gets in production what it was trained on.
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
-import pyarrow as arrow
-from pyarrow import parquet
 
-from streamproc.errors import DefinitionError, StreamprocError
+from streamproc.codec import Codec
+from streamproc.dataset import Data, Folder, Span
 from streamproc.eventtime import format_time
+from streamproc.features import LabelWindow, Window
+from streamproc.features.lookup import Find
+from streamproc.features.shared import definitions
 from streamproc.files import Row, RowFile
 from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay, without_model
-from streamproc.results import as_array, feature_columns, label_reader, label_type
-from streamproc.tasks.records import Output
+from streamproc.tasks.feeding import InputCodec, event_place, feed, label_place, merged
+from streamproc.tasks.records import Record
+from streamproc.tasks.score import ScoreTask
 from streamproc.timeline import Entry
 
 MANIFEST = "manifest.json"
-PARTITION = "event_day"
-
-_FIRST = ("id", "key", "event_time_ms")
-_LAST = ("label", "label_time_ms")
-_DAY_MS = 86_400_000
 
 
 class SourceFiles:
@@ -60,43 +54,6 @@ class SourceFiles:
             self.described.append({"name": each.path.name, "sha256": digest, "rows": rows})
 
 
-@dataclass(frozen=True)
-class Span:
-    """Which rows are exported, by event time in milliseconds: from ``from_ms`` up to ``to_ms``.
-
-    A label is known where its time is not after ``to_ms``. ``split_ms`` parts training from test:
-    a row trains where its label was known by then. Raises :class:`DefinitionError` for times in
-    another order.
-
-    >>> Span(0, 100, 50).part_of(10, 40), Span(0, 100, 50).part_of(10, 60)
-    ('train', None)
-    """
-
-    from_ms: int
-    to_ms: int
-    split_ms: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.from_ms >= self.to_ms:
-            raise DefinitionError("--to: must be after --from; nothing lies between them")
-        if self.split_ms is not None and not self.from_ms < self.split_ms < self.to_ms:
-            raise DefinitionError("--split: must lie between --from and --to")
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The folders that are written."""
-        return ("data",) if self.split_ms is None else ("train", "test")
-
-    def part_of(self, time_ms: int, label_time_ms: int | None) -> str | None:
-        """Return the folder of a row; None in the gap, where its label came after the split."""
-        if self.split_ms is None:
-            return "data"
-        if time_ms >= self.split_ms:
-            return "test"
-        known = label_time_ms is not None and label_time_ms <= self.split_ms
-        return "train" if known else None
-
-
 def export(
     pipeline: Pipeline,
     source: SourceFiles,
@@ -104,28 +61,133 @@ def export(
     span: Span,
     folder: Path,
     how: dict[str, Any],
+    find: Find | None = None,
 ) -> dict[str, Any]:
     """Write features and labels into a new folder, and return the manifest beside them.
 
     ``entries`` are made of ``source``; those after the span's end are left out, those before its
-    beginning fill the windows. ``how`` is what the manifest is to say of the way files were read.
-    Raises :class:`StreamprocError` where nothing can be written.
+    beginning fill the windows. ``how`` is what the manifest is to say of the way files were read,
+    ``find`` returns the rows that are looked up. Raises :class:`StreamprocError` where nothing can
+    be written.
+    """
+
+    def run(bare: Pipeline, data: Data) -> int:
+        replay = Replay(bare, span.to_ms, data.add, find)
+        replay.run(entry for entry in entries if _inside(entry, span.to_ms))
+        return replay.score.late
+
+    return _written(pipeline, span, folder, run, lambda: {"files": source.described, "read": how})
+
+
+class Logs(Protocol):
+    """The topics of a pipeline's events and labels, up to some offsets.
+
+    ``read_ms`` is when they were read; an event whose time is far beyond that is a dead letter.
+    """
+
+    codec: Codec
+    partitions: int
+    read_ms: int
+
+    def events(self, partition: int) -> Iterator[Record]:
+        """Yield a partition's events."""
+
+    def labels(self, partition: int) -> Iterator[Record]:
+        """Yield a partition's labels."""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the manifest says of them: enough to read the same again."""
+
+
+def export_logs(
+    pipeline: Pipeline, logs: Logs, span: Span, folder: Path, find: Find | None = None
+) -> dict[str, Any]:
+    """Write features and labels of what is on topics; as :func:`export` does of files.
+
+    Partitions are read one after the other, each as the worker that owns it scores it. With a
+    window by something else than the events' key they are merged by time, as if it were one.
+    """
+
+    def run(bare: Pipeline, data: Data) -> int:
+        late = 0
+        for events, labels in _tasks(bare, logs):
+            task = ScoreTask(bare, 0, InputCodec(logs.codec))
+            if find is not None:
+                task.look_up(find)
+            for output in feed(task, events, labels, logs.read_ms):
+                data.add(output)
+            data.finish()
+            late += task.late
+        return late
+
+    return _written(pipeline, span, folder, run, lambda: logs.described)
+
+
+def _tasks(pipeline: Pipeline, logs: Logs) -> Iterator[tuple[Iterator[Record], Iterator[Record]]]:
+    """Yield the events and labels that belong together."""
+    numbers = range(logs.partitions)
+    key = (pipeline.events.key,)
+    if all(each.entity == key for each in pipeline.features if isinstance(each, _WINDOWS)):
+        for number in numbers:
+            yield logs.events(number), logs.labels(number)
+        return
+    reader = ScoreTask(pipeline, 0, InputCodec(logs.codec))
+
+    yield (
+        merged(map(logs.events, numbers), lambda each: event_place(reader, each, logs.read_ms)),
+        merged(map(logs.labels, numbers), lambda each: label_place(reader, each)),
+    )
+
+
+_WINDOWS = (Window, LabelWindow)
+
+
+def history_ms(pipeline: Pipeline) -> tuple[int, int]:
+    """Return for how long before an event its features need the events, and the labels.
+
+    A label in a window may be of an event as much older as the horizon is.
+
+    >>> from river import linear_model
+    >>> from streamproc import Events, Labels
+    >>> windows = [Window("x", "card", "5d", "count"), LabelWindow(by="card", over=("1d", "2d"))]
+    >>> events = Events("t", id="id", key="card", time="at")
+    >>> labels = Labels("labels", id="id", value="fraud", horizon="7d")
+    >>> made = Pipeline("p", events, windows, linear_model.LogisticRegression(), labels)
+    >>> [ms // 86_400_000 for ms in history_ms(made)]
+    [9, 2]
+    """
+    events = [max(each.spans_ms) for each in pipeline.features if isinstance(each, Window)]
+    labels = [max(each.spans_ms) for each in pipeline.features if isinstance(each, LabelWindow)]
+    of_labels = max(labels) + pipeline.horizon_ms if labels else 0
+    return max([0, of_labels, *events]), max([0, *labels])
+
+
+def _written(
+    pipeline: Pipeline,
+    span: Span,
+    folder: Path,
+    run: Callable[[Pipeline, Data], int],
+    described: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """Write what ``run`` puts into the data, and the manifest, which says what is ``described``.
+
+    ``run`` returns the number of late events.
     """
     bare = without_model(pipeline)
-    with _Folder(folder) as beside:
-        data = _Data(bare, span, beside)
-        replay = Replay(bare, span.to_ms, data.add)
-        replay.run(entry for entry in entries if _inside(entry, span.to_ms))
-        data.write_settled(all_of_them=True)
+    with Folder(folder) as beside:
+        data = Data(bare, span, beside)
+        late = run(bare, data)
+        data.finish()
         manifest = {
             "pipeline": pipeline.name,
             "fingerprint": pipeline.fingerprint,
-            "files": source.described,
-            "read": how,
+            "shared": definitions(pipeline.shared),
+            **described(),
             **_times(span),
             "rows": data.counts,
             "without_label": data.without_label,
-            "late": replay.score.late,
+            "late": late,
             "dead_letters": dict(sorted(data.dead_letters.items())),
             "columns": [{"name": each.name, "type": str(each.type)} for each in data.schema],
             "versions": _versions(),
@@ -157,146 +219,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed: run from its source"
     return found
-
-
-@dataclass
-class _Day:
-    """The rows of a day that wait for their labels."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    labels: list[Any] = field(default_factory=list)
-    label_times_ms: list[int | None] = field(default_factory=list)
-
-
-class _Data:
-    """Gathers rows by the day of their event, and writes a day once no label can come for it."""
-
-    def __init__(self, pipeline: Pipeline, span: Span, folder: Path) -> None:
-        self._span, self._folder = span, folder
-        taken = (*_FIRST, *_LAST, PARTITION)
-        kinds = (arrow.string(), arrow.string(), arrow.int64())
-        last = (label_type(pipeline), arrow.int64())
-        self.schema = arrow.schema(
-            [
-                *zip(_FIRST, kinds, strict=True),
-                *feature_columns(pipeline, taken),
-                *zip(_LAST, last, strict=True),
-            ]
-        )
-        self._to_label = label_reader(last[0])
-        self._names = pipeline.feature_names
-        self._wait_ms = max(pipeline.horizon_ms, pipeline.lateness_ms)
-        self._days: dict[int, _Day] = {}
-        self._place: dict[str, tuple[_Day, int]] = {}
-        self._watermark_ms = -(1 << 62)
-        self.parts: list[dict[str, Any]] = []
-        self.counts = dict.fromkeys(
-            span.parts if span.split_ms is None else (*span.parts, "gap"), 0
-        )
-        self.without_label = 0
-        self.dead_letters: Counter[str] = Counter()
-
-    def add(self, output: Output) -> None:
-        """Take in what a task put out: its predictions, then the labels of any of them."""
-        day = self._watermark_ms // _DAY_MS
-        for out in output.records.get("predictions", ()):
-            self._row(orjson.loads(out["value"] or b"{}"))
-        for out in output.records.get("outcomes", ()):
-            outcome = orjson.loads(out["value"] or b"{}")
-            place = self._place.pop(outcome["id"], None)
-            if place is not None:
-                held, row = place
-                held.labels[row] = self._to_label(outcome["label"])
-                held.label_times_ms[row] = outcome["label_time_ms"]
-        for out in output.records.get("dead_letters", ()):
-            self.dead_letters[dict(out.get("headers", ()))["reason"].decode()] += 1
-        if self._watermark_ms // _DAY_MS > day:
-            self.write_settled()
-
-    def _row(self, said: dict[str, Any]) -> None:
-        time_ms = said["event_time_ms"]
-        if time_ms < self._span.from_ms:
-            return
-        self._watermark_ms = max(self._watermark_ms, time_ms)
-        held = self._days.setdefault(time_ms // _DAY_MS, _Day())
-        self._place[said["id"]] = (held, len(held.rows))
-        features = said["features"]
-        held.rows.append((said["id"], said["key"], time_ms, *[features[n] for n in self._names]))
-        held.labels.append(None)
-        held.label_times_ms.append(None)
-
-    def write_settled(self, all_of_them: bool = False) -> None:
-        """Write the days for which no label can come any more, and let go of them."""
-        for number in sorted(self._days):
-            if not all_of_them and (number + 1) * _DAY_MS >= self._watermark_ms - self._wait_ms:
-                return
-            day = self._days.pop(number)
-            self._write(format_time(number * _DAY_MS)[:10], day)
-            for row in day.rows:
-                self._place.pop(row[0], None)
-
-    def _write(self, day: str, held: _Day) -> None:
-        chosen: dict[str | None, list[int]] = {}
-        for row, label_time_ms in enumerate(held.label_times_ms):
-            part = self._span.part_of(held.rows[row][2], label_time_ms)
-            chosen.setdefault(part, []).append(row)
-        for part, rows in sorted(chosen.items(), key=str):
-            self.counts[part or "gap"] += len(rows)
-            if part is None:
-                continue
-            self.without_label += sum(held.label_times_ms[row] is None for row in rows)
-            self._write_part(self._folder / part / f"{PARTITION}={day}", held, rows)
-
-    def _write_part(self, folder: Path, held: _Day, rows: list[int]) -> None:
-        columns: list[Sequence[Any]] = [
-            *zip(*[held.rows[row] for row in rows], strict=True),
-            [held.labels[row] for row in rows],
-            [held.label_times_ms[row] for row in rows],
-        ]
-        pairs = zip(columns, self.schema, strict=True)
-        arrays = [as_array(column, each.type) for column, each in pairs]
-        folder.mkdir(parents=True, exist_ok=True)
-        # A day has more than one file where events came so late that it had been written.
-        path = folder / f"part-{len(list(folder.iterdir()))}.parquet"
-        parquet.write_table(arrow.Table.from_arrays(arrays, schema=self.schema), path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        name = path.relative_to(self._folder).as_posix()
-        self.parts.append({"path": name, "rows": len(rows), "sha256": digest})
-
-
-class _Folder:
-    """A folder that is there whole, or not at all: it is made beside and renamed."""
-
-    def __init__(self, folder: Path) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise DefinitionError(f"--out: {folder} is there already; name a new folder")
-        self._folder = folder.resolve()
-        self._beside = self._folder.with_name(f".{self._folder.name}.part")
-
-    def __enter__(self) -> Path:
-        try:
-            shutil.rmtree(self._beside, ignore_errors=True)
-            self._beside.mkdir(parents=True)
-        except OSError as error:
-            raise self._trouble(error) from error
-        return self._beside
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._beside.replace(self._folder)
-        except OSError as failed:
-            raise self._trouble(failed) from failed
-        finally:
-            shutil.rmtree(self._beside, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise self._trouble(error) from error
-
-    def _trouble(self, error: OSError) -> StreamprocError:
-        said = error.strerror or " ".join(str(error).split())
-        return StreamprocError(f"{self._folder}: cannot be written ({said}); choose another folder")

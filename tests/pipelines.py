@@ -13,11 +13,19 @@ class OnlyTopics:
 
     topics: Topics
     horizon_ms: int = 0
+    lookup_topics: tuple[str, ...] = ()
+
+    def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
+        """Return that no window is by another entity."""
+        return ()
 
 
 def topics_of(name: str, labels: bool = True) -> OnlyTopics:
     """Return a pipeline whose topics, inputs included, begin with ``name``."""
-    owned = ("predictions", "outcomes", "models", "alerts", "journal", "learn", "buckets")
+    owned = (
+        "predictions", "outcomes", "models", "alerts", "late", "journal", "learn", "buckets",
+        "rekeyed", "windows",
+    )  # fmt: skip
     return OnlyTopics(
         Topics(
             events=f"{name}.events",

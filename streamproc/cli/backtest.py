@@ -20,9 +20,11 @@ from streamproc.cli.rows import (
     LabelDelay,
     LeaveOut,
     Limit,
+    LookupFiles,
     NumberRows,
     Start,
     entries,
+    lookup_tables,
     progress_bar,
 )
 from streamproc.errors import DefinitionError
@@ -44,6 +46,7 @@ def backtest(
     number_rows: NumberRows = False,
     leave_out: LeaveOut = None,
     limit: Limit = None,
+    lookup: LookupFiles = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the predictions there, as Parquet.", show_default=False),
@@ -64,6 +67,7 @@ def backtest(
             leave_out=leave_out,
             limit=limit,
         )
+        tables, _ = lookup_tables(chosen, lookup)
         if out is not None and out.suffix != ".parquet":
             raise DefinitionError(f"--out: {out} must end in .parquet, since that is what it holds")
     began_s = time.monotonic()
@@ -76,7 +80,7 @@ def backtest(
             if written is not None:
                 written.add(output)
 
-        replay = Replay(chosen, time.time_ns() // 1_000_000, take)
+        replay = Replay(chosen, time.time_ns() // 1_000_000, take, tables.find)
         bar = progress_bar(rows, limit)
         stack.enter_context(bar.running())
         replay.run(_shown(to_come, bar))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streamproc.cli.against import differences
 from streamproc.cli.common import (
     AsJson,
     PipelineFile,
@@ -21,7 +22,16 @@ from streamproc.cli.common import (
 )
 from streamproc.cli.drawing import described, drawn
 from streamproc.cli.meeting import check_meeting
-from streamproc.cli.rows import Every, LabelDelay, LeaveOut, NumberRows, Start, entries
+from streamproc.cli.rows import (
+    Every,
+    LabelDelay,
+    LeaveOut,
+    LookupFiles,
+    NumberRows,
+    Start,
+    entries,
+    lookup_tables,
+)
 from streamproc.files import RowFile
 from streamproc.kafka.topics import describe, probe
 from streamproc.leakage import Sample
@@ -42,20 +52,29 @@ def check(
         typer.Option(help="A file: do features know the label?", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50_000,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="A manifest of `export`: are these its features?", show_default=False),
+    ] = None,
     label_delay: LabelDelay = "0s",
     start: Start = None,
     every: Every = None,
     number_rows: NumberRows = False,
     leave_out: LeaveOut = None,
+    lookup: LookupFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a pipeline file and draw it; connects to nothing unless --online.
 
-    With --sample, exit code 1 where a feature knows the label.
+    Exit code 1 where, with --sample, a feature knows the label, or, with --against, features are
+    not those of training data.
     """
     settings = load_settings()
     chosen = load_pipeline(pipeline, settings)
     description = described(chosen)
+    other = [] if against is None else differences(chosen, against)
+    if against is not None:
+        description["against"] = other
     rows: dict[str, Any] = {
         "label_delay": label_delay, "start": start, "every": every, "number_rows": number_rows,
         "leave_out": leave_out, "limit": limit,
@@ -72,26 +91,32 @@ def check(
         description["keys_compared"] = shared
         if not as_json:
             _print(_said(shared))
+    if against is not None and not as_json:
+        for line in other or [f"features: those of {against}"]:
+            _print(printable(line))
     leaks = 0
     if sample is not None:
-        found = _sampled(chosen, sample, rows)
+        found = _sampled(chosen, sample, rows, lookup)
         leaks = sum(each["kind"] == "leak" for each in found["findings"])
         description["sample"] = found
         if not as_json:
             _tell(found, leaks)
     if as_json:
         print_json(description)
-    if leaks:
+    if leaks or other:
         raise typer.Exit(1)
 
 
-def _sampled(pipeline: Pipeline, file: Path, rows: dict[str, Any]) -> dict[str, Any]:
+def _sampled(
+    pipeline: Pipeline, file: Path, rows: dict[str, Any], lookup: list[str] | None
+) -> dict[str, Any]:
     """Run a sample through the pipeline, as a backtest does, and look at its features."""
     bare = without_model(pipeline)
     with usage():
         to_come = entries(RowFile(file), bare, **rows)
+        tables, _ = lookup_tables(bare, lookup)
     gathered = Sample(pipeline)
-    replay = Replay(bare, time.time_ns() // 1_000_000, gathered.add)
+    replay = Replay(bare, time.time_ns() // 1_000_000, gathered.add, tables.find)
     replay.run(to_come)
     hashing = replay.score.features.hashing
     return {

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Window
+from streamproc.catalogue import kept_long
+from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
+from streamproc.features.shared import definitions
 from streamproc.monitors import Drift
 from streamproc.pipeline import Monitor, Pipeline
 
@@ -25,6 +27,7 @@ def described(pipeline: Pipeline) -> dict[str, Any]:
         "classes": pipeline.classes,
         "threshold": pipeline.threshold,
         "lateness": pipeline.lateness,
+        "late": pipeline.late,
         "publish_every": pipeline.publish_every,
         "seed": pipeline.seed,
         "fingerprint": pipeline.fingerprint,
@@ -40,11 +43,17 @@ def described(pipeline: Pipeline) -> dict[str, Any]:
             "time": pipeline.labels.time,
         },
         "topics": asdict(pipeline.topics),
+        "lookups": [
+            {"topic": each.topic, "by": each.by, "fields": [asdict(one) for one in each.columns]}
+            for each in pipeline.lookups
+        ],
         "features": [
             {"name": name, "kind": type(feature).__name__.lower(), "of": _of(feature)}
             for feature in pipeline.features
             for name in feature.names
         ],
+        "shared": definitions(pipeline.shared),
+        "notes": kept_long(pipeline),
         "monitors": [
             {"kind": type(monitor).__name__, "watches": _watches(monitor, pipeline)}
             for monitor in pipeline.monitors
@@ -70,6 +79,8 @@ def drawn(pipeline: Pipeline) -> Iterator[str]:
     settings = (
         f"threshold {pipeline.threshold:g}, " if pipeline.kind in ("binary", "anomaly") else ""
     )
+    if notes := kept_long(pipeline):
+        yield from _section("notes", [("", note) for note in notes])
     yield from _section("model", [(_model(pipeline), f"{settings}seed {pipeline.seed}")])
 
 
@@ -77,6 +88,8 @@ def _picture(pipeline: Pipeline) -> Iterator[str]:
     """Yield the way of an event; what the pipeline lacks is not drawn."""
     kinds = {type(monitor).__name__ for monitor in pipeline.monitors}
     drift, bias, labels = "Drift" in kinds, "PredictionBias" in kinds, pipeline.labels is not None
+    if pipeline.lookups:
+        yield "  lookups ───┐"
     yield "  events ──► score ──► predictions" + (" ──► drift ──► alerts" if drift else "")
     up = drift and bias
     if labels:
@@ -101,7 +114,10 @@ def _topics(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     if labels is not None:
         said = f"{labels.topic}: {labels.value} by {labels.id}, joined for {labels.horizon}"
         yield "labels", said
-    for role in ("predictions", "outcomes", "models", "alerts", "dead_letters"):
+    for each in pipeline.lookups:
+        fields = ", ".join(one.name for one in each.columns)
+        yield "lookup", f"{each.topic}: {fields} by {each.by}"
+    for role in ("predictions", "outcomes", "models", "alerts", "late", "dead_letters"):
         yield role.replace("_", "-"), getattr(pipeline.topics, role)
 
 
@@ -124,6 +140,8 @@ def _of(feature: Feature) -> str:
         return f"{type(feature).__name__.lower()} of {feature.time}, {feature.zone}"
     if isinstance(feature, Encoder):
         return f"{type(feature).__name__} of {', '.join(feature.inputs)}"
+    if isinstance(feature, Lookup):
+        return f"looked up in {feature.topic} by {feature.by}"
     value = feature.value if isinstance(feature, Window) else "labels"
     return f"window of {value} by {' and '.join(feature.entity)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from streamproc.cli.common import (
     width,
 )
 from streamproc.cli.lines import prediction_line
+from streamproc.pipeline import Pipeline
 
 _OFFSETS_SHOWN = 6
 
@@ -34,12 +36,16 @@ def explain(
     chosen = load_pipeline(pipeline, settings)
     past = Past(chosen, settings)
     partition, prediction = past.find(prediction_id)
-    found = audit.explain(chosen, prediction, past.rebuilt(partition), past.scorer_of)
+    rebuilt = past.rebuilt(partition, {prediction_id: prediction})
+    partitions = past.at.partitions
+    found = audit.explain(chosen, prediction, rebuilt, past.scorer_of, partitions)
     version = past.versions.get(prediction["model"])
     if as_json:
         print_json(_as_json(found, chosen.topics.events, partition, version))
     else:
-        _tell(found, chosen.topics.events, partition, version)
+        _tell(found, chosen, partition, version)
+        if elsewhere := audit.rekeyed_names(chosen, partitions):
+            print(_cut(f"as published, of all partitions: {', '.join(elsewhere)}"))
     if found.differences:
         raise typer.Exit(1)
 
@@ -59,6 +65,7 @@ def _as_json(found: audit.Explained, topic: str, partition: int, version: Any) -
         },
         "features": event.features if event else None,
         "windows": found.windows,
+        "rows_gone": list(event.gone) if event else [],
         "model": version,
         "score": found.score,
         "decision": found.decision,
@@ -67,20 +74,26 @@ def _as_json(found: audit.Explained, topic: str, partition: int, version: Any) -
     }
 
 
-def _tell(found: audit.Explained, topic: str, partition: int, version: Any) -> None:
-    said, event = found.prediction, found.rebuilt
+def _tell(found: audit.Explained, pipeline: Pipeline, partition: int, version: Any) -> None:
+    said, event, topic = found.prediction, found.rebuilt, pipeline.topics.events
     print(prediction_line(dict(said)))
     if event is None:
         print(f"its event is not on {topic}/{partition} any more; nothing can be made again")
         return
     late = ", late" if event.late else ""
-    print(f"made of {topic}/{partition} at offset {event.offset}{late}\n")
+    print(f"made of {topic}/{partition} at offset {event.offset}{late}")
+    for row in event.gone:
+        print(f"row {row} is not there any more: what was looked up in it is as published")
+    print()
     different = set(found.differences)
+    rows = _rows(pipeline, said)
     wide = max(map(len, (*event.features, "decision")))
     for name, value in event.features.items():
         _row(name, said["features"].get(name), value, wide, name in different)
         if name in found.windows:
             print(_cut(f"    {'':{wide - 2}}of {_offsets(found.windows[name])}"))
+        if name in rows:
+            print(_cut(f"    {'':{wide - 2}}of {rows[name]}"))
     _row("score", said["score"], found.score, wide, "score" in different)
     _row("decision", said["decision"], found.decision, wide, "decision" in different)
     print(f"\nby {said['model']}{_lineage(version)}")
@@ -89,6 +102,18 @@ def _tell(found: audit.Explained, topic: str, partition: int, version: Any) -> N
         if not different
         else f"DIFFERS from what was published: {', '.join(found.differences)}"
     )
+
+
+def _rows(pipeline: Pipeline, said: Mapping[str, Any]) -> dict[str, str]:
+    """Return, by feature, which row was looked up."""
+    versions = said.get("lookups") or {}
+    return {
+        name: f"row {versions[each.table]} of {each.topic}"
+        if versions.get(each.table)
+        else f"no row of {each.topic}"
+        for each in pipeline.lookups
+        for name in each.names
+    }
 
 
 def _row(name: str, said: Any, found: Any, wide: int, differs: bool) -> None:

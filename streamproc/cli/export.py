@@ -1,4 +1,4 @@
-"""`streamproc export`: files as training data, features computed by the code of production."""
+"""`streamproc export`: training data of topics or files, by the code of production."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from streamproc.cli.rows import (
     Every,
     LabelDelay,
     LeaveOut,
+    LookupFiles,
     NumberRows,
     Start,
     entries,
+    lookup_tables,
     time_option,
 )
-from streamproc.training import SourceFiles, Span
+from streamproc.dataset import Span
+from streamproc.errors import DefinitionError
+from streamproc.training import SourceFiles
+
+_NO_DELAY = "0s"
 
 
 def export(
     pipeline: Annotated[Path, typer.Argument(help="Pipeline file.", show_default=False)],
-    files: Annotated[
-        list[Path],
-        typer.Option(help="CSV, .jsonl or .parquet, in time order.", show_default=False),
-    ],
     to: Annotated[str, typer.Option(help="Event time before which to end.", show_default=False)],
     out: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV, .jsonl or .parquet, in time order.", show_default=False),
+    ] = None,
     more: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[FILE]...", help="More files, read after.", show_default=False),
@@ -41,15 +47,24 @@ def export(
         str | None,
         typer.Option(help="Time that parts train/ from test/.", show_default=False),
     ] = None,
-    label_delay: LabelDelay = "0s",
+    offsets: Annotated[
+        Path | None,
+        typer.Option(help="A manifest: read what it was made of again.", show_default=False),
+    ] = None,
+    label_delay: LabelDelay = _NO_DELAY,
     start: Start = None,
     every: Every = None,
     number_rows: NumberRows = False,
     leave_out: LeaveOut = None,
+    lookup: LookupFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write features, as of each event, and labels to Parquet, with a manifest to repeat it."""
-    chosen = load_pipeline(pipeline, load_settings())
+    """Write features and labels as known to Parquet: of the topics, or of --files.
+
+    A manifest says what they were made of, so that they can be made again.
+    """
+    settings = load_settings()
+    chosen = load_pipeline(pipeline, settings)
     how: dict[str, Any] = {
         "label_delay": label_delay,
         "start": start,
@@ -63,13 +78,43 @@ def export(
             time_option("--to", to),
             None if split is None else time_option("--split", split),
         )
-        source = SourceFiles([*files, *(more or ())])
-        to_come = entries(source, chosen, limit=None, **how)
-    manifest = training.export(chosen, source, to_come, span, out, how)
+        _check(files, more, offsets, how)
+        tables, read = lookup_tables(chosen, lookup)
+    if files:
+        with usage():
+            source = SourceFiles([*files, *(more or ())])
+            to_come = entries(source, chosen, limit=None, **how)
+        if read:
+            how["lookups"] = {each.topic: each.described for each in read}
+        manifest = training.export(chosen, source, to_come, span, out, how, tables.find)
+    else:
+        from agents.logs import open_logs
+
+        logs = open_logs(chosen, settings, span.from_ms, offsets)
+        manifest = training.export_logs(chosen, logs, span, out, tables.find)
     if as_json:
         print_json(manifest)
     else:
         _tell(manifest, out)
+
+
+def _check(
+    files: list[Path] | None, more: list[Path] | None, offsets: Path | None, how: dict[str, Any]
+) -> None:
+    if files and offsets:
+        raise DefinitionError(
+            "--offsets: is of topics, and --files are none; leave one of them out"
+        )
+    if files:
+        return
+    if more:
+        raise DefinitionError(f"{more[0]}: give files by --files")
+    for name, value in how.items():
+        if value not in (None, False, [], _NO_DELAY):
+            option = name.replace("_", "-")
+            raise DefinitionError(
+                f"--{option}: goes with --files; without, the topics are read, as they are"
+            )
 
 
 _BEGINNING_MS = -62_135_596_800_000

@@ -84,13 +84,22 @@ def _tell(found: list[Listed]) -> None:
             "-" if kept_ms is None else _duration(kept_ms),
         )
     Console(width=columns, highlight=False, markup=False).print(table)
-    for (owner, description), group in groupby(found, lambda it: (it.owner, it.description)):
-        if owner or description:
-            said = ": ".join(each for each in (owner, description) if each)
+    for (about, owner, description), group in groupby(
+        found, lambda it: (_named(it), it.owner, it.description)
+    ):
+        if about or owner or description:
+            said = ": ".join(each for each in (about, owner, description) if each)
             print()
             print("\n".join(textwrap.wrap(said, columns)))
             for each in group:
                 print(f"  {printable(each.name)}")
+
+
+def _named(feature: Listed) -> str:
+    """Return what a feature's shared features are called, with their version and definition."""
+    if not feature.shared:
+        return ""
+    return f"{feature.shared} version {feature.version} ({feature.definition})"
 
 
 def _duration(duration_ms: int) -> str:

@@ -58,6 +58,19 @@ def alert_line(alert: dict[str, Any]) -> str:
     return "\n".join([_cut(first), *(f"    {line}" for line in sentence)])
 
 
+def late_line(late: dict[str, Any]) -> str:
+    """Return a late event as one line: when it was, whom, by how much too late, and where it is.
+
+    >>> late_line({"id": "7", "key": "c1", "event_time_ms": 0, "late_by_ms": 90_000,
+    ...            "source_topic": "t", "source_partition": 0, "source_offset": 12, "scored": True})
+    '1970-01-01 00:00:00  7  c1  1.5 min too late, scored  t/0 at 12'
+    """
+    what = "scored" if late["scored"] else "not scored"
+    place = f"{late['source_topic']}/{late['source_partition']} at {late['source_offset']}"
+    who = f"{_moment(late['event_time_ms'])}  {late['id']}  {late['key']}"
+    return _cut(f"{who}  {_span(late['late_by_ms'])} too late, {what}  {place}")
+
+
 def letter_fields(record: Record) -> dict[str, Any]:
     """Return a dead letter as a map: why, where from, and its value.
 

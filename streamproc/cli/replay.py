@@ -47,7 +47,8 @@ def replay(
             raise DefinitionError("say --verify: to compare is what replay is for")
         first_ms, end_ms = _time_ms("--from", from_, 0), _time_ms("--to", to, audit.ANY_TIME_MS)
     past = Past(chosen, settings)
-    compared, differing = 0, list[audit.Explained]()
+    compared = gone = 0
+    differing: list[audit.Explained] = []
     for partition in range(past.at.partitions):
         wanted = {
             prediction["id"]: prediction
@@ -55,14 +56,16 @@ def replay(
             if first_ms <= prediction["event_time_ms"] < end_ms
         }
         if wanted:
-            for each in audit.verify(wanted, past.rebuilt(partition), past.scorer_of):
+            for each in audit.verify(wanted, past.rebuilt(partition, wanted), past.scorer_of):
                 compared += 1
+                gone += each.rebuilt is not None and bool(each.rebuilt.gone)
                 if each.differences:
                     differing.append(each)
     if as_json:
-        print_json({"compared": compared, "differences": [_as_json(each) for each in differing]})
+        differences = [_as_json(each) for each in differing]
+        print_json({"compared": compared, "rows_gone": gone, "differences": differences})
     else:
-        _tell(compared, differing)
+        _tell(compared, gone, differing)
     if differing:
         raise typer.Exit(1)
 
@@ -86,10 +89,12 @@ def _as_json(found: audit.Explained) -> dict[str, Any]:
     }
 
 
-def _tell(compared: int, differing: list[audit.Explained]) -> None:
+def _tell(compared: int, gone: int, differing: list[audit.Explained]) -> None:
     for each in differing[:_SHOWN]:
         print(prediction_line(dict(each.prediction)))
         print(f"    differs in {', '.join(each.differences)}")
     if len(differing) > _SHOWN:
         print(f"... and {len(differing) - _SHOWN:,} more; --json has them all")
+    if gone:
+        print(f"{gone:,} with rows that are not there any more: looked up as published")
     print(f"{compared:,} predictions made again, {len(differing):,} differ")

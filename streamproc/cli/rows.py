@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from streamproc.errors import BadRecord, DefinitionError
 from streamproc.eventtime import parse_duration_ms, parse_time_ms
+from streamproc.features.lookup_files import LookupFile, read_tables
+from streamproc.features.lookup_tables import PastTables
 from streamproc.files import RowFile
 from streamproc.pipeline import Pipeline
 from streamproc.timeline import Entry, LabelColumns, timeline
@@ -31,6 +33,13 @@ LeaveOut = Annotated[
     list[str] | None,
     typer.Option(help="A column not to use; may be repeated.", show_default=False),
 ]
+LookupFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lookup", metavar="TOPIC=FILE", help="Rows to look up; may be repeated.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Rows to read; else all.", show_default=False)
 ]
@@ -61,6 +70,23 @@ def entries(
         number_rows=number_rows,
         leave_out=leave_out or (),
     )
+
+
+def lookup_tables(
+    pipeline: Pipeline, given: list[str] | None
+) -> tuple[PastTables, list[LookupFile]]:
+    """Return the tables that the option names, and say on standard error what to know of them."""
+    files: dict[str, Path] = {}
+    for each in given or ():
+        topic, equals, file = each.partition("=")
+        if not equals or not file:
+            raise DefinitionError(f"--lookup: {each!r:.60} names no file; write TOPIC=FILE")
+        files[topic] = Path(file)
+    tables, read = read_tables(pipeline.lookups, files)
+    for file_read in read:
+        for note in file_read.notes:
+            typer.echo(f"streamproc: {note}", err=True)
+    return tables, read
 
 
 class Bar:

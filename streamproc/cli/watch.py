@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from streamproc.cli.common import AsJson, PipelineFile, load_pipeline, load_settings, print_json
 from streamproc.cli.lines import (
     alert_line,
+    late_line,
     letter_fields,
     letter_line,
     outcome_line,
@@ -39,6 +40,7 @@ class What(StrEnum):
     predictions = "predictions"
     alerts = "alerts"
     outcomes = "outcomes"
+    late = "late"
     dead_letters = "dead-letters"
 
 
@@ -53,7 +55,7 @@ def watch(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow predictions, alerts, outcomes or dead letters; JSON lines when piped."""
+    """Follow predictions, outcomes, alerts, late events or dead letters; JSON lines when piped."""
     settings = load_settings()
     chosen = load_pipeline(pipeline, settings)
     topic = getattr(chosen.topics, what.name)
@@ -111,6 +113,7 @@ def _shower(what: What, codec: Codec, as_json: bool) -> Callable[[Record], None]
         What.predictions: ("prediction", prediction_line),
         What.outcomes: ("outcome", outcome_line),
         What.alerts: ("alert", alert_line),
+        What.late: ("late", late_line),
     }
     kind, line = kinds[what]
     return _printer(lambda record: codec.decode(kind, record.value()), line, as_json)

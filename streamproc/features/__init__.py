@@ -15,7 +15,15 @@ from streamproc.features.encoders import (
     Ratio,
 )
 from streamproc.features.shared import Shared
-from streamproc.features.spec import AGGREGATES, Feature, Field, LabelWindow, Window
+from streamproc.features.spec import (
+    AGGREGATES,
+    Feature,
+    Field,
+    LabelWindow,
+    Lookup,
+    Window,
+    type_of,
+)
 
 __all__ = [
     "AGGREGATES",
@@ -33,10 +41,12 @@ __all__ = [
     "Imputed",
     "LabelWindow",
     "Log",
+    "Lookup",
     "Missing",
     "OneHot",
     "Over",
     "Ratio",
     "Shared",
     "Window",
+    "type_of",
 ]

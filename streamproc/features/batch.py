@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.features import layout
+from streamproc.features.lookup import Versions
 from streamproc.features.texts import Ids
 from streamproc.messages import Features
 
@@ -40,19 +41,34 @@ class Batch:
         return len(self._rows)
 
     def add(
-        self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool
-    ) -> None:
-        """Read an event; raises :class:`BadRecord`, and has then added nothing."""
+        self,
+        fields: dict[str, Any],
+        record_id: str,
+        key: str,
+        time_ms: int,
+        late: bool,
+        given: Features | None = None,
+    ) -> Versions | None:
+        """Read an event; raises :class:`BadRecord`, and has then added nothing.
+
+        ``given`` is what windows say of it that are computed elsewhere. Returns which rows were
+        looked up for it, where any are.
+        """
         if self._read is not None:
             self._rows.append(self._read(fields, record_id, key, time_ms, late))
-            return
+            return None
         own = self._set
         features = own.nulls.copy()
+        if given:
+            features.update(given)
+        # First: what encoders read may be looked up.
+        looked_up = own.lookups.read(fields, time_ms, features) if own.lookups else None
         for read in own.readers:
             read(fields, time_ms, features)
         entities = [read_entity(fields, key) for read_entity in own.entities]
         values = [fields.get(name) for name in own.values]
         self._rows.append((features, fields, record_id, time_ms, late, entities, values))
+        return looked_up
 
     def add_label(
         self, entities: Sequence[str], number: float, event_id: str, known_ms: int
@@ -69,15 +85,16 @@ class Batch:
         own = self._set
         if rows and self._plain is not None:
             return self._enter_plain(rows)
-        if not rows or own.fill is None:
+        if not rows:
             self._enter_labels([], _NO_TIMES, _NOTHING)
-            return [row[0] for row in rows]
+            return []
         columns_in: list[Any] = list(zip(*rows, strict=True))
         every, fields, ids, times, late, entities, values = columns_in
-        keys: list[Any] = list(zip(*entities, strict=True))
-        by_window: list[Any] = list(zip(*values, strict=True))
-        columns = self._windows(ids, times, late, keys, by_window)
-        own.fill(every, zip(*columns, strict=True))
+        if own.fill is not None:
+            keys: list[Any] = list(zip(*entities, strict=True))
+            by_window: list[Any] = list(zip(*values, strict=True))
+            columns = self._windows(ids, times, late, keys, by_window)
+            own.fill(every, zip(*columns, strict=True))
         for read in own.after:  # encoders of what the windows say
             for each, time_ms, features in zip(fields, times, every, strict=True):
                 read(each, time_ms, features)

@@ -16,8 +16,9 @@ from streamproc.features.encoders import Encoder
 from streamproc.features.entities import entity_reader
 from streamproc.features.hashing import Occupancy
 from streamproc.features.labelled import LabelledWindow, label_groups_of
+from streamproc.features.lookup import Lookups
 from streamproc.features.plain import filler, plain_of, teller
-from streamproc.features.spec import Feature, Field, LabelWindow, Window
+from streamproc.features.spec import Feature, Field, LabelWindow, Lookup, Window
 from streamproc.features.texts import Ids
 from streamproc.features.values import LARGEST, describe, number_of
 from streamproc.features.windows import KeyedWindow, groups_of
@@ -32,7 +33,8 @@ class FeatureSet:
 
     ``time_field`` is the field whose time ``compute`` is given, ``lateness_ms`` how late a record
     may be and still count, ``key_field`` the field whose text is the events' key: windows by it are
-    by the key that ``compute`` is given (all windows, where it is None).
+    by the key that ``compute`` is given (all windows, where it is None). Windows by the entities in
+    ``rekeyed`` are computed elsewhere, see ``features.rekeyed``: a batch is given what they say.
 
     >>> features = FeatureSet([Field("amount")], time_field="event_time", lateness_ms=0)
     >>> features.compute({"amount": 5.0, "event_time": 0}, "id", "key", 0)
@@ -46,11 +48,16 @@ class FeatureSet:
         lateness_ms: int,
         track: bool = False,
         key_field: str | None = None,
+        rekeyed: Sequence[tuple[str, ...]] = (),
     ) -> None:
         self._encoding = Encoding(spec)
         self.after = self._encoding.after
         self.readers = _readers(spec, time_field, self._encoding)
-        groups, label_groups = groups_of(spec), label_groups_of(spec)
+        groups = [each for each in groups_of(spec) if each[0].entity not in rekeyed]
+        label_groups = [each for each in label_groups_of(spec) if each[0].entity not in rekeyed]
+        lookups = [each for each in spec if isinstance(each, Lookup)]
+        self.lookups = Lookups(lookups) if lookups else None
+        """What looks rows up; where they are is its ``find``. None where nothing is looked up."""
         self.over_values = [KeyedWindow(group, lateness_ms, track) for group in groups]
         """Windows, those over one value by one entity together, in the order declared."""
         self.over_labels = [LabelledWindow(group, lateness_ms, track) for group in label_groups]
@@ -66,21 +73,28 @@ class FeatureSet:
         # Names first, so that features come out in the order declared.
         self.nulls: Features = dict.fromkeys(name for feature in spec for name in feature.names)
         self.nulls.update(self._encoding.zeros)
-        self.plain = plain_of(spec, entities, key_field)
+        self.plain = None if rekeyed else plain_of(spec, entities, key_field)
         """What reads events where features are numbers and windows alone; else None."""
         self.tell = teller(list(self.nulls))
         self.fill = filler(self.names) if self.names else None
 
     def compute(
-        self, fields: dict[str, Any], record_id: str, key: str, time_ms: int, late: bool = False
+        self,
+        fields: dict[str, Any],
+        record_id: str,
+        key: str,
+        time_ms: int,
+        late: bool = False,
+        given: Features | None = None,
     ) -> Features:
         """Return the features of an event and take it into the windows.
 
         Raises :class:`BadRecord`, before any state changes, where a field is not what was
-        declared. A ``late`` event, later than allowed, does not enter the windows.
+        declared. A ``late`` event, later than allowed, does not enter the windows. ``given`` is
+        what windows say of it that are computed elsewhere.
         """
         batch = self.batch()
-        batch.add(fields, record_id, key, time_ms, late)
+        batch.add(fields, record_id, key, time_ms, late, given)
         return batch.enter()[0]
 
     def compute_many(
@@ -107,8 +121,8 @@ class FeatureSet:
     def current(self, entity: str, by: tuple[str, ...]) -> Features | None:
         """Return what the windows by these fields hold of an entity, as of the newest event.
 
-        That is what an event without values would be given. None where the entity has no state, or
-        where no window is by these fields. Nothing is taken in.
+        That is what an event without values would be given, and what is looked up by them. None
+        where the entity has no state, or where nothing is by these fields. Nothing is taken in.
 
         >>> from streamproc.features import Window
         >>> spec = [Window("amount", by="card", over="1d", aggregates=("count", "mean"))]
@@ -118,20 +132,11 @@ class FeatureSet:
         {'amount_count_1d_by_card': 1, 'amount_mean_1d_by_card': 5.0}
         >>> features.current("d", by=("card",))
         """
-        found: Features = {}
-        late = np.full(1, layout.LATE, np.uint8)
-        every: list[KeyedWindow | LabelledWindow] = [*self.over_values, *self.over_labels]
-        for window in every:
-            keyed = window.keyed if isinstance(window, LabelledWindow) else window
-            if keyed.specs[0].entity != by or not keyed.holds(entity):
-                continue
-            times = np.array([keyed.newest_ms], np.int64)
-            if isinstance(window, LabelledWindow):
-                row = window.observe_many([entity], times, late)
-            else:
-                row = window.observe_many([entity], Ids([None]), times, [None], late)
-            columns = columns_of(row, window.counts)
-            found.update(zip(window.names, (column[0] for column in columns), strict=True))
+        found = current([*self.over_values, *self.over_labels], entity, by)
+        # Rows are everywhere, windows where their partition is: who has half says nothing.
+        windowed = any(window.specs[0].entity == by for window in self.windows)
+        if self.lookups and (found or not windowed):
+            found |= self.lookups.current(entity, by)
         return found or None
 
     def sweep(self, events: int) -> None:
@@ -158,6 +163,26 @@ class FeatureSet:
     def hashing(self) -> dict[str, Occupancy]:
         """How many distinct categories share a column of each hash, such as ``merchant_hash``."""
         return self._encoding.occupancy
+
+
+def current(
+    windows: Sequence[KeyedWindow | LabelledWindow], entity: str, by: tuple[str, ...]
+) -> Features:
+    """Return what those windows that are by these fields hold of an entity, if it has state."""
+    found: Features = {}
+    late = np.full(1, layout.LATE, np.uint8)
+    for window in windows:
+        keyed = window.keyed if isinstance(window, LabelledWindow) else window
+        if keyed.specs[0].entity != by or not keyed.holds(entity):
+            continue
+        times = np.array([keyed.newest_ms], np.int64)
+        if isinstance(window, LabelledWindow):
+            row = window.observe_many([entity], times, late)
+        else:
+            row = window.observe_many([entity], Ids([None]), times, [None], late)
+        columns = columns_of(row, window.counts)
+        found.update(zip(window.names, (column[0] for column in columns), strict=True))
+    return found
 
 
 _Reader = Callable[[dict[str, Any], int, Features], None]

@@ -28,7 +28,7 @@ from streamproc.features.encoders import (
     Ratio,
 )
 from streamproc.features.hashing import HashedColumns, Occupancy
-from streamproc.features.spec import Field
+from streamproc.features.spec import Field, Lookup, type_of
 from streamproc.features.values import LARGEST, as_category, category_of, number_of
 from streamproc.messages import Features
 
@@ -37,6 +37,7 @@ Get = Callable[[dict[str, Any], Features], Any]
 
 _WORD = re.compile(r"\w+")
 _CATEGORICAL = (OneHot, Hashed, HashedWords)
+_BEFORE_WINDOWS = Field | Calendar | Cyclical | Lookup | Encoder
 
 
 class Encoding:
@@ -89,6 +90,8 @@ class Encoding:
             if not isinstance(otherwise, str):
                 return _imputed_reader(feature, value, lambda fields, features: otherwise)
             return _imputed_reader(feature, value, _number_getter(otherwise, declared))
+        if feature.value in declared:
+            return _of_feature(feature.names[0], feature.value, _mapping(feature))
         return _mapped_reader(feature.names[0], value, _mapping(feature))
 
     def _category_reader(self, feature: OneHot | Hashed | HashedWords, get: Get) -> Reader:
@@ -126,8 +129,8 @@ def check_order(spec: Sequence[Any]) -> set[int]:
             if not windowed.isdisjoint(feature.inputs):
                 found.add(number)
         for name in feature.names:
-            types[name] = feature.type if isinstance(feature, Field) else "number"
-            if number in found or not isinstance(feature, Field | Calendar | Cyclical | Encoder):
+            types[name] = type_of(feature, name)
+            if number in found or not isinstance(feature, _BEFORE_WINDOWS):
                 windowed.add(name)
     return found
 
@@ -187,12 +190,23 @@ def _mapping(feature: Log | Clipped | Bucketed | Over) -> Callable[[Any], Any]:
         edges = feature.edges
         return lambda number: bisect_right(edges, number)
     threshold = feature.threshold
-    return lambda number: int(number > threshold)
+    return lambda number: 1 if number > threshold else 0
 
 
 def _mapped_reader(name: str, get: Get, mapping: Callable[[Any], Any]) -> Reader:
     def read(fields: dict[str, Any], time_ms: int, features: Features) -> None:
         value = get(fields, features)
+        if value is not None:
+            features[name] = mapping(value)
+
+    return read
+
+
+def _of_feature(name: str, source: str, mapping: Callable[[Any], Any]) -> Reader:
+    """Return what maps a feature: as above, but for a call, which costs more than most mappings."""
+
+    def read(fields: dict[str, Any], time_ms: int, features: Features) -> None:
+        value = features[source]
         if value is not None:
             features[name] = mapping(value)
 

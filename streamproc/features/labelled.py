@@ -57,8 +57,9 @@ class LabelledWindow:
             at, entities, numbers, of, known_ms = zip(*entries, strict=True)
             order = np.argsort(np.concatenate([events + 0.5, np.array(at)]), kind="stable")
             events = np.flatnonzero(order < len(keys))
-            texts = [(*texts, *entities)[i] for i in order.tolist()]
-            ids = [(*ids, *of)[i] for i in order.tolist()]
+            texts, ids = texts + list(entities), ids + list(of)
+            places = order.tolist()
+            texts, ids = [texts[i] for i in places], [ids[i] for i in places]
             values = np.concatenate([values, np.array(numbers, np.float64)])[order]
             times = np.concatenate([times, np.array(known_ms, np.int64)])[order]
             aside = np.full(len(entries), layout.ASIDE, np.uint8)

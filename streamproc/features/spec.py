@@ -54,6 +54,54 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Fields of the row that a table holds of an entity; the table is a compacted topic.
+
+    A record of ``topic`` is a row: its key is the entity's text, its value a JSON object, and no
+    value takes the row away. Every worker reads all of it. ``by`` is the event's field that names
+    the entity. Each of ``fields`` is a number; others are declared by :class:`Field`. No row, a
+    field that it lacks, or has another type, makes the feature null.
+
+    >>> Lookup("customers.profile", "customer_id", ("age", Field("segment", "text"))).names
+    ('age_of_customer_id', 'segment_of_customer_id')
+    """
+
+    topic: str
+    by: str
+    fields: tuple[str | Field, ...]
+
+    def __post_init__(self) -> None:
+        where = f"Lookup({self.topic!r:.60}, by={self.by!r:.60})"
+        if not isinstance(self.topic, str) or not self.topic:
+            raise DefinitionError(f"{where}: topic is the name of a topic, such as 'shop.profiles'")
+        if not isinstance(self.by, str) or not self.by:
+            raise DefinitionError(f"{where}: by is the name of one field of the event")
+        given = self.fields if isinstance(self.fields, tuple | list) else (self.fields,)
+        remedy = f"{where}: fields are names, or Field('segment', type='text'); name at least one"
+        if not given or not all(isinstance(each, str | Field) for each in given):
+            raise DefinitionError(remedy)
+        columns = tuple(Field(each) if isinstance(each, str) else each for each in given)
+        if len({each.name for each in columns}) < len(columns):
+            raise DefinitionError(f"{where}: a field is named twice; name each once")
+        object.__setattr__(self, "fields", columns)
+
+    @property
+    def columns(self) -> tuple[Field, ...]:
+        """The fields of the row, each with its type."""
+        return tuple(each for each in self.fields if isinstance(each, Field))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features this gives."""
+        return tuple(f"{each.name}_of_{self.by}" for each in self.columns)
+
+    @property
+    def table(self) -> str:
+        """What it is called in a prediction, which says by it which row was looked up."""
+        return f"{self.topic} by {self.by}"
+
+
+@dataclass(frozen=True)
 class Window:
     """Aggregates of a number over windows of event time, per entity.
 
@@ -242,4 +290,15 @@ def _check_every(window: Window | LabelWindow, where: str) -> None:
             )
 
 
-Feature = Field | Calendar | Cyclical | Window | LabelWindow | Encoder
+Feature = Field | Calendar | Cyclical | Lookup | Window | LabelWindow | Encoder
+
+
+def type_of(feature: Feature, name: str) -> FieldType:
+    """Return the type of one of a feature's names.
+
+    >>> type_of(Lookup("profiles", "card", (Field("segment", "text"),)), "segment_of_card")
+    'text'
+    """
+    if isinstance(feature, Lookup):
+        return feature.columns[feature.names.index(name)].type
+    return feature.type if isinstance(feature, Field) else "number"

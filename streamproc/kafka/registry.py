@@ -77,6 +77,7 @@ class Registry:
             "outcome": topics.outcomes,
             "model": topics.models,
             "alert": topics.alerts,
+            "late": topics.late,
         }
         ids = {kind: self.register(kind, topic) for kind, topic in names.items()}
         return AvroCodec(ids, self.lookup)

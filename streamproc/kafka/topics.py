@@ -36,6 +36,7 @@ _COMPACTED = {
     "min.cleanable.dirty.ratio": "0.2",
 }
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
+_TABLE = {"cleanup.policy": "compact", "retention.ms": "-1"}
 _POLL_S = 0.5
 _CREATE_TIMEOUT_S = 20.0
 
@@ -48,8 +49,15 @@ class HasTopics(Protocol):
         """The names of its topics."""
 
     @property
+    def lookup_topics(self) -> tuple[str, ...]:
+        """The topics that are looked up in."""
+
+    @property
     def horizon_ms(self) -> int:
         """How long a prediction waits for its label; 0 where it waits for none."""
+
+    def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
+        """Return the entities whose windows are computed where these are, and not the events."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +141,19 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.models, "published model versions", one, True, _COMPACTED),
         Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),
         Topic(names.dead_letters, "records that could not be used", count, True, dead_letters),
+        Topic(names.late, "events later than the lateness", count, True, _RECORDS),
         Topic(names.journal, "what each task consumed", count, True, _RECORDS),
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
+    ]
+    if pipeline.rekeyed(count):
+        wanted += [
+            Topic(names.rekeyed, "events on their way to another entity", count, True, _RECORDS),
+            Topic(names.windows, "what windows by it say of them", count, True, _RECORDS),
+        ]
+    wanted[:0] = [  # every worker reads all of them: any number of partitions will do
+        Topic(name, "rows to look up", there.get(name, count), False, _TABLE)
+        for name in pipeline.lookup_topics
     ]
     if names.labels is not None:
         wanted.insert(0, Topic(names.labels, "labels in", count, False, _INPUT))

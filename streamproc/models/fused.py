@@ -1,25 +1,25 @@
 """The commonest online models without River's overhead, equal to River in every bit.
 
-They are ``LogisticRegression``, ``LinearRegression`` and either of them behind a
-``StandardScaler``, trained by plain ``SGD``. River walks the features six times an outcome, from
-dictionary to dictionary; here it is twice, by the same floating-point operations in the same
-order. The state comes out of River's objects and goes back into them, so what is stored stays an
-ordinary River model. What is unusual is left to River, with nothing changed before.
+They are ``LogisticRegression`` and ``LinearRegression``, trained by plain ``SGD`` or ``AdaGrad``;
+before them a ``StandardScaler``, and before that a ``Discard`` or ``Select``, where there is one.
+River walks the features six times an outcome, from dictionary to dictionary; here it is two or
+three times, by the same floating-point operations in the same order. The state comes out of
+River's objects and goes back into them, so what is stored stays an ordinary River model. What is
+unusual is left to River, with nothing changed before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import exp, isfinite
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
-from river import compose, linear_model, optim, preprocessing
-from river.utils import VectorDict
+from river import compose, optim
 
 from streamproc.messages import Features
 from streamproc.models.kinds import Kind
-
-__all__ = ["FusedLearner", "Parts", "fused_score", "parts_of"]
+from streamproc.models.parts import Parts, parts_of
 
 Score = Callable[[Features], Any]
 
@@ -27,95 +27,44 @@ Score = Callable[[Features], Any]
 _UNUSUAL = (ArithmeticError, KeyError, TypeError)
 """What Python raises for a feature that is too large, new, or no number."""
 
-_MODELS: dict[Kind, tuple[Any, Any]] = {
-    "binary": (linear_model.LogisticRegression, optim.losses.Log),
-    "regression": (linear_model.LinearRegression, optim.losses.Squared),
-}
+Pick = Callable[[Features], Iterable[Any]]
+"""What takes the values that a model looks at out of an event's features."""
 
 
-class Parts(NamedTuple):
-    """The parts of a model that can be fused; None where there is no pipeline or no scaler."""
+class _Layouts(dict[tuple[str, ...], tuple[Pick, list[Any]]]):
+    """How to pick a model's features, and what is known of each, by the names of all given.
 
-    pipeline: Any
-    scaler: Any
-    linear: Any
-
-
-def parts_of(model: Any, kind: Kind) -> Parts | None:
-    """Return the parts of a model that can be fused; None for all others.
-
-    Types are compared exactly, as a subclass may compute otherwise.
-
-    >>> from river import linear_model
-    >>> parts_of(linear_model.LogisticRegression(), "binary") is not None
-    True
-    >>> parts_of(linear_model.LogisticRegression(l2=0.1), "binary") is None
-    True
+    ``KeyError`` where none is picked, or one that is new.
     """
-    pipeline, scaler, linear = None, None, model
-    if type(model) is compose.Pipeline and len(model.steps) == 2:
-        pipeline, (scaler, linear) = model, model.steps.values()
-        if not _has_no_more(pipeline) or not _is_plain_scaler(scaler):
-            return None
-    if kind not in _MODELS or not _is_plain_linear(linear, *_MODELS[kind]):
-        return None
-    return Parts(pipeline, scaler, linear)
 
-
-def _is_plain_scaler(scaler: Any) -> bool:
-    return bool(
-        type(scaler) is preprocessing.StandardScaler
-        and _has_no_more(scaler)
-        and scaler.with_std is True
-        and scaler.window_size is None
-    )
-
-
-def _is_plain_linear(linear: Any, its_type: Any, loss: Any) -> bool:
-    return bool(
-        type(linear) is its_type
-        and _has_no_more(linear)
-        and type(linear.optimizer) is optim.SGD
-        and _is_constant(linear.optimizer.lr)
-        and _is_constant(linear.intercept_lr)
-        and type(linear.loss) is loss
-        and vars(linear.loss) == vars(loss())  # both classes weigh 1
-        and linear.l1 == linear.l2 == 0
-        and type(linear.clip_gradient) is float
-        and linear.clip_gradient >= 1.0  # no gradient of a logistic loss is beyond it
-        and type(linear._weights) is VectorDict
-        and linear._weights.__reduce__()[1][1:3] == (None, None)
-    )
-
-
-def _has_no_more(part: Any) -> bool:
-    """Say whether a part has the attributes of a new one alone: no method of its own."""
-    new = type(part)()
-    if isinstance(part, compose.Pipeline):
-        new._build_plan()
-    return set(vars(part)) <= set(vars(new))
-
-
-def _is_constant(rate: Any) -> bool:
-    if type(rate) is not optim.schedulers.Constant:
-        return False
-    return type(rate.learning_rate) in (int, float) and abs(rate.learning_rate) < 1e300
-
-
-class _Layouts(dict[tuple[str, ...], list[Any]]):
-    """What is known of each feature, by the names of all; ``KeyError`` for none or a new one."""
-
-    def __init__(self, known: dict[str, Any]) -> None:
+    def __init__(self, known: dict[str, Any], chooser: Any) -> None:
         self.known = known
+        self.chooser = chooser
 
-    def __missing__(self, names: tuple[str, ...]) -> list[Any]:
-        if not names:  # River's pipeline may have made no plan yet, see ``_cells``
+    def __missing__(self, names: tuple[str, ...]) -> tuple[Pick, list[Any]]:
+        pick, picked = _picked(names, self.chooser)
+        if not picked:  # River's pipeline may have made no plan yet, see ``_cells``
             raise KeyError(names)
-        layout = [self.known[name] for name in names]
+        layout = pick, [self.known[name] for name in picked]
         if len(self) >= 256:  # as many as there are sets of null features, but not without end
             self.clear()
         self[names] = layout
         return layout
+
+
+def _picked(names: tuple[str, ...], chooser: Any) -> tuple[Pick, tuple[str, ...]]:
+    """Return what picks the features that a chooser leaves, and their names, in its order."""
+    if chooser is None:
+        return dict.values, names
+    keys: Any = chooser.keys
+    if type(chooser) is compose.Select:
+        picked: tuple[str, ...] = tuple(keys)
+    else:
+        picked = tuple(name for name in names if name not in keys)
+    if len(picked) > 1:
+        many: Pick = itemgetter(*picked)
+        return many, picked
+    return lambda features: [features[name] for name in picked], picked
 
 
 class FusedLearner:
@@ -135,13 +84,13 @@ class FusedLearner:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         linear = parts.linear
-        # Count, mean, variance and weight of each feature, changed in place.
+        # Count, mean, variance, weight and sum of squares of each feature, changed in place.
         self._cells = {name: list(cell) for name, *cell in _cells(parts)}
-        self._layouts = _Layouts(self._cells)
+        self._layouts = _Layouts(self._cells, parts.chooser)
         self._look = _look if parts.scaler is None else _look_scaled
         logistic = type(linear.loss) is optim.losses.Log
         self._gradient = _log_gradient if logistic else _squared_gradient(linear.clip_gradient)
-        self._rate = linear.optimizer.lr.learning_rate
+        self._step = _step_of(linear.optimizer)
         self._intercept_rate = linear.intercept_lr.learning_rate
         self._intercept = linear.intercept
         self._learnt = 0
@@ -152,43 +101,44 @@ class FusedLearner:
         Where not, River is to do it: a feature is new, no number or not finite. Raises nothing.
         """
         try:
-            cells = self._layouts[tuple(features)]
-            total, after = self._look(features.values(), cells)
+            pick, cells = self._layouts[tuple(features)]
+            total, after = self._look(pick(features), cells)
             raw = total + self._intercept
             # River is to make NaN, whose sign depends on where it comes from. Complex numbers,
             # and those of numpy, are no floats.
             if type(raw) is not float or not isfinite(raw):
                 return False
             gradient = self._gradient(raw, target)
+            self._step(cells, after, gradient)
         except _UNUSUAL:
             return False
         self._intercept -= self._intercept_rate * gradient
-        rate = self._rate
-        for cell, (count, mean, variance, weight, scaled) in zip(cells, after, strict=True):
-            cell[0], cell[1], cell[2] = count, mean, variance
-            cell[3] = weight - rate * (scaled * gradient)
         self._learnt += 1
         return True
 
     def give_back(self) -> None:
         """Put what was learnt into River's model."""
-        _, scaler, linear = self._parts
-        for name, (count, mean, variance, weight) in self._cells.items():
+        _, _, scaler, linear = self._parts
+        adaptive = type(linear.optimizer) is optim.AdaGrad
+        for name, (count, mean, variance, weight, squares) in self._cells.items():
             if scaler is not None:
                 scaler.counts[name] = count
                 scaler.means[name] = mean
                 scaler.vars[name] = variance
             linear._weights[name] = weight
+            if adaptive:
+                linear.optimizer.g2[name] = squares
         linear.intercept = self._intercept
         linear.optimizer.n_iterations += self._learnt
         self._learnt = 0
 
 
-def _cells(parts: Parts) -> Iterable[tuple[str, int, float, float, float]]:
-    """Yield name, count, mean, variance and weight of what every part of a model knows."""
-    pipeline, scaler, linear = parts
+def _cells(parts: Parts) -> Iterable[tuple[str, int, float, float, float, float]]:
+    """Yield what every part of a model knows, as ``FusedLearner`` keeps it, by name."""
+    pipeline, _, scaler, linear = parts
     if pipeline is not None and pipeline._plan is None:
         return  # it makes a plan of its steps at the first outcome, and stores it
+    adaptive = type(linear.optimizer) is optim.AdaGrad
     for name, weight in linear._weights.items():
         if scaler is None:
             known: tuple[Any, ...] = (0, 0.0, 0.0)
@@ -196,15 +146,16 @@ def _cells(parts: Parts) -> Iterable[tuple[str, int, float, float, float]]:
             known = (scaler.counts[name], scaler.means[name], scaler.vars[name])
         else:
             continue
-        if tuple(map(type, (*known, weight))) == (int, float, float, float):
-            yield (name, *known, weight)
+        squares = linear.optimizer.g2.get(name) if adaptive else 0.0
+        if tuple(map(type, (*known, weight, squares))) == (int, float, float, float, float):
+            yield (name, *known, weight, squares)
 
 
 def _look(values: Iterable[Any], cells: list[Any]) -> tuple[Any, list[Any]]:
     """Return the dot product, and what is known of each feature after it."""
     total = 0.0
     after = []
-    for value, (count, mean, variance, weight) in zip(values, cells, strict=True):
+    for value, (count, mean, variance, weight, _) in zip(values, cells, strict=True):
         total += value * weight
         after.append((count, mean, variance, weight, value))
     return total, after
@@ -214,7 +165,7 @@ def _look_scaled(values: Iterable[Any], cells: list[Any]) -> tuple[Any, list[Any
     """Return the dot product of scaled features, and what is known of each after it."""
     total = 0.0
     after = []
-    for value, (count, mean, variance, weight) in zip(values, cells, strict=True):
+    for value, (count, mean, variance, weight, _) in zip(values, cells, strict=True):
         count += 1
         off_before = value - mean
         mean += off_before / count
@@ -225,6 +176,39 @@ def _look_scaled(values: Iterable[Any], cells: list[Any]) -> tuple[Any, list[Any
         total += scaled * weight
         after.append((count, mean, variance, weight, scaled))
     return total, after
+
+
+Step = Callable[[list[Any], list[Any], float], None]
+"""Changes the cells of the features, given what is known of each after it and the gradient."""
+
+
+def _step_of(optimizer: Any) -> Step:
+    rate = optimizer.lr.learning_rate
+    if type(optimizer) is optim.AdaGrad:
+        return _adaptive_step(rate, optimizer.eps)
+
+    def step(cells: list[Any], after: list[Any], gradient: float) -> None:
+        for cell, (count, mean, variance, weight, scaled) in zip(cells, after, strict=True):
+            cell[0], cell[1], cell[2] = count, mean, variance
+            cell[3] = weight - rate * (scaled * gradient)
+
+    return step
+
+
+def _adaptive_step(rate: float, eps: float) -> Step:
+    """Return what steps as AdaGrad does; it may fail, and has changed nothing then."""
+
+    def step(cells: list[Any], after: list[Any], gradient: float) -> None:
+        changed = []
+        for cell, (count, mean, variance, weight, scaled) in zip(cells, after, strict=True):
+            slope = scaled * gradient
+            squares = cell[4] + slope**2  # not a product, which doesn't fail where this does
+            weight -= rate / (squares + eps) ** 0.5 * slope
+            changed.append((count, mean, variance, weight, squares))
+        for cell, each in zip(cells, changed, strict=True):
+            cell[:] = each
+
+    return step
 
 
 def _log_gradient(raw: float, target: bool) -> float:
@@ -270,12 +254,13 @@ def fused_score(model: Any, kind: Kind, river: Score) -> Score:
 
 
 def _dot(parts: Parts) -> Score:
-    layouts = _Layouts({name: weight for name, _, _, _, weight in _cells(parts)})
+    known = {name: weight for name, _, _, _, weight, _ in _cells(parts)}
+    layouts = _Layouts(known, parts.chooser)
 
     def dot(features: Features) -> Any:
-        values: Iterable[Any] = features.values()
+        pick, weights = layouts[tuple(features)]
         total = 0.0
-        for value, weight in zip(values, layouts[tuple(features)], strict=True):
+        for value, weight in zip(pick(features), weights, strict=True):
             total += value * weight
         return total
 
@@ -283,14 +268,15 @@ def _dot(parts: Parts) -> Score:
 
 
 def _dot_scaled(parts: Parts) -> Score:
-    layouts = _Layouts(
-        {name: (mean, variance**0.5, weight) for name, _, mean, variance, weight in _cells(parts)}
-    )
+    known = {
+        name: (mean, variance**0.5, weight) for name, _, mean, variance, weight, _ in _cells(parts)
+    }
+    layouts = _Layouts(known, parts.chooser)
 
     def dot(features: Features) -> Any:
-        values: Iterable[Any] = features.values()
+        pick, cells = layouts[tuple(features)]
         total = 0.0
-        for value, (mean, deviation, weight) in zip(values, layouts[tuple(features)], strict=True):
+        for value, (mean, deviation, weight) in zip(pick(features), cells, strict=True):
             total += ((value - mean) / deviation if deviation else 0.0) * weight
         return total
 

@@ -14,14 +14,18 @@ from river import base
 
 from streamproc.errors import BadRecord
 from streamproc.messages import Features, Score
-from streamproc.models.fused import FusedLearner, fused_score, parts_of
+from streamproc.models.fused import FusedLearner, fused_score
 from streamproc.models.kinds import BINARY_CLASSES, Kind, kind_of, last_step, parse_label
+from streamproc.models.parts import parts_of
 from streamproc.models.versions import dumps, loads
 
 __all__ = ["Kind", "Learner", "Scorer", "has_learnt", "kind_of", "parse_label"]
 
 Scored = tuple[Score, Any]
 """A score, and the decision that follows from it."""
+
+MODEL_FAILURES = ("model_failed", "model_not_finite")
+"""Why an event with good features has no prediction."""
 
 ScoreOne = Callable[[Features], Scored]
 

@@ -22,6 +22,7 @@ from streamproc.pipeline import Pipeline
 from streamproc.state.snapshots import Snapshot
 from streamproc.state.tables import Floor, Stack, Table
 from streamproc.tasks.records import PlainRecord, Record
+from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
 PACKED_AT_ONCE = 200
@@ -48,8 +49,9 @@ class Frozen:
 class Freezer:
     """Takes a task's state; one at a time."""
 
-    def __init__(self, task: ScoreTask) -> None:
+    def __init__(self, task: ScoreTask | RekeyedTask) -> None:
         self._task = task
+        self._pending = task.pending if isinstance(task, ScoreTask) else None
         self._windows = windows_of(task)
         self._everything = True
         self._meta: dict[str, Any] = {}
@@ -57,20 +59,18 @@ class Freezer:
 
     def begin(self, everything: bool = False) -> None:
         """Freeze what the task is now."""
-        task = self._task
+        task, pending = self._task, self._pending
         self._everything = everything
-        task.pending.freeze(everything, _packed_label)
+        if pending is not None:
+            pending.freeze(everything, _packed_label)
         for window in self._windows.values():
             window.freeze(everything)
         self._floors = {
-            **task.pending.floors,
+            **(pending.floors if pending is not None else {}),
             **{name: window.floor for name, window in self._windows.items()},
         }
         self._meta = {
-            "watermark_ms": task.watermark_ms,
-            "late": task.late,
-            "unlabelled": task.pending.unlabelled,
-            "number": task.pending.number,
+            **_meta(task),
             "newest_ms": {
                 declared_name(task.pipeline, window, spec): window.newest_ms
                 for window in self._windows.values()
@@ -80,7 +80,7 @@ class Freezer:
 
     def pack(self, most: int = PACKED_AT_ONCE) -> bool:
         """Pack some of it; return whether that was all."""
-        left = self._task.pending.pack(most)
+        left = self._pending.pack(most) if self._pending is not None else 0
         for window in self._windows.values():
             if not left:
                 left = window.pack(most)
@@ -88,21 +88,35 @@ class Freezer:
 
     def take(self) -> Frozen:
         """Return what was packed."""
-        windows = {name: window.packed() for name, window in self._windows.items()}
-        tables = {**self._task.pending.packed(), **windows}
+        tables = {name: window.packed() for name, window in self._windows.items()}
+        if self._pending is not None:
+            tables = {**self._pending.packed(), **tables}
         return Frozen(tables, self._floors, self._meta, self._everything)
 
     def too_many_changes(self) -> bool:
         """Say whether so much changed that it was let go of: what comes next is everything."""
-        if self._task.pending.changes <= MOST_CHANGES:
+        if self._pending is None or self._pending.changes <= MOST_CHANGES:
             return False
-        self._task.pending.forget_changes()
+        self._pending.forget_changes()
         return True
 
 
-def windows_of(task: ScoreTask) -> dict[str, KeyedWindow]:
+def _meta(task: ScoreTask | RekeyedTask) -> dict[str, Any]:
+    """Return what a task keeps besides tables."""
+    if isinstance(task, RekeyedTask):
+        return task.meta()
+    return {
+        "watermark_ms": task.watermark_ms,
+        "late": task.late,
+        "unlabelled": task.pending.unlabelled,
+        "number": task.pending.number,
+    }
+
+
+def windows_of(task: ScoreTask | RekeyedTask) -> dict[str, KeyedWindow]:
     """Return a task's windows by the names of their tables."""
-    return {name_of(task.pipeline, window): window for window in task.features.windows}
+    windows = task.features.windows if isinstance(task, ScoreTask) else task.state.windows
+    return {name_of(task.pipeline, window): window for window in windows}
 
 
 def name_of(pipeline: Pipeline, window: KeyedWindow) -> str:
@@ -122,7 +136,7 @@ def _named(what: str, *parts: object) -> str:
     return f"{what}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
 
 
-def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
+def thaw(task: ScoreTask | RekeyedTask, snapshot: Snapshot) -> None:
     """Bring a new task to what a snapshot says.
 
     Raises :class:`UnfitError` where that lacks a window; one that is no longer declared is left.
@@ -140,14 +154,22 @@ def thaw(task: ScoreTask, snapshot: Snapshot) -> None:
                     f"{', '.join(spec.over)}{every} as the pipeline file defines it now"
                 )
             newest_ms[name] = meta["newest_ms"][declared]
-    stacks = {name: _stack(snapshot, name) for name in ("remembered", "held_labels")}
-    task.pending.thaw(stacks, meta["number"], lambda payload: _unpacked_label(payload, task))
-    task.pending.unlabelled = meta["unlabelled"]
+    if isinstance(task, ScoreTask):
+        _thaw_pending(task, snapshot)
+    else:
+        task.restore(meta)
     for name, window in windows.items():
         # Before there were tables of records, each window had one of its own.
         longest = max(window.specs, key=lambda spec: max(spec.spans_ms))
         stack = _stack(snapshot, declared_name(pipeline, window, longest), name)
         window.thaw(stack, newest_ms[name])
+
+
+def _thaw_pending(task: ScoreTask, snapshot: Snapshot) -> None:
+    meta = snapshot.meta
+    stacks = {name: _stack(snapshot, name) for name in ("remembered", "held_labels")}
+    task.pending.thaw(stacks, meta["number"], lambda payload: _unpacked_label(payload, task))
+    task.pending.unlabelled = meta["unlabelled"]
     task.watermark_ms, task.late = meta["watermark_ms"], meta["late"]
 
 

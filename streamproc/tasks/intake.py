@@ -11,6 +11,7 @@ from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import parse_time_ms
 from streamproc.features.entities import LONGEST_ID, text_of
+from streamproc.features.lookup import Versions
 from streamproc.features.texts import read_times_ms
 from streamproc.models.scoring import parse_label
 from streamproc.pipeline import Pipeline
@@ -24,13 +25,14 @@ LARGEST_BYTES = 900_000
 
 
 class Event(NamedTuple):
-    """An event that can be scored."""
+    """An event that can be scored; ``lookups`` says which rows were looked up for it."""
 
     id: str
     key: str
     time_ms: int
     fields: dict[str, Any]
     record: Record
+    lookups: Versions | None = None
 
 
 _DEFAULTS = [repeat(value) for value in Event._field_defaults.values()]

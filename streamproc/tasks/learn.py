@@ -12,6 +12,7 @@ import orjson
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import Order, order_of
+from streamproc.features.shared import definitions
 from streamproc.messages import ModelVersion
 from streamproc.metrics import prequential_report
 from streamproc.models.lineage import code_of
@@ -234,6 +235,7 @@ class LearnTask:
             sources={
                 "learns_what": self.pipeline.learns_what,
                 "code": code_of(),
+                "shared": definitions(self.pipeline.shared),
                 "resume_offset": self.resume_offset,
                 "next_offset": self.next_offset,
                 "until": list(self._until),

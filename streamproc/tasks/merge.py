@@ -64,7 +64,11 @@ class Merge:
         """Whether all that both logs held is processed."""
         return self.first.caught_up and self.second.caught_up and not len(self)
 
-    def due(self, now_ms: int) -> deque[tuple[int, int, Any]] | None:
+    def take(self, items: deque[Any]) -> None:
+        """Take away the first of the items that :meth:`due` returned."""
+        items.popleft()
+
+    def due(self, now_ms: int) -> deque[Any] | None:
         """Return the items whose first is next; None where there are none or one is waited for."""
         first, second = self.first.items, self.second.items
         if first and second:

@@ -94,14 +94,25 @@ class Output:
     """What a task wants written, by the topic's role (``"predictions"``, ``"alerts"``, ...).
 
     ``blobs`` are files for the store, by their SHA-256, to be there before a record names them.
+    ``sent`` is for tasks of other partitions, by role and partition.
     """
 
     records: dict[str, list[Out]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    sent: dict[tuple[str, int], list[Out]] = field(default_factory=dict)
 
     def to(self, role: str) -> list[Out]:
         """Return the list of records for a role, to append to."""
         return self.records.setdefault(role, [])
+
+    def sent_to(self, role: str, partition: int) -> list[Out]:
+        """Return the list of records for another partition, to append to."""
+        return self.sent.setdefault((role, partition), [])
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.records and not self.sent
 
 
 class Task(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from streamproc.messages import Features
 from streamproc.tasks.intake import Event, Label
 from streamproc.tasks.records import Record
 from streamproc.tasks.score import ScoreTask
@@ -19,13 +20,29 @@ def replay(
     task: ScoreTask,
     events: Iterable[Record],
     labels: Iterable[Record],
-    predictions: Mapping[str, bytes],
+    published: Callable[[Event], bytes | None],
     steps: Iterable[Step],
     now_ms: int,
 ) -> None:
     """Replay events and labels, step after step, each merged by time as it was when it was live.
 
-    ``predictions`` holds what was published of these events, by id.
+    ``published`` returns the prediction that was published of an event, or None.
+    """
+    for _ in replayed(task, events, labels, published, steps, now_ms):
+        pass
+
+
+def replayed(
+    task: ScoreTask,
+    events: Iterable[Record],
+    labels: Iterable[Record],
+    published: Callable[[Event], bytes | None],
+    steps: Iterable[Step],
+    now_ms: int,
+) -> Iterator[tuple[Event, Features, bool]]:
+    """Replay, and yield each event with its features and whether it was late; see :func:`replay`.
+
+    What was a dead letter is none of them.
     """
     event_queue = _Ahead(filter(None, (task.read_event(each, now_ms) for each in events)))
     label_queue = _Ahead(filter(None, map(task.read_label, labels)))
@@ -36,8 +53,11 @@ def replay(
                 task.replay_label(label)
                 label_queue.pop()
             elif event is not None:
-                task.replay_event(event, predictions)
+                said = published(event)
+                found = task.replay_event(event, {} if said is None else {event.id: said})
                 event_queue.pop()
+                if found is not None:
+                    yield event, *found
             else:
                 break
 

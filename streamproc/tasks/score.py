@@ -12,14 +12,18 @@ import orjson
 from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.features.batch import Batch
+from streamproc.features.lookup import Find
 from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
 from streamproc.pipeline import Pipeline
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
+from streamproc.tasks.late import late_event, too_late
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
 from streamproc.tasks.news import News
 from streamproc.tasks.records import Out, Output, Record, dead_letter
+from streamproc.tasks.route import Router
 
 MEMORY_MS = 86_400_000
 """How long ids are remembered where no label is waited for."""
@@ -42,7 +46,8 @@ class ScoreTask:
     Records are taken in by ``take`` and processed by ``process``, in the merged order. ``epoch``
     tells this run of the task from an earlier one. ``ahead`` bounds how many outcomes the task may
     be ahead of the learner while it works off a backlog; None is no bound. ``track`` keeps what
-    changes for snapshots.
+    changes for snapshots. Where events have several ``partitions``, windows by another entity than
+    the key are computed elsewhere, and waited for; see :class:`Router`.
     """
 
     def __init__(
@@ -53,24 +58,35 @@ class ScoreTask:
         epoch: int = 0,
         ahead: int | None = None,
         track: bool = False,
+        partitions: int = 1,
     ) -> None:
         self.pipeline = pipeline
         self.partition = partition
         self.merge = Merge()
         self.labels, self.events = self.merge.first, self.merge.second
         self.labels.caught_up = pipeline.labels is None
-        self.features = pipeline.new_features(track)
+        rekeyed = pipeline.rekeyed(partitions)
+        self.features = pipeline.new_features(track, rekeyed)
         self._labels_enter = bool(self.features.over_labels)
+        self._refuses_late = pipeline.late == "dead_letter"
         self.pending: PendingLabels[Record] = PendingLabels(
             pipeline.labels.horizon_ms if pipeline.labels else MEMORY_MS, track
         )
+        self.router: Router | None = None
+        if rekeyed:
+            where = (rekeyed, partition, partitions)
+            self.router = Router(pipeline, *where, self.merge, self.pending, self.features.batch)
+        self._source = self.router or self.merge
         self.scorer = Scorer(
             pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
         )
         self.watermark_ms = AT_ONCE
         self._expired_ms = AT_ONCE
         self.late = 0
+        self.overtaken_labels = 0
+        """Labels for windows that an event of their time or later was scored before."""
         self.oldest_ms: int | None = None
+        self.bounds: Bounds | None = None
         self.news = News(partition, epoch, ahead if pipeline.learns else None)
         self._codec = codec
         self._intake = Intake(pipeline, codec)
@@ -82,24 +98,62 @@ class ScoreTask:
         self.refused: dict[str, set[int]] = {topic: set() for topic in self._inputs}
         """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
+        self._short: dict[str, bytes] = {}
+        self.elsewhere: Callable[[str], Features] = lambda event_id: {}
+        """In a replay, what windows that are computed elsewhere said of an event, by its id."""
         source = f"{pipeline.events.topic}/{partition}"
         self._trace_id = hashlib.sha256(source.encode()).hexdigest()[:16]
 
     def waiting(self) -> dict[str, int]:
         """Return, by topic, the number of records taken in and not yet processed."""
-        return {topic: len(source.items) for topic, (source, _) in self._inputs.items()}
+        found = {topic: len(source.items) for topic, (source, _) in self._inputs.items()}
+        if self.router is not None:
+            for topic, (source, _) in self._inputs.items():
+                found[topic] += self.router.parked(source is self.labels)
+            found[self.pipeline.topics.windows] = 0
+        return found
 
     def positions(self) -> dict[str, int]:
         """Return, by topic, the offset of the first record not yet processed."""
-        found = {topic: source.position for topic, (source, _) in self._inputs.items()}
+        found = {topic: self._position(source) for topic, (source, _) in self._inputs.items()}
+        if self.router is not None:
+            found[self.pipeline.topics.windows] = self.router.answers_position
         return {topic: at for topic, at in found.items() if at is not None}
+
+    def _position(self, source: Input) -> int | None:
+        """Return the offset of an input's first record not yet processed."""
+        router = self.router
+        return source.position if router is None else router.position(source is self.labels)
+
+    @property
+    def expired_entities(self) -> int:
+        """How many entities were idle for so long that their windows were let go."""
+        return self.features.expired_entities
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that both logs held is processed."""
+        return self._source.caught_up
+
+    @property
+    def expired_waits(self) -> int:
+        """How many waits for a lagging input, or for windows elsewhere, were given up."""
+        return self.merge.expired_waits + (self.router.expired_waits if self.router else 0)
 
     def forget_waiting(self) -> None:
         """Forget the records taken in and not yet processed: they will be taken in again."""
-        for source, _ in self._inputs.values():
-            source.next_offset = source.position
+        positions = self.positions()
+        if self.router is not None:
+            self.router.forget()
+        for topic, (source, _) in self._inputs.items():
+            source.next_offset = positions.get(topic)
             source.items.clear()
             source.caught_up = False
+
+    def look_up(self, find: Find) -> None:
+        """Look rows up there from the next event on."""
+        if self.features.lookups is not None:
+            self.features.lookups.find = find
 
     def take_up(self, scorer: Scorer) -> None:
         """Score with this model version from the next event on."""
@@ -110,6 +164,9 @@ class ScoreTask:
 
         All or none: where reading needs something that is away, nothing was taken in.
         """
+        if self.router is not None and topic == self.pipeline.topics.windows:
+            self.router.hear(records, now_ms)
+            return
         source, read = self._inputs[topic]
         items: list[tuple[int, int, Any]] = []
         append, refused = items.append, self.refused[topic]
@@ -138,13 +195,19 @@ class ScoreTask:
         self.take(topic, records, True, now_ms)
         self.events.caught_up = self.labels.caught_up = True
         self.news = News(self.partition, 0, None)
-        while len(self.merge):
+        if self.router is not None:
+            self.router.wait_for_nothing()
+        while not self.caught_up:
             self.process(now_ms)
 
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Process what is due, at most ``most`` records; return what is to be written."""
         output, outcomes = Output(), list[bytes]()
-        backlog = not self.events.caught_up or len(self.events.items) > BACKLOG
+        waiting = len(self.events.items)
+        if self.router is not None:
+            self.router.route(now_ms, self.watermark_ms)
+            waiting += self.router.parked(label=False)
+        backlog = not self.events.caught_up or waiting > BACKLOG
         self.oldest_ms = None  # the timestamp of the first event that this call scores
         done = 0
         while run := self._next_run(most - done, now_ms, backlog, len(outcomes)):
@@ -155,10 +218,15 @@ class ScoreTask:
             done += len(run)
         if done:
             self.features.sweep(done)
+            if self.bounds is not None:
+                at = (self._position(self.events), self._position(self.labels))
+                self.bounds.note((at[0] or 0, at[1] or 0))
             if self.pending.held > HELD_LABELS:
                 self._expire(output)
+        if self.router is not None:
+            self.router.tell(now_ms, output)
         if self.pipeline.learns:
-            for told in self.news.tell(outcomes, self.merge.caught_up, now_ms):
+            for told in self.news.tell(outcomes, self.caught_up, now_ms):
                 output.to("learn").append(told)
         return output
 
@@ -173,7 +241,8 @@ class ScoreTask:
         entered: dict[str, int] = {}
         labelled: set[str] = set()
         watermark_ms, lateness_ms = self.watermark_ms, self.pipeline.lateness_ms
-        due, last = self.merge.due, False
+        source, router = self._source, self.router
+        due, last = source.due, False
         while len(run) < most and not last and (queue := due(now_ms)):
             item = queue[0][2]
             if type(item) is Event and run and (item.id in entered or item.id in pending):
@@ -182,7 +251,8 @@ class ScoreTask:
                 break
             if self._waits_for_learner(queue[0][0], backlog, outcomes + len(run), now_ms):
                 break
-            queue.popleft()
+            offset = queue[0][1]
+            source.take(queue)
             found: _Found = None
             if type(item) is Label and self._labels_enter and item.id not in labelled:
                 self._take_ahead(item, batch)
@@ -191,7 +261,11 @@ class ScoreTask:
                 try:
                     pending.check_new(item.id)
                     late = item.time_ms < watermark_ms - lateness_ms
-                    batch.add(item.fields, item.id, item.key, item.time_ms, late)
+                    if late and self._refuses_late:
+                        raise too_late(item, watermark_ms)
+                    given = self._given(router, offset, item.id) if router else None
+                    looked_up = batch.add(item.fields, item.id, item.key, item.time_ms, late, given)
+                    item = item._replace(lookups=looked_up) if looked_up else item
                     entered[item.id] = len(run)
                     watermark_ms = max(watermark_ms, item.time_ms)
                     # Its label enters the windows behind it, if it is scored.
@@ -202,6 +276,13 @@ class ScoreTask:
         for index, features in zip(entered.values(), batch.enter(), strict=True):
             run[index] = (run[index][0], features)
         return run
+
+    def _given(self, router: Router, offset: int, record_id: str) -> Features:
+        """Return what windows elsewhere say of an event; note where that is not all."""
+        features, short = router.given(offset)
+        if short:
+            self._short[record_id] = ",".join(short).encode()
+        return features
 
     def _label_waits(self, record_id: str, entered: Mapping[str, int], watermark_ms: int) -> bool:
         """Say whether a label has to wait for the run before it.
@@ -225,7 +306,8 @@ class ScoreTask:
     ) -> None:
         if self._labels_enter:
             number = self.pipeline.label_number(label)
-            batch.add_label(orjson.loads(waiting.entities), number, event_id, known_ms)
+            own = orjson.loads(waiting.entities)[: len(self.features.over_labels)]
+            batch.add_label(own, number, event_id, known_ms)
 
     def _enter_label(self, waiting: Waiting, event_id: str, label: Any, known_ms: int) -> None:
         """Let a label enter its windows by itself."""
@@ -266,6 +348,8 @@ class ScoreTask:
                 raise item.error
         except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
+            if type(item) is Event and bad.reason == "late":
+                self._report_late(item, output, scored=False)
 
     def read_event(self, record: Record, now_ms: int) -> Event | None:
         """Return the event in a record, or None where it was a dead letter."""
@@ -293,7 +377,14 @@ class ScoreTask:
         try:
             pending.check_new(event.id)
             late = event.time_ms < self.watermark_ms - self.pipeline.lateness_ms
-            found = self.features.compute(event.fields, event.id, event.key, event.time_ms, late)
+            if late and self._refuses_late and event.id not in predictions:
+                self.late += 1
+                return None
+            if self.router is not None:
+                self.router.texts(event.fields, event.key)
+            given = self.elsewhere(event.id) if self.router is not None else None
+            place = (event.id, event.key, event.time_ms)
+            found = self.features.compute(event.fields, *place, late, given)
         except BadRecord:
             return None  # it was told of when it was first read
         self.watermark_ms = max(self.watermark_ms, event.time_ms)
@@ -323,8 +414,11 @@ class ScoreTask:
         kept = bytes(memoryview(prediction))
         number = self.pending.number
         entities = b""
-        if self._labels_enter:
-            entities = orjson.dumps(self.features.label_entities(event.fields, event.key))
+        router = self.router
+        if self._labels_enter or (router is not None and router.plan.labelled):
+            names = self.features.label_entities(event.fields, event.key)
+            names += router.texts(event.fields, event.key) if router is not None else []
+            entities = orjson.dumps(names)
         return Waiting(event.key.encode(), event.time_ms, kept, slices, number, entities)
 
     def _score(
@@ -335,7 +429,7 @@ class ScoreTask:
         output: Output,
         outcomes: list[bytes],
     ) -> None:
-        record_id, key, time_ms, _, record = event
+        record_id, key, time_ms, _, record, looked_up = event
         pending = self.pending
         late = time_ms < self.watermark_ms - self.pipeline.lateness_ms
         if time_ms > self.watermark_ms:
@@ -345,25 +439,29 @@ class ScoreTask:
         except BadRecord:
             # The windows hold it: it shall not enter them twice.
             pending.remember(record_id, time_ms)
+            if late:
+                self._report_late(event, output, scored=False)
             raise
-        prediction = orjson.dumps(
-            {
-                "id": record_id,
-                "key": key,
-                "event_time_ms": time_ms,
-                "score": score,
-                "decision": decision,
-                "model": self.scorer.name,
-                "features": features,
-                "scored_at_ms": now_ms,
-                "trace": self._trace(record),
-            }
-        )
+        said = {
+            "id": record_id,
+            "key": key,
+            "event_time_ms": time_ms,
+            "score": score,
+            "decision": decision,
+            "model": self.scorer.name,
+            "features": features,
+            "scored_at_ms": now_ms,
+            "trace": self._trace(record),
+        }
+        if looked_up is not None:
+            said["lookups"] = looked_up
+        prediction = orjson.dumps(said)
         waiting = self._waiting(event, prediction)
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:
-            self.late += 1
-            out["headers"] = [("late", b"true")]
+            self._report_late(event, output, scored=True)
+        if late or record_id in self._short:
+            out["headers"] = self._marks(record_id, late)
         output.to("predictions").append(out)
         if self.oldest_ms is None:
             self.oldest_ms = record.timestamp()[1]
@@ -379,6 +477,21 @@ class ScoreTask:
         pending.remember(record_id, time_ms)
         self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
         self._enter_label(waiting, record_id, early.label, early.label_time_ms)
+        if self.router is not None:
+            at = early.record.offset()
+            self.router.send_label(waiting, at, early.label, record_id, early.label_time_ms)
+
+    def _report_late(self, event: Event, output: Output, scored: bool) -> None:
+        self.late += 1
+        told = late_event(event, self.watermark_ms, self.pipeline.lateness_ms, scored)
+        data = self._codec.encode("late", told)
+        output.to("late").append({"key": event.key.encode(), "value": data})
+
+    def _marks(self, record_id: str, late: bool) -> list[tuple[str, bytes]]:
+        """Return the headers of a prediction that is not as others are."""
+        marks = [("late", b"true")] if late else []
+        short = self._short.pop(record_id, None)
+        return marks if short is None else [*marks, ("incomplete", short)]
 
     def _expire(self, output: Output) -> None:
         """Forget what is beyond the horizon; give up the labels whose event never came."""
@@ -390,6 +503,8 @@ class ScoreTask:
     def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
         waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
         if waiting is not None:
+            if self._labels_enter and label.time_ms <= self.watermark_ms:
+                self.overtaken_labels += 1
             self._outcome(waiting, label.label, label.time_ms, now_ms, output, outcomes)
 
     def _outcome(

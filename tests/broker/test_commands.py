@@ -42,6 +42,17 @@ PREDICTION = {
     "trace": "00-0-0-01",
 }
 OUTCOME = {**PREDICTION, "label": 1, "label_time_ms": 1_523_145_600_000, "labelled_at_ms": 0}
+LATE = {
+    "id": "17",
+    "key": "c1",
+    "event_time_ms": 1_522_540_800_000,
+    "watermark_ms": 1_522_551_600_000,
+    "late_by_ms": 7_200_000,
+    "source_topic": "cards.events",
+    "source_partition": 3,
+    "source_offset": 41,
+    "scored": False,
+}
 ALERT = {
     "alert_id": "a1",
     "key": "covariate_drift/amount",
@@ -107,7 +118,7 @@ def test_topics_fit_the_terminal(folder: Path, env: Mapping[str, str]) -> None:
     """For people it is a line a topic and a count."""
     done = run(folder, "topics", "cards.py", env=env, tty=True)
     assert done.code == 0
-    assert "10 made, of 10\n" in done.out
+    assert "11 made, of 11\n" in done.out
     assert re.search(r"^made     cards.predictions +4  a prediction an event$", done.out, re.M)
     assert widest(done.out) <= WIDTH
 
@@ -124,6 +135,11 @@ def test_topics_fit_the_terminal(folder: Path, env: Mapping[str, str]) -> None:
             "outcomes",
             OUTCOME,
             r"2018-04-01 00:00:00  17  c1  0\.2500 no  label 1 after 7\.0 d  main@3",
+        ),
+        (
+            "late",
+            LATE,
+            r"2018-04-01 00:00:00  17  c1  2\.0 h too late, not scored  cards\.events/3 at 41",
         ),
         (
             "alerts",

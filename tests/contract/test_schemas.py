@@ -24,6 +24,7 @@ MESSAGES: dict[Kind, type] = {
     "outcome": messages.Outcome,
     "alert": messages.Alert,
     "model": messages.ModelVersion,
+    "late": messages.LateEvent,
 }
 FILES = [path for kind in KINDS for path in schema_files(kind)]
 Json = Any
@@ -105,6 +106,9 @@ def change(schema: Json, name: str, to: dict[str, Any]) -> Json:
     return changed
 
 
+DURATIONS = {"late_by_ms"}
+"""The fields in ``_ms`` that are no moment, but how long something took."""
+
 OTHER_TYPE = {"type": {"type": "fixed", "name": "Other", "size": 3}}
 
 
@@ -184,5 +188,7 @@ def test_every_field_says_what_it_means(path: Path) -> None:
     """Each field has words of its own, and a time in ``_ms`` names its unit and epoch."""
     for field in load(path)["fields"]:
         assert field["doc"].endswith("."), field["name"]
-        if field["name"].endswith("_ms"):
+        if field["name"] in DURATIONS:
+            assert "in milliseconds" in field["doc"], field["name"]
+        elif field["name"].endswith("_ms"):
             assert "in milliseconds since the epoch (UTC)" in field["doc"], field["name"]

@@ -24,7 +24,7 @@ from tests.kafka.bad_inputs import (
     label,
 )
 from tests.kafka.processes import Worker
-from tests.kafka.topic_reader import TopicReader, as_json
+from tests.kafka.topic_reader import TopicReader, as_json, read_all
 from tests.kafka_server import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -72,6 +72,7 @@ class Outcome:
     letters: dict[tuple[str, int, int], list[Letter]] = field(default_factory=dict)
     predictions: dict[str, list[tuple[dict[str, Any], list[Any]]]] = field(default_factory=dict)
     outcomes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    late: list[dict[str, Any]] = field(default_factory=list)
     alive: bool = False
 
     def letters_of(self, case: Case) -> list[Letter]:
@@ -207,6 +208,7 @@ def _run(sender: _Sender, worker: Worker, address: str, found: Outcome) -> None:
             found.letters.setdefault(place, []).append(letter)
         for prediction, headers in predictions.until_end():
             found.predictions.setdefault(prediction["id"], []).append((prediction, headers))
+        found.late = read_all(address, "bad.late", as_json)
         for outcome in outcomes.until_end():
             found.outcomes.setdefault(outcome["id"], []).append(outcome)
 
@@ -265,6 +267,11 @@ def test_an_event_that_is_too_late_is_scored_and_marked(found: Outcome) -> None:
     assert prediction["features"] == {"amount": 10.0, COUNT: 1, SUM: 10.0}
     marked = {name for name, found_ in found.predictions.items() for _, head in found_ if head}
     assert marked == {"late"}
+    (case,) = [case for case in EVENTS if case.id == "late"]
+    (told,) = found.late
+    place = (told["source_topic"], told["source_partition"], told["source_offset"])
+    assert (told["id"], told["scored"], place) == ("late", True, found.offsets[case.name])
+    assert told["late_by_ms"] == told["watermark_ms"] - told["event_time_ms"] - 3_600_000 > 0
 
 
 def test_a_label_before_its_event_waits_for_it(found: Outcome) -> None:

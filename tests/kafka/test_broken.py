@@ -12,7 +12,18 @@ from tests.torture.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(300)]
 
-ROUNDS = ["kill", "zombie", "gone", "twins", "broker", "cut", "store", "sixteen", "hostile"]
+ROUNDS = [
+    "kill",
+    "zombie",
+    "gone",
+    "twins",
+    "broker",
+    "cut",
+    "store",
+    "sixteen",
+    "rekeyed",
+    "hostile",
+]
 
 
 @pytest.mark.parametrize("name", ROUNDS)

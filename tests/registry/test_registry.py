@@ -57,6 +57,7 @@ class Topics:
     outcomes: str
     models: str
     alerts: str
+    late: str
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def topics() -> Any:
 
 def topic_of(topics: Any, kind: Kind) -> str:
     """Return the topic that a kind of message goes to."""
-    return str(getattr(topics, f"{kind}s"))
+    return str(getattr(topics, kind if kind == "late" else f"{kind}s"))
 
 
 def in_value_of(topic: str) -> SerializationContext:

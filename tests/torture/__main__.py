@@ -110,7 +110,9 @@ def break_it(
             schemas = field.avro.schemas if field.avro else {}
             for worker in field.workers.values():
                 worker.stop()
-        found = oracle.judge(kafka.address, name, folder / "store", schemas)
+        found = oracle.judge(
+            kafka.address, name, folder / "store", schemas, scenario.setup.terminals
+        )
         found.notes += [*notes, f"{found.alerts} steps of alerts, {found.versions} model versions"]
         found.faults += faults
         return times_s, found

@@ -25,6 +25,7 @@ from tests.servers import ROOT
 from tests.torture.avro import AvroSide
 from tests.torture.memory import Memory
 from tests.torture.proxy import Proxy
+from tests.torture.terminals import with_terminals
 
 _SILENT_S = 60.0
 
@@ -36,7 +37,7 @@ class Setup:
     ``every`` takes the payments of every so manieth customer, so that event time goes faster.
     ``before`` is a command to run workers by, such as ``env``, made of the field's folder; it is
     the whole command, but for the pipeline, where it stands ``alone``. With ``avro`` they have a
-    schema registry.
+    schema registry, with ``terminals`` windows by terminal beside those by customer.
     """
 
     partitions: int = 4
@@ -46,6 +47,7 @@ class Setup:
     before: Callable[[Path], list[str]] = lambda folder: []
     avro: bool = False
     alone: bool = False
+    terminals: bool = False
 
 
 USUAL = Setup()
@@ -115,6 +117,8 @@ class Field:
         self.kafka, self.folder, self.name = kafka, folder, name
         self.chance = random.Random(seed)
         self.pipeline = payments_as(name, folder)
+        if setup.terminals:
+            self.pipeline.write_text(with_terminals(self.pipeline.read_text("utf-8")), "utf-8")
         self.workers: dict[str, Worker] = {}
         self._before = setup.before(folder)
         self._flow: subprocess.Popen[bytes] | None = None

@@ -22,6 +22,7 @@ from tests.kafka import payments_oracle
 from tests.kafka.topic_reader import read_all
 from tests.torture.avro import decoded
 from tests.torture.ledger import Ledger, Schemas, read_inputs
+from tests.torture.terminals import Terminals, expected_of
 
 _SETTLE_S = 60.0
 _SHOWN = 3
@@ -83,13 +84,16 @@ def lag(address: str, name: str) -> int:
         consumer.close()
 
 
-def judge(address: str, name: str, store: Path, schemas: Schemas) -> Verdict:
+def judge(
+    address: str, name: str, store: Path, schemas: Schemas, terminals: bool = False
+) -> Verdict:
     """Compare what came out with what should have; ``schemas`` are those of Avro's inputs."""
     ledger, payments = read_inputs(address, name, schemas)
     models = read_all(address, f"{name}.models", lambda message: decoded(message, "model"))
     versions = [each for each in models if "sha256" in each]
     numbers = [version["version"] for version in versions]
-    seen = _Predictions(ledger, payments, versions, Store(str(store)))
+    of_terminals = Terminals(expected_of(address, name)) if terminals else None
+    seen = _Predictions(ledger, payments, versions, Store(str(store)), of_terminals)
     read_all(address, f"{name}.predictions", seen.take)
     read_all(address, f"{name}.outcomes", ledger.outcome)
     alerts = read_all(address, f"{name}.alerts", lambda message: decoded(message, "alert"))
@@ -107,7 +111,8 @@ def judge(address: str, name: str, store: Path, schemas: Schemas) -> Verdict:
         + len(numbers) - len(set(numbers)),
         alerts=len(alerts),
         alerts_repeated=steps_repeated(alerts),
-        notes=[*ledger.notes(), *seen.shown],
+        notes=[*ledger.notes(), *seen.shown, *(of_terminals.notes() if of_terminals else ())],
+        faults=of_terminals.faults() if of_terminals else [],
     )  # fmt: skip
 
 
@@ -138,7 +143,9 @@ class _Predictions:
         payments: payments_oracle.Payments,
         versions: list[dict[str, Any]],
         store: Store,
+        terminals: Terminals | None = None,
     ) -> None:
+        self._terminals = terminals
         self.wrong_windows = self.wrong_scores = 0
         self.shown: list[str] = []
         self._ledger = ledger
@@ -154,6 +161,8 @@ class _Predictions:
         """Judge a prediction; keep nothing of it."""
         found = decoded(message, "prediction")
         self._ledger.prediction(message.partition() or 0, found["id"])
+        if self._terminals is not None:
+            self._terminals.take(message, found)
         place = self._place.get(found["id"])
         if place is not None:
             actual = payments_oracle.as_row(found["features"])

@@ -163,6 +163,10 @@ SCENARIOS = {
         "kill -9 of one worker with 16 partitions and all stages",
         kill, 10, 3.0, setup=Setup(partitions=16, instances=("w1",), every=16),
     ),
+    "rekeyed": Scenario(
+        "kill -9 of one of two with 16 partitions and windows by another entity",
+        kill, 30, 3.0, setup=Setup(partitions=16, every=4, terminals=True),
+    ),
     "store": Scenario(
         "store away, full, read-only, slow; snapshots damaged",
         store, 50, 10.0, setup=Setup(before=failing, alone=True),

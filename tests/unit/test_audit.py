@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from river import linear_model
 
-from streamproc.audit import Rebuilt, explain, rebuild, same, verify
+from agents.restore import without
+from streamproc.audit import END, Rebuilt, explain, rebuild, same, verify
 from streamproc.codec import JsonCodec
-from streamproc.features import Window
+from streamproc.features import Field, LabelWindow, Log, Lookup, Window
+from streamproc.features.lookup_tables import LatestTables, NamedRows
 from streamproc.models.scoring import Scorer
+from streamproc.pipeline import Pipeline
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.records import Record
-from tests.unit.tasks.kit import EVENTS, Scoring, event, pipeline, record
+from tests.unit.tasks.kit import EVENTS, LABELS, Scoring, event, label, pipeline, record
 
 CARDS = (7, 7, 8, 7, 7, 8)
 TIMES_MS = (100, 130, 140, 135, 60, 330)  # the fifth is later than the 20 ms allowed
@@ -35,7 +42,8 @@ def scorer_of(name: str) -> Scorer:
 
 def rebuilt(events: list[Record], refused: set[int] | None = None) -> list[Rebuilt]:
     """Make events again."""
-    return list(rebuild(pipeline(), JsonCodec(), events, refused or set()))
+    left = without({EVENTS: refused or set()}, events)
+    return list(rebuild(pipeline(), JsonCodec(), left))
 
 
 def test_a_log_as_it_was_gives_what_was_published() -> None:
@@ -109,3 +117,146 @@ def test_same_means_the_type_too() -> None:
     """JSON tells 1 from 1.0 and true."""
     assert not any((same(1, True), same(1.0, 1), same({"a": 1}, {"b": 1}), same(None, 0)))
     assert same({"a": {"b": 0.1}}, {"a": {"b": 0.1}})
+
+
+class Choosy(linear_model.LogisticRegression):
+    """A model that makes nothing of some events."""
+
+    def predict_proba_one(self, x: Any, **kwargs: Any) -> Any:
+        """Raise for amounts that are whole tens."""
+        if x["amount"] % 10 == 0:
+            raise ValueError("cannot bear this")
+        return super().predict_proba_one(x)  # type: ignore[no-untyped-call]
+
+
+def over_labels() -> Pipeline:
+    """Return a pipeline with windows over labels, and a model that fails now and then."""
+    return pipeline(
+        model=Choosy(),
+        features=[
+            Field("amount"),
+            Window("amount", by="card", over=("200ms",), aggregates=("count", "mean")),
+            LabelWindow(by="card", over=("50ms", "300ms"), aggregates=("count", "mean")),
+        ],
+    )
+
+
+class Journalled(Scoring):
+    """A task with labels that are on their way for a while, and the journal of its transactions."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(over_labels())
+        self.task.bounds = bounds = Bounds()
+        self.task.take_up(Scorer(Choosy(), "binary", None, 0.5, "main@1"))
+        self.logs: dict[str, list[Record]] = {EVENTS: [], LABELS: []}
+        self.steps: list[tuple[int, int]] = []
+        self.commits: list[tuple[int, int]] = []
+        draw, clock_ms, known = random.Random(seed), 1_000, list[tuple[int, int]]()
+        for number in range(400):
+            clock_ms += draw.randrange(4)
+            at = clock_ms - draw.choice((0, 0, 0, 15, 40))
+            self.keep(EVENTS, event(number, at, draw.randrange(3), float(draw.randrange(1, 60))))
+            known.append((clock_ms + draw.choice((-5, 0, 30, 1_200)), number))
+            while known and draw.random() < 0.5:  # it comes after events that are later than it
+                known_ms, of = known.pop(draw.randrange(len(known)))
+                self.keep(LABELS, label(of if draw.random() < 0.95 else 10_000 + of, known_ms))
+            if draw.random() < 0.4:
+                self.run(most=draw.choice((3, 500)))
+                if draw.random() < 0.5:
+                    self.commit(bounds)
+        self.run()
+        self.commit(bounds)
+
+    def commit(self, bounds: Bounds) -> None:
+        """Write the journal: where the task is in its inputs, and was between its batches."""
+        at = self.task.positions()
+        self.commits.append((at[EVENTS], at.get(LABELS, 0)))
+        self.steps += [*bounds.take(), self.commits[-1]]
+
+    def keep(self, topic: str, value: Any) -> None:
+        """Append to a log, and remember it."""
+        self.logs[topic].append(record(topic, self.offsets[topic], value))
+        self.put(topic, value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_windows_over_labels_are_what_they_were(seed: int) -> None:
+    """Each label is where it came in, by the journal; by the times alone some are elsewhere."""
+    live = Journalled(seed)
+    wanted = {each["id"]: each["features"] for each in live.said("predictions")}
+    failed = {str(n) for n in range(400)} - wanted.keys()
+    assert (len(failed) > 10, set(live.reasons()) > {"model_failed"}) == (True, True)
+
+    def again(steps: Sequence[tuple[int, int]], unscored: set[str]) -> dict[str, Any]:
+        found = rebuild(
+            over_labels(), JsonCodec(), live.logs[EVENTS], live.logs[LABELS], steps, unscored
+        )
+        return {each.id: each.features for each in found if each.id in wanted}
+
+    assert again(live.steps, failed) == wanted
+    assert sum(each["label_count_300ms_by_card"] > 0 for each in wanted.values()) > 200
+    assert again([END], failed) != wanted
+    assert again(live.commits, failed) != wanted
+    assert again(live.steps, set()) != wanted
+
+
+PROFILE = Lookup("profiles", by="card", fields=("age", Field("segment", "text")))
+
+
+def looked_up() -> tuple[Pipeline, list[dict[str, Any]], list[Record]]:
+    """Return a pipeline that looks cards up, its predictions, and their events.
+
+    The row of card 7 is another one from the second event on; card 8 has none.
+    """
+    made = pipeline(features=[Field("amount"), PROFILE, Log("age_of_card")])
+    events = [event(n, 100 + n, card=card) for n, card in enumerate((7, 7, 8))]
+    scoring = Scoring(made)
+    tables = LatestTables([PROFILE])
+    scoring.task.look_up(tables.find)
+    rows = tables.by_topic["profiles"]
+    rows.put("7", (1, 40, 30, "basic"))
+    scoring.put(EVENTS, events[0]).run()
+    rows.put("7", (1, 41, 31, "gold"))
+    scoring.put(EVENTS, *events[1:]).run()
+    records: list[Record] = [record(EVENTS, n, each) for n, each in enumerate(events)]
+    return made, scoring.said("predictions"), records
+
+
+ROWS = {
+    ("profiles", "1@40"): ("7", (1, 40, 30, "basic")),
+    ("profiles", "1@41"): ("7", (1, 41, 31, "gold")),
+}
+
+
+def remade(
+    rows: dict[tuple[str, str], tuple[str, tuple[Any, ...]]], **change: Any
+) -> tuple[list[list[str]], list[tuple[str, ...]]]:
+    """Return what differs of each prediction, made again with these rows, and which were gone."""
+    made, predictions, events = looked_up()
+    wanted = {each["id"]: each | change for each in predictions}
+    named = NamedRows(made.lookups, wanted, rows)
+    again = rebuild(made, JsonCodec(), events, rows=named)
+    scorer = Scorer(made.new_model(), made.kind, made.classes, made.threshold, "main@0")
+    found = list(verify(wanted, again, lambda name: scorer))
+    return [each.differences for each in found], [
+        each.rebuilt.gone for each in found if each.rebuilt
+    ]
+
+
+def test_a_prediction_is_made_again_with_the_row_that_it_names() -> None:
+    """Not with the newest: that came later. What an encoder made of it is the same as well."""
+    assert remade(ROWS) == ([[], [], []], [(), (), ()])
+
+
+def test_a_row_that_was_compacted_away_is_told_of_and_taken_as_published() -> None:
+    """What stands on it is computed, so that a model's fault would still be seen."""
+    only_newest = {("profiles", "1@41"): ROWS["profiles", "1@41"]}
+    assert remade(only_newest) == ([[], [], []], [("1@40 of profiles",), (), ()])
+
+
+def test_a_row_that_says_something_else_is_a_difference() -> None:
+    """In its values, or since it is of another entity; what an encoder makes of it too."""
+    other = {**ROWS, ("profiles", "1@41"): ("7", (1, 41, 99, "gold"))}
+    assert remade(other)[0] == [[], ["age_of_card", "age_of_card_log"], []]
+    foreign = {**ROWS, ("profiles", "1@41"): ("8", (1, 41, 31, "gold"))}
+    assert remade(foreign)[0] == [[], ["age_of_card", "segment_of_card", "age_of_card_log"], []]

@@ -17,6 +17,8 @@ from streamproc import (
     Events,
     Field,
     Imputed,
+    Labels,
+    LabelWindow,
     Log,
     Pipeline,
     Ratio,
@@ -101,6 +103,35 @@ def test_shared_features_are_computed_as_if_they_stood_there() -> None:
     }
 
 
+def test_state_is_kept_as_long_as_those_who_share_it_need() -> None:
+    """Windows of one value and entity share a log; growth looks at the span before, too."""
+    found = catalogue(
+        pipeline(
+            Window("amount", by="card", over=("1d",), aggregates=("mean",)),
+            Window("amount", by="card", over=("7d",), aggregates=("mean",)),
+            Window("tip", by="card", over=("7d",), aggregates=("growth",)),
+            LabelWindow(by="card", over=("1d",), aggregates=("count",)),
+            LabelWindow(by="card", over=("3d",), aggregates=("count",)),
+            labels=Labels("labels", id="id", value="fraud"),
+        )
+    )
+    kept_days = [((each.expires_after_ms or 0) - HOUR_MS) / DAY_MS for each in found]
+    assert kept_days == [7, 7, 14, 3, 3]
+
+
+def test_a_version_goes_with_a_name_and_a_definition() -> None:
+    """Every feature of it says which; the definition changes with a feature, and nothing else."""
+    spending = replace(SPENDING, name="spending", version=2)
+    found = catalogue(pipeline(Field("amount"), spending))
+    assert [(each.shared, each.version) for each in found] == [("", None)] + [("spending", 2)] * 3
+    told = {each.definition for each in found}
+    assert told == {None, spending.definition}
+    same = replace(spending, name="other", version=3, owner="fraud", description="")
+    assert same.definition == spending.definition
+    assert replace(spending, features=spending.features[:1]).definition != spending.definition
+    assert catalogue(pipeline(SPENDING))[0].definition is None
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -108,6 +139,16 @@ def test_shared_features_are_computed_as_if_they_stood_there() -> None:
         (lambda: Shared([SPENDING]), "Shared: features holds Shared.*; use Field"),  # type: ignore[list-item]
         (lambda: Shared([Field("x")], owner="a\nb"), "Shared: owner must be one line of text"),
         (lambda: Shared([Field("x")], description=5), "Shared: description must be one line"),  # type: ignore[arg-type]
+        (lambda: Shared([Field("x")], name=5), "Shared: name must be one line"),  # type: ignore[arg-type]
+        (lambda: Shared([Field("x")], name="a", version=0), "version must be a whole number from"),
+        (lambda: Shared([Field("x")], name="a", version="2"), "version must be a whole number"),  # type: ignore[arg-type]
+        (lambda: Shared([Field("x")], version=2), "Shared: version=2 of what. give it a name"),
+        (
+            lambda: pipeline(
+                Shared([Field("x")], name="a"), Shared([Field("y")], name="a", version=2)
+            ),
+            "Shared: 'a' is there twice, as version 1 and as version 2; take one, or give one",
+        ),
         (lambda: pipeline(SPENDING, SPENDING), "is declared twice; remove one"),
         (lambda: pipeline(Log(MEAN), SPENDING), "is declared after it; move it before"),
     ],

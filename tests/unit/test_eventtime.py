@@ -110,7 +110,7 @@ def test_anything_else_is_no_time(value: object) -> None:
         assert refused.value.detail.startswith(repr(value)[:80])
 
 
-@given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
+@given(st.integers(0, 36_500), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_durations(count: int, unit: str) -> None:
     """A whole number and a unit is that many milliseconds."""
     unit_of = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from streamproc.errors import StreamprocError
@@ -29,6 +31,7 @@ def test_owned_topics_have_the_partitions_of_the_events() -> None:
         "card.models": 1,
         "card.alerts": 1,
         "card.dead-letters": 16,
+        "card.late": 16,
         "card.journal": 16,
         "card.learn": 1,
         "card.buckets": 1,
@@ -85,3 +88,17 @@ def test_a_pipeline_without_labels_needs_no_topic_of_them() -> None:
     """Where nothing is learnt no labels are asked for."""
     pipeline = topics_of("card", labels=False)
     assert "card.labels" not in {topic.name for topic in describe(pipeline, cluster())}
+
+
+def test_what_is_looked_up_is_compacted_and_has_any_number_of_partitions() -> None:
+    """It is the user's: it stays as it is, or is made to keep the newest row of each key."""
+    pipeline = replace(PIPELINE, lookup_topics=("card.profiles", "shops"))
+    described = describe(pipeline, cluster(events=16, profiles=3))
+    found = {topic.name: topic for topic in described if topic.name in pipeline.lookup_topics}
+    assert [topic.name for topic in described][:4] == [
+        "card.events", "card.labels", "card.profiles", "shops",
+    ]  # fmt: skip
+    assert (found["card.profiles"].partitions, found["card.profiles"].present) == (3, True)
+    assert (found["shops"].partitions, found["shops"].present) == (16, False)
+    assert found["shops"].config["cleanup.policy"] == "compact"
+    assert not found["shops"].owned

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("tasks",),
     ("replay", "results", "demo", "audit"),
+    ("dataset",),
     ("testing", "training", "leakage", "catalogue"),
     ("kafka", "settings", "dashboard"),
     ("agents",),

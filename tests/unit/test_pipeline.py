@@ -19,6 +19,7 @@ from streamproc.features import (
     Hashed,
     HashedWords,
     Imputed,
+    LabelWindow,
     Log,
     Missing,
     Ratio,
@@ -130,7 +131,7 @@ def test_the_topics_have_their_fixed_names() -> None:
     topics = Pipeline(**GOOD).topics
     owned = {
         "predictions", "outcomes", "models", "alerts", "dead_letters", "journal", "learn",
-        "buckets",
+        "buckets", "rekeyed", "windows",
     }  # fmt: skip
     assert (topics.events, topics.labels) == ("shop.orders", "shop.labels")
     expected = {name: f"shop.{name.replace('_', '-')}" for name in owned}
@@ -139,15 +140,18 @@ def test_the_topics_have_their_fixed_names() -> None:
     assert bare.topics.labels is None
 
 
-def test_a_window_by_another_entity_is_refused_live_on_several_partitions() -> None:
-    """Where a worker sees all events it is computed; where it sees a part, that is told."""
-    made = Pipeline(**{**GOOD, "features": [Window("amount", "shop", ("1d",), ("mean",))]})
-    made.check_partitions(1)
-    with pytest.raises(
-        DefinitionError, match=r"Window: by='shop' is not the events' key.* by='card'"
-    ):
-        made.check_partitions(2)
-    Pipeline(**GOOD).check_partitions(16)
+def test_windows_by_another_entity_are_computed_elsewhere_on_several_partitions() -> None:
+    """Each such entity once, in the order declared; on one partition nothing is elsewhere."""
+    features = [
+        Window("amount", "shop", ("1d",), ("mean",)),
+        Window("amount", "card", ("1d",), ("mean",)),
+        LabelWindow(("shop", "country"), ("1d",)),
+        Window("tip", "shop", ("7d",), ("sum",)),
+    ]
+    made = Pipeline(**{**GOOD, "features": features})
+    assert made.rekeyed(1) == ()
+    assert made.rekeyed(2) == (("shop",), ("shop", "country"))
+    assert Pipeline(**GOOD).rekeyed(16) == ()
 
 
 def test_what_follows_from_the_features() -> None:

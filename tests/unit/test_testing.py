@@ -16,6 +16,8 @@ from streamproc import (
     Field,
     Imputed,
     Labels,
+    Log,
+    Lookup,
     OneHot,
     Pipeline,
     Shared,
@@ -193,3 +195,52 @@ def test_a_pipeline_has_its_own_time_and_labels() -> None:
     with pytest.raises(DefinitionError, match=r"no label can be read; declare labels=Labels"):
         assert_features(bare, "t\n00:00 label: 1 1")
     assert_features(bare, "t x | x_is_a x_is_other\n00:00 a | 1 0\n00:00 b | 0 1\n00:00 - | 0 0")
+
+
+def test_rows_are_looked_up_from_their_time_on() -> None:
+    """Not before, not after they were taken away; a row of the event's own time counts."""
+    assert_features(
+        [Lookup("profiles", "card", ("age", Field("segment", "text"))), Log("age_of_card")],
+        """
+        at     card | age_of_card  segment_of_card  age_of_card_log
+        00:00  a    | -            -                -
+        00:05  lookup: profiles a age=0 segment="all gold"
+        00:05  a    | 0            "all gold"       0
+        00:04  a    | -            -                -
+        00:06  lookup: profiles a age=1
+        00:06  lookup: profiles a age=2
+        00:07  b    | -            -                -
+        00:07  a    | 2            -                ...
+        00:08  lookup: profiles a
+        00:09  a    | -            -                -
+        """,
+    )
+
+
+def test_a_row_that_was_looked_up_is_shown_where_it_stands() -> None:
+    """Whoever reads what differs sees what was known by then."""
+    with pytest.raises(AssertionError) as error:
+        assert_features(
+            [Lookup("profiles", "card", ("age",))],
+            """
+            at     card | age_of_card
+            00:05  lookup: profiles a age=3
+            00:06  a    | 4
+            """,
+        )
+    drawn = str(error.value).splitlines()
+    assert drawn[0].startswith("row 2: ")
+    assert drawn[2].split() == ["00:05", "lookup:", "profiles", "a", "age=3"]
+    assert drawn[4].split() == ["!", "3"]
+
+
+@pytest.mark.parametrize(
+    "line", ["lookup:", "lookup: profiles", "lookup: shops a age=3", "lookup: profiles a age",
+             "lookup: profiles a age=old"],
+)  # fmt: skip
+def test_a_row_to_look_up_that_says_nothing_clear_is_told(line: str) -> None:
+    """In one line with the row's number."""
+    with pytest.raises(DefinitionError, match="assert_features, row 1: "):
+        assert_features(
+            [Lookup("profiles", "card", ("age",))], f"at card | age_of_card\n00:05 {line}\n"
+        )

@@ -7,6 +7,8 @@ import os
 import random
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,16 +25,22 @@ from streamproc import (
     Field,
     Hashed,
     Labels,
+    LabelWindow,
     Pipeline,
     StreamprocError,
     Window,
+    dataset,
     replay,
     training,
 )
+from streamproc.codec import Codec, JsonCodec
+from streamproc.dataset import Span
 from streamproc.replay import Replay
-from streamproc.tasks.records import Output
+from streamproc.tasks.feeding import CHUNK, feed
+from streamproc.tasks.records import Output, PlainRecord, Record
+from streamproc.tasks.score import ScoreTask
 from streamproc.timeline import LabelColumns, timeline
-from streamproc.training import SourceFiles, Span, export
+from streamproc.training import SourceFiles, export, export_logs
 from tests.servers import ROOT
 
 DAY_MS = 86_400_000
@@ -242,26 +250,25 @@ def test_the_manifest_names_what_it_was_made_of(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_a_day_is_let_go_once_no_label_can_come(tmp_path: Path) -> None:
+def test_a_day_is_let_go_once_no_label_can_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So what is held does not grow with the files; an event later than that has a file of its own.
 
     Events of nine days with a horizon of three, then one of the first day.
     """
     most = 0
 
-    class Watched(training._Data):
+    class Watched(dataset.Data):
         def _row(self, said: dict[str, Any]) -> None:
             nonlocal most
             super()._row(said)
             most = max(most, len(self._place), len(self._days))
 
-    plain, training._Data = training._Data, Watched  # type: ignore[misc]
-    try:
-        rows = [{"id": n, "card": "c", "at": n * DAY_MS // 100, "fraud": None} for n in range(900)]
-        rows.append({"id": 900, "card": "c", "at": 5, "fraud": None})
-        manifest, found = exported(tmp_path, Span(0, 99 * DAY_MS), rows)
-    finally:
-        training._Data = plain  # type: ignore[misc]
+    monkeypatch.setattr(training, "Data", Watched)
+    rows = [{"id": n, "card": "c", "at": n * DAY_MS // 100, "fraud": None} for n in range(900)]
+    rows.append({"id": 900, "card": "c", "at": 5, "fraud": None})
+    manifest, found = exported(tmp_path, Span(0, 99 * DAY_MS), rows)
     assert len(found["data"]) == 901
     assert 300 <= most <= 1_000 - 100
     paths = [part["path"] for part in manifest["parts"]]
@@ -377,3 +384,100 @@ def _ms(text: str) -> int:
     from streamproc.eventtime import parse_time_ms
 
     return parse_time_ms(text)
+
+
+class Topics:
+    """Events and labels of entries, on so many partitions, labels of one moment in any order."""
+
+    def __init__(self, entries: Any, partitions: int) -> None:
+        self.codec: Codec = JsonCodec()
+        self.partitions, self.read_ms = partitions, 1 << 40
+        self.described = {"topics": {"cards.events": partitions}}
+        self.logs: dict[str, list[list[Record]]] = {
+            kind: [[] for _ in range(partitions)] for kind in ("event", "label")
+        }
+        for entry in entries:
+            at = zlib.crc32(entry.key) % partitions
+            log = self.logs[entry.kind][at]
+            log.append(
+                PlainRecord(f"cards.{entry.kind}s", len(log), entry.time_ms, entry.key, entry.value)
+            )
+
+    def events(self, partition: int) -> Iterator[Record]:
+        """Yield a partition's events."""
+        return iter(self.logs["event"][partition])
+
+    def labels(self, partition: int) -> Iterator[Record]:
+        """Yield a partition's labels."""
+        return iter(self.logs["label"][partition])
+
+
+def of_topics(folder: Path, span: Span, topics: Topics, **changed: Any) -> dict[str, Any]:
+    """Export from topics; return the rows by part and id."""
+    manifest = export_logs(pipeline(**changed), topics, span, folder)
+    found: dict[str, Any] = {part: {} for part in span.parts}
+    for part in manifest["parts"]:
+        rows = parquet.ParquetFile(folder / part["path"]).read().to_pylist()
+        found[part["path"].split("/")[0]] |= {row["id"]: row for row in rows}
+    assert {part: len(rows) for part, rows in found.items()} == {
+        part: count for part, count in manifest["rows"].items() if part != "gap"
+    }
+    assert manifest["topics"] == {"cards.events": topics.partitions}
+    return found
+
+
+def windows(by: str) -> list[Any]:
+    """Return windows by a field over values and labels."""
+    return [
+        Field("amount"),
+        Window("amount", by=by, over=("1d", "2d"), aggregates=("count", "mean")),
+        LabelWindow(by=by, over=("1d", "2d"), aggregates=("count", "mean")),
+    ]
+
+
+@pytest.mark.parametrize("by", ["card", "shop"])
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_topics_give_the_rows_of_files(tmp_path: Path, by: str, partitions: int) -> None:
+    """Whatever the partitions and the entity; rows and labels beyond the span are left out."""
+    span = Span(2 * DAY_MS, 6 * DAY_MS, 4 * DAY_MS)
+    _, wanted = exported(tmp_path, span, features=windows(by))
+    topics = Topics(entries(lines()), partitions)
+    found = of_topics(tmp_path / "topics", span, topics, features=windows(by))
+    for part, rows in wanted.items():
+        assert found[part] == {row["id"]: row for row in rows}
+    assert sum(row[f"label_count_2d_by_{by}"] for row in found["test"].values()) > 100
+
+
+def test_labels_in_any_order_are_known_from_their_time_on(tmp_path: Path) -> None:
+    """Where a label lies in its log behind later ones, it is in windows all the same."""
+    span = Span(0, 6 * DAY_MS)
+    labels = Labels("cards.labels", id="id", value="fraud", time="known", horizon="3d")
+    rows = timeline(
+        lines(), id="id", key="card", time="at", labels=LabelColumns("id", "fraud", "known"),
+        label_delay_ms=DELAY_MS,
+    )  # fmt: skip
+    topics = Topics(rows, 2)
+    given = {"features": windows("card"), "labels": labels}
+    wanted = of_topics(tmp_path / "sorted", span, topics, **given)
+    for log in topics.logs["label"]:
+        random.Random(2).shuffle(log)
+    assert of_topics(tmp_path / "shuffled", span, topics, **given) == wanted
+
+
+def test_a_log_is_read_as_it_is_needed() -> None:
+    """Neither input is read far ahead of what was processed, though labels come days later."""
+    topics = Topics(entries(lines(days=400)), 1)
+    task = ScoreTask(replay.without_model(pipeline()), 0, JsonCodec())
+    read = scored = most = 0
+
+    def events() -> Iterator[Record]:
+        nonlocal read
+        for record in topics.events(0):
+            read += 1
+            yield record
+
+    for output in feed(task, events(), topics.labels(0), 1 << 40):
+        scored += len(output.records.get("predictions", ()))
+        most = max(most, read - scored)
+    assert (read, scored) == (9_600, 9_600)
+    assert most < 2 * CHUNK

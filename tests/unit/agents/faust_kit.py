@@ -117,7 +117,9 @@ class Worker:
         self._patch = monkeypatch
 
     def _build(self) -> App:
-        nothing: Any = SimpleNamespace(stop=lambda: None, ready=threading.Event())
+        nothing: Any = SimpleNamespace(
+            stop=lambda: None, ready=threading.Event(), until_ready=lambda: asyncio.sleep(0)
+        )
         nothing.ready.set()
         probed = SimpleNamespace(embedded=not self._exactly_once)
         topics = [SimpleNamespace(name=EVENTS, partitions=2)]
@@ -126,6 +128,7 @@ class Worker:
             "create": lambda *args: topics,
             "_server": lambda *args: nothing,
             "_follower": lambda *args: nothing,
+            "_lookups": lambda *args: nothing,
             "ScoreStage": lambda *args: self._stage,
             "topic_ids": lambda *args: {},
         }

@@ -11,9 +11,14 @@ from river import linear_model
 from agents.metrics import Metrics
 from agents.observe import Observer
 from streamproc.codec import JsonCodec
-from streamproc.features import Hashed
+from streamproc.features import Hashed, LabelWindow, Lookup, Window
+from streamproc.features.lookup_tables import LatestRows, LatestTables
 from streamproc.pipeline import Events, Pipeline
 from streamproc.tasks.score import ScoreTask
+from tests.unit.tasks.kit import EVENTS, LABELS, Scoring, event, label
+from tests.unit.tasks.kit import pipeline as shop
+
+NO_TABLES: Any = SimpleNamespace(tables=LatestTables(()))
 
 
 def test_hashed_categories_are_those_of_the_fullest_partition() -> None:
@@ -31,7 +36,7 @@ def test_hashed_categories_are_those_of_the_fullest_partition() -> None:
     named = {("score", partition): task for partition, task in enumerate(tasks)}
     runner: Any = SimpleNamespace(tasks=named, queued=0, keepers={}, end_of=lambda *_: None)
     metrics = Metrics("w")
-    Observer(runner, None, None, metrics).refresh()  # type: ignore[arg-type]
+    Observer(runner, NO_TABLES, None, metrics).refresh()
     told = {
         tuple(sample.labels.values()): sample.value
         for family in metrics.hashed.collect()
@@ -40,3 +45,75 @@ def test_hashed_categories_are_those_of_the_fullest_partition() -> None:
     expected = {("shop_hash", "no"): 0, ("shop_hash", "yes"): 13}
     expected |= {("city_hash", "no"): 1, ("city_hash", "yes"): 0}
     assert told == pytest.approx(expected, abs=1.5)  # an estimate
+
+
+def value_of(metrics: Metrics, name: str) -> float:
+    """Return what /metrics says."""
+    (line,) = [each for each in metrics.text().decode().splitlines() if each.startswith(f"{name} ")]
+    return float(line.split()[1])
+
+
+def observer(metrics: Metrics, *scoring: Scoring) -> tuple[Observer, dict[Any, ScoreTask]]:
+    """Return what looks at some tasks, and the tasks by where they are."""
+    tasks: dict[Any, ScoreTask] = {("score", n): each.task for n, each in enumerate(scoring)}
+    runner: Any = SimpleNamespace(tasks=tasks, queued=0, keepers={}, end_of=lambda *_: None)
+    return Observer(runner, NO_TABLES, None, metrics), tasks
+
+
+def test_expired_entities_are_counted_whatever_becomes_of_their_task() -> None:
+    """Each once, however often is looked, also where the task then goes to another worker."""
+    window = Window("amount", by="card", over=("50ms",), aggregates=("count",))
+    one, two = (Scoring(shop(features=[window], lateness="20ms")) for _ in range(2))
+    metrics = Metrics("w")
+    looking, tasks = observer(metrics, one, two)
+    for number, scoring in ((5, one), (3, two)):
+        idle = [event(n, 1, card=f"idle {n}") for n in range(number)]
+        scoring.put(EVENTS, *idle, *(event(100 + n, 500 + n) for n in range(20))).run()
+        assert scoring.task.features.expired_entities == number
+    looking.refresh()
+    looking.refresh()
+    assert value_of(metrics, "streamproc_expired_entities_total") == 8
+    del tasks["score", 0]
+    two.put(EVENTS, event(200, 600, card="idle"), *(event(n, 2000) for n in range(300, 320))).run()
+    looking.refresh()
+    assert value_of(metrics, "streamproc_expired_entities_total") == 9
+
+
+def test_labels_that_an_event_overtook_are_counted() -> None:
+    """Known at 12 or 20, when an event of 20 was scored already; one known at 21 is in time.
+
+    events  1(10)  2(20)                                3(22)
+    labels                1 at 12   2 at 20   9 at 12           3 at 23
+                          counted   counted   of no event       in time
+    """
+    window = LabelWindow(by="card", over=("50ms",))
+    scoring = Scoring(shop(features=[window])).put(EVENTS, event(1, 10), event(2, 20)).run()
+    scoring.put(LABELS, label(1, 12), label(2, 20), label(9, 12)).run()
+    scoring.put(EVENTS, event(3, 22)).run()
+    scoring.put(LABELS, label(3, 23)).run()
+    metrics = Metrics("w")
+    looking, _ = observer(metrics, scoring)
+    looking.refresh()
+    assert value_of(metrics, "streamproc_overtaken_labels_total") == 2
+    counts = [each["features"]["label_count_50ms_by_card"] for each in scoring.said("predictions")]
+    assert counts == [0, 0, 2]
+
+
+def test_without_windows_over_labels_nothing_is_overtaken() -> None:
+    """A label that comes late, by its own time, is then as good as any."""
+    scoring = Scoring().put(EVENTS, event(1, 10), event(2, 20)).run()
+    scoring.put(LABELS, label(1, 12)).run()
+    assert scoring.task.overtaken_labels == 0
+
+
+def test_tables_that_are_looked_up_in_are_told_by_topic() -> None:
+    """How many rows, and how much memory they take."""
+    tables = LatestTables([Lookup("profiles", "card", ("age",))])
+    rows: LatestRows = tables.by_topic["profiles"]
+    rows.put("7", (0, 0, 30))
+    metrics = Metrics("w")
+    looking, _ = observer(metrics)
+    looking.score = SimpleNamespace(tables=tables)  # type: ignore[assignment]
+    looking.refresh()
+    assert value_of(metrics, 'streamproc_lookup_rows{topic="profiles"}') == 1
+    assert value_of(metrics, 'streamproc_lookup_bytes{topic="profiles"}') == rows.size_bytes

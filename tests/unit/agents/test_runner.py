@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import orjson
 import pytest
 from faust.types import TP
 
@@ -16,8 +17,11 @@ from agents.poller import Batch
 from agents.runner import Runner
 from agents.writing import AtLeastOnce, Writer
 from streamproc.errors import AwayError, StreamprocError
+from streamproc.features import Window
 from streamproc.models.versions import Store
+from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.records import Out, Output, PlainRecord
+from streamproc.tasks.rekeyed import RekeyedTask
 from tests.unit.tasks.kit import pipeline
 
 EVENTS = "shop.orders"
@@ -220,6 +224,72 @@ def test_nothing_is_committed_that_was_not_written_first(monkeypatch: pytest.Mon
     rig.go(scenario)
     assert all(at[TP(EVENTS, 0)] == written for at, written in rig.commits)
     assert len(rig.commits) == rig.log.flushes > 1
+
+
+def test_the_journal_has_where_a_tasks_batches_ended() -> None:
+    """Once, in the entry of the transaction that holds them, by partition."""
+    rig = Rig()
+    rig.runner.journals = True
+
+    async def scenario() -> None:
+        rig.assign(2)
+        await rig.until(lambda: bool(rig.runner.tasks))
+        task: Any = rig.runner.tasks["echo", 2]
+        task.bounds = Bounds()
+        for at in ((1, 0), (1, 1), (3, 2)):
+            task.bounds.note(at)
+        rig.offer(2, 0, 1)
+        await rig.until(lambda: len(rig.log.written) == 2)
+        await rig.runner._commit()
+        rig.offer(2, 2, 3)
+        await rig.until(lambda: len(rig.log.written) == 5)
+
+    rig.go(scenario)
+    entries = [orjson.loads(value) for topic, _, value in rig.log.written if "journal" in topic]
+    assert [(each["inputs"], each.get("bounds")) for each in entries] == [
+        ({f"{EVENTS}/2": [0, 2]}, {"2": [[1, 0], [1, 1]]}),
+        ({f"{EVENTS}/2": [2, 4]}, None),
+    ]
+
+
+REKEYED = "shop.rekeyed"
+
+
+def sent(source: int, *items: tuple[int, str]) -> PlainRecord:
+    """Return what a score task sends to windows: events of one shop, by time and id."""
+    rows = [[at, at, None, 0, "s", at, name, False, [1.0]] for at, name in items]
+    value = {"source": source, "of": [["amount"]], "items": rows, "watermark": items[-1]}
+    return PlainRecord(REKEYED, 0, 0, None, orjson.dumps(value))
+
+
+def test_the_journal_has_what_waits_before_rekeyed_windows() -> None:
+    """What waits still, by partition and source, with the transaction that holds the answers.
+
+    The task's offset is in the transaction also where it did not move: it fences by it.
+    """
+    rig = Rig()
+    rig.runner.journals = True
+    windows = Window("amount", by="shop", over=("1d",), aggregates=("count",))
+    task = RekeyedTask(pipeline(features=[windows]), 1, 2)
+    task.take(REKEYED, [sent(0, (5, "a"), (9, "c")), sent(1, (7, "b"))], True, 0)
+
+    async def scenario() -> None:
+        rig.runner.tasks["rekeyed", 1] = task
+        await rig.until(lambda: task.sources.waiting == 1)
+        await rig.runner._commit()
+        task.sources.all[1].asked[3] = (9, 1, "c")
+        task.sources.hear(1, (7, 1, "b"), [], 0, complete=3)
+        rig.runner.wake(rig.stage)  # type: ignore[arg-type]
+        rig.runner._due["rekeyed", 1] = None
+        await rig.until(lambda: task.sources.waiting == 0)
+
+    rig.go(scenario)
+    entries = [orjson.loads(value) for topic, _, value in rig.log.written if "journal" in topic]
+    told = [each["queued"]["1"] for each in entries if "queued" in each]
+    assert told[-2:] in ([{"0": 1, "1": 0}, {"0": 0}], [{"0": 1}, {"0": 0}])
+    assert {each["inputs"][f"{REKEYED}/1"][1] for each in entries} == {1}
+    answered = [(topic, to) for topic, to, value in rig.log.written if b"rows" in value]
+    assert answered == [("shop.windows", 0), ("shop.windows", 1), ("shop.windows", 0)]
 
 
 def test_offsets_are_committed_when_all_has_arrived_without_waiting_for_it(

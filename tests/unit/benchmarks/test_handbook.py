@@ -142,20 +142,71 @@ def test_the_example_learns_from_what_it_says() -> None:
     assert left_out < names
 
 
-def test_the_command_writes_the_table_and_the_plot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On a month that isn't that of the published table, so that it isn't shown beside."""
+def made_up(folder: Path, columns: tuple[str, ...] = COLUMNS) -> None:
+    """Write payments of January 2020."""
     draw = random.Random(1)
-    with (tmp_path / "transactions-2020-01.csv").open("w") as file:
+    with (folder / "transactions-2020-01.csv").open("w") as file:
         rows = csv.writer(file)
-        rows.writerow(COLUMNS)
+        rows.writerow(columns)
         start_ms = day_of(date(2020, 1, 1)) * 86_400_000
         for number in range(4_000):
             fraud = int(draw.random() < 0.1)
             amount = round(draw.uniform(5, 90) + 200 * fraud, 2)
             at = format_time(start_ms + number * 648_000)
             rows.writerow((number, at, draw.randrange(40), draw.randrange(40), amount, fraud, 0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--test-week", "2020-01-25"], "the payments end on 2020-01-30, within the test week"),
+        (["--test-week", "2020-02-01"], "needs the payments of 2020-02-01, and there is no"),
+        (["--test-week", "2020-01-10"], "needs the payments of 2019-12-27, and there is no"),
+        (["--months", "2020-03"], "no files such as transactions-2018-04.csv.gz"),
+        (["--out", "nowhere/table.json"], "no such folder"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of them before ten minutes have gone by."""
+    made_up(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command = ["handbook", "--test-week", "2020-01-20", "--out", "table.json"]
+    monkeypatch.setattr(sys, "argv", [*command, "--folder", str(tmp_path), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        handbook.main()
+    assert told in str(ended.value.code)
+    assert "\n" not in str(ended.value.code)
+    assert not list(tmp_path.glob("table*"))
+
+
+def test_a_column_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the pipeline, or the protocol, needs."""
+    made_up(tmp_path, tuple(name.replace("fraud", "label") for name in COLUMNS))
+    command = ["handbook", "--test-week", "2020-01-20", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="no column 'fraud'"):
+        handbook.main()
+
+
+@pytest.mark.parametrize("text", ["2018-13-01", "soon"])
+def test_a_week_is_named_by_a_date(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another text ends in a line that shows how to write one."""
+    monkeypatch.setattr(sys, "argv", ["handbook", "--test-week", text])
+    with pytest.raises(SystemExit) as ended:
+        handbook.main()
+    assert ended.value.code == 2
+    assert f"{text!r} is no date; write e.g. 2018-08-08" in capsys.readouterr().err
+
+
+def test_the_command_writes_the_table_and_the_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a month that isn't that of the published table, so that it isn't shown beside."""
+    made_up(tmp_path)
     out = tmp_path / "table.json"
     arguments = ["--folder", str(tmp_path), "--months", "2020-01", "--test-week", "2020-01-20"]
     monkeypatch.setattr(sys, "argv", ["handbook", *arguments, "--out", str(out)])

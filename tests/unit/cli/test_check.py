@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from river import anomaly, linear_model
 
-from streamproc import Drift, Events, Field, Labels, Pipeline, PredictionBias, Window
+from streamproc import Drift, Events, Field, Labels, LabelWindow, Pipeline, PredictionBias, Window
 from streamproc.cli.drawing import described, drawn
 from tests.commands import WIDTH, run
 
@@ -31,6 +31,30 @@ def picture(chosen: Pipeline) -> list[str]:
     """Return the lines of the picture alone."""
     lines = list(drawn(chosen))
     return lines[2 : lines.index("topics") - 3]
+
+
+def test_a_span_of_years_is_allowed_and_told_of() -> None:
+    """An idle entity stays as long, and each of its records: in the picture and the JSON."""
+    features = [
+        Window("amount", by="card", over=("1d", "3650d"), aggregates=("count",)),
+        Window("amount", by="card", over=("7d",), aggregates=("mean",)),  # of the same log
+        Window("tip", by="card", over=("366d",), aggregates=("mean",)),
+        LabelWindow(by="card", over=("400d",)),
+        Window("tip", by=("card", "shop"), over=("90d",), aggregates=("mean",)),
+    ]
+    chosen = pipeline(features=features)
+    notes = described(chosen)["notes"]
+    assert [note.split(", in memory: some 50 bytes a record and 250")[0] for note in notes] == [
+        "windows of amount by card keep each record for 3650d",
+        "windows of tip by card keep each record for 366d",
+        "windows of labels by card keep each record for 400d",
+    ]
+    lines = list(drawn(chosen))
+    assert "notes" in lines
+    assert "    windows of amount by card keep each record for 3650d, in memory: some 50" in lines
+    assert max(map(len, lines)) <= WIDTH
+    assert described(pipeline())["notes"] == []
+    assert "notes" not in list(drawn(pipeline()))
 
 
 @pytest.mark.parametrize(

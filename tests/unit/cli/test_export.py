@@ -98,3 +98,25 @@ def test_a_mistake_is_one_line(folder: Path, options: tuple[str, ...], told: str
     assert told in done.err
     assert done.err.count("\n") == 1
     assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        ((), 1, "no broker answered at 127.0.0.1:9; start one with `streamproc broker`"),
+        (("--label-delay", "2d"), 2, "--label-delay: goes with --files; without, the topics are"),
+        (("--number-rows",), 2, "--number-rows: goes with --files"),
+        (("--leave-out", "x"), 2, "--leave-out: goes with --files"),
+        (("one.csv",), 2, "one.csv: give files by --files"),
+        (("--files", "one.csv", "--offsets", "m.json"), 2, "--offsets: is of topics, and --files"),
+    ],
+)
+def test_topics_are_read_where_no_file_is_named(
+    folder: Path, options: tuple[str, ...], code: int, told: str
+) -> None:
+    """And what is about files is not taken for something about them."""
+    line = ("export", "cards.py", "--to", "2024-01-04", "--out", "data", *options)
+    done = run(folder, *line, env={"STREAMPROC_BROKERS": "127.0.0.1:9"})
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert told in done.err
+    assert not (folder / "data").exists()

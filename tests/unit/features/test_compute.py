@@ -16,6 +16,7 @@ SPEC = (
     Window("amount", by="card", over=("1h", "1d"), aggregates=("count", "mean")),
     Field("online", type="bool"),
 )
+YEAR_MS, HUNDRED_YEARS_MS = 365 * 86_400_000, 36_500 * 86_400_000
 SEVEN = ("count", "sum", "mean", "std", "var", "min", "max")
 GOOD = {"amount": 5.0, "country": "NL", "online": True}
 
@@ -115,6 +116,19 @@ def test_the_first_of_two_bad_fields_is_told_of() -> None:
             features_of({"x": "bad", "y": "bad"}, *spec)
 
 
+@pytest.mark.parametrize("first_ms", [-62_135_596_800_000, -500, 253_402_300_799_999 - 5 * YEAR_MS])
+def test_a_window_of_ten_years_is_exact(first_ms: int) -> None:
+    """From the year 1, across the epoch, and up to the year 9999; growth looks back twenty."""
+    window = Window("x", "k", ("3650d", "1d"), ("count", "sum", "growth"))
+    features = FeatureSet([window], "at", lateness_ms=HUNDRED_YEARS_MS)
+    times_ms = [first_ms, first_ms + YEAR_MS, first_ms + 3 * YEAR_MS, first_ms + 5 * YEAR_MS]
+    for number, time_ms in enumerate(times_ms, 1):
+        found = features.compute({"x": 2.0}, str(number), "k", time_ms)
+        assert (found["x_count_3650d_by_k"], found["x_sum_1d_by_k"]) == (number, 2.0)
+    features.sweep(10)
+    assert features.window_entries == 4
+
+
 def test_entities_that_are_seen_once_do_not_pile_up() -> None:
     """With a sweep an event what is held stays near what a window and the lateness can hold."""
     features = FeatureSet([Window("x", "k", ("400ms",), ("count",))], "at", lateness_ms=100)
@@ -147,6 +161,11 @@ def test_the_largest_and_the_least_numbers_give_finite_aggregates(value: float) 
         (lambda: Window("x", "k", ("1d",), ()), "name at least one span and one aggregate"),
         (lambda: Window("x", "k", ("1",), ("sum",)), "over: '1' is not a duration; write"),
         (lambda: Window("x", "k", ("0s",), ("sum",)), "a span of 0 holds nothing; write"),
+        (
+            lambda: Window("x", "k", ("36501d",), ("sum",)),
+            "over: 36501d is longer than a hundred years; write at most '36500d'",
+        ),
+        (lambda: Window("x", "k", ("9" * 5_000 + "d",), ("sum",)), "longer than a hundred years"),
         (lambda: Window("x", "k", ("1d",), ("middle",)), "'middle' is not known; choose from"),
         (lambda: Window(5, "k", ("1d",), ("sum",)), "value and by are names of fields"),  # type: ignore[arg-type]
         (lambda: Window("", "k", ("1d",), ("sum",)), "value and by are names of fields"),

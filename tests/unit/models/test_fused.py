@@ -17,8 +17,9 @@ from river import anomaly, compose, linear_model, optim, preprocessing
 
 from streamproc.errors import BadRecord
 from streamproc.messages import Features
-from streamproc.models.fused import FusedLearner, fused_score, parts_of
+from streamproc.models.fused import FusedLearner, fused_score
 from streamproc.models.kinds import Kind
+from streamproc.models.parts import parts_of
 from streamproc.models.scoring import Learner, Scorer
 from streamproc.models.versions import dumps, loads
 
@@ -36,6 +37,26 @@ MODELS: dict[str, tuple[Kind, Callable[[], Any]]] = {
         "binary",
         lambda: _scaled(linear_model.LogisticRegression(optim.SGD(3), intercept_lr=0.37)),
     ),
+    "adaptive logistic": (
+        "binary",
+        lambda: _scaled(linear_model.LogisticRegression(optim.AdaGrad(0.05))),
+    ),
+    "adaptive linear": ("regression", lambda: linear_model.LinearRegression(optim.AdaGrad())),
+    "without some": (
+        "binary",
+        lambda: compose.Discard("c", "f") | _scaled(linear_model.LogisticRegression()),
+    ),
+    "adaptive, without some": (
+        "binary",
+        lambda: (
+            compose.Discard("c", "f")
+            | _scaled(linear_model.LogisticRegression(optim.AdaGrad(0.05)))
+        ),
+    ),
+    "one alone": (
+        "regression",
+        lambda: compose.Select("b") | linear_model.LinearRegression(optim.AdaGrad(1)),
+    ),
     "linear": ("regression", linear_model.LinearRegression),
     "scaled linear": ("regression", lambda: _scaled(linear_model.LinearRegression())),
     "clipped linear": (
@@ -43,6 +64,19 @@ MODELS: dict[str, tuple[Kind, Callable[[], Any]]] = {
         lambda: _scaled(linear_model.LinearRegression(clip_gradient=1.5, intercept_init=2)),
     ),
 }
+
+ALL_MODELS = {
+    **MODELS,
+    "divides by zero": (
+        "binary",
+        lambda: _scaled(linear_model.LogisticRegression(optim.AdaGrad(3, eps=0.0))),
+    ),
+    "needs them all": (
+        "binary",
+        lambda: compose.Select("b", "a") | _scaled(linear_model.LogisticRegression()),
+    ),
+}
+"""Besides, those that River fails with where a feature is 0 or absent."""
 
 MODERATE = st.one_of(
     st.floats(-1e3, 1e3), st.floats(-1, 1), st.integers(-50, 50), st.booleans(), st.just(7.0)
@@ -109,7 +143,7 @@ def _our_learning(learner: Learner, features: Features, label: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL_MODELS)
 @settings(max_examples=150, deadline=None)
 @given(stream=streams(), look_every=st.sampled_from([1, 3, 1000]))
 @example(stream=[({"a": 1.0}, 1), ({"a": float("inf")}, 1), ({"a": 1.0}, 0)] * 2, look_every=1000)
@@ -118,7 +152,7 @@ def _our_learning(learner: Learner, features: Features, label: Any) -> bool:
 @example(stream=[({"a": 10**400}, 1), ({"a": 2**70, "b": -(10**400)}, 1)] * 2, look_every=1000)
 def test_every_bit_is_rivers(name: str, stream: list[Row], look_every: int) -> None:
     """What is learnt, what fails and what is scored; the stored bytes too, whenever one looks."""
-    kind, make = MODELS[name]
+    kind, make = ALL_MODELS[name]
     learner, river = Learner(make(), kind, None), make()
     for number, (features, label) in enumerate(stream):
         given_before = repr(features)
@@ -168,6 +202,18 @@ def test_what_is_usual_is_fused(name: str) -> None:
     fused.give_back()
     score = fused_score(model, kind, _refuse)
     assert {float} == {type(score(features)) for features in rows}
+
+
+def test_what_is_chosen_is_fused() -> None:
+    """A Discard or Select leaves the rest out, be it new or no number, and River isn't asked."""
+    for chooser in (compose.Discard("c"), compose.Select("b", "a")):
+        model = chooser | _scaled(linear_model.LogisticRegression(optim.AdaGrad(0.05)))
+        model.learn_one({"a": 1.0, "b": 2.0, "c": 3.0}, True)
+        parts = parts_of(model, "binary")
+        assert parts is not None
+        row: Features = {"c": "new", "b": 1.5, "a": 2}
+        assert FusedLearner(parts).learn(row, False)
+        assert type(fused_score(model, "binary", _refuse)(row)) is float
 
 
 def _refuse(features: Features) -> Any:
@@ -283,6 +329,24 @@ def test_parts_that_do_not_know_the_same(scaler: dict[str, Any]) -> None:
         assert _rivers_score(deepcopy(river), "binary", each) == _our_score(scorer, each)
 
 
+@pytest.mark.parametrize("squares", [{}, {"a": 1.0}, {"a": 1, "b": 2}, {"b": 2.0, "a": 1.0}])
+def test_an_optimizer_that_does_not_know_the_same(squares: dict[str, Any]) -> None:
+    """Weights that were learnt with another optimizer go on as River has them."""
+
+    def make() -> Any:
+        linear = linear_model.LogisticRegression(optim.AdaGrad())
+        linear.learn_one({"a": 1.0, "b": 2.0}, True)
+        linear.optimizer.g2.clear()
+        linear.optimizer.g2.update(squares)
+        return linear
+
+    river, learner = make(), Learner(make(), "binary", None)
+    features: list[Features] = [{"a": 2.5}, {"a": 1}, {"a": 0.5, "b": 1.5}, {"a": 3.5}]
+    for each in features:
+        assert _rivers_learning(river, "binary", each, 1) == _our_learning(learner, each, 1)
+        assert dumps(river) == dumps(learner.model)
+
+
 class MyRegression(linear_model.LogisticRegression):
     """A model of a user's own."""
 
@@ -308,6 +372,8 @@ def _rate() -> Any:
         ("binary", _with_own_method(linear_model.LogisticRegression())),
         ("binary", linear_model.LogisticRegression(optim.Adam())),
         ("binary", linear_model.LogisticRegression(optim.SGD(_rate()))),
+        ("binary", linear_model.LogisticRegression(optim.AdaGrad(_rate()))),
+        ("binary", linear_model.LogisticRegression(optim.AdaGrad(eps=1))),
         ("binary", linear_model.LogisticRegression(optim.SGD(float("nan")))),
         ("binary", linear_model.LogisticRegression(intercept_lr=_rate())),
         ("binary", linear_model.LogisticRegression(loss=optim.losses.Hinge())),
@@ -333,8 +399,8 @@ def _rate() -> Any:
         ),
         (
             "binary",
-            compose.Select("a")
-            | preprocessing.StandardScaler()
+            preprocessing.StandardScaler()
+            | compose.Select("a")
             | linear_model.LogisticRegression(),
         ),
     ],

@@ -96,7 +96,8 @@ class Stopped(Scoring):
             start = found.offsets
             self.thawed += 1
         events, labels = self.logs[EVENTS][start[0] :], self.logs[LABELS][start[1] :]
-        replay(self.task, events, labels, predictions, self.steps, NOW_MS)
+        published = predictions.get
+        replay(self.task, events, labels, lambda each: published(each.id), self.steps, NOW_MS)
         for topic in self.task.waiting():
             self.task.take(topic, [], True, NOW_MS)
         self.restarts += 1

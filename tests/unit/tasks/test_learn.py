@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import forest, linear_model
 
+from streamproc.features import Field, Shared
 from streamproc.tasks.learn import IDLE_MS
 from streamproc.tasks.merge import WAIT_MS
 from streamproc.tasks.records import Out
@@ -231,7 +232,8 @@ def test_an_outcome_the_model_fails_on_is_a_dead_letter() -> None:
 
 def test_a_version_is_written_with_its_lineage_and_promoted() -> None:
     """Its record, then what is promoted, each under its own key; and how far the learner is."""
-    learning = Learning(pipeline(publish_every=2), 1)
+    amounts = Shared([Field("amount")], name="amounts", version=3)
+    learning = Learning(pipeline(publish_every=2, features=[amounts]), 1)
     learning.send([news(0, END_MS, [outcome(n, n + 5, fraud=n % 2) for n in range(4)], 4)])
     learning.run()
     first, second = learning.versions
@@ -241,6 +243,8 @@ def test_a_version_is_written_with_its_lineage_and_promoted() -> None:
     ]
     assert learning.pipeline.fingerprint == second["fingerprint"]
     assert second["sources"]["code"]["river"] == metadata.version("river")
+    said = {"version": 3, "definition": amounts.definition}
+    assert second["sources"]["shared"] == {"amounts": said}
     keys = [out["key"] for out in learning.out["models"]]
     promoted = b"promoted/main"
     assert [b"main@1", promoted, b"main@2", promoted, b"progress/main"] == keys
