@@ -16,8 +16,8 @@ class OnlyTopics:
     lookup_topics: tuple[str, ...] = ()
 
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
-        """Return that no window is by another entity."""
-        return ()
+        """Return that some windows are by another entity."""
+        return (("shop",),) if partitions > 1 else ()
 
 
 def topics_of(name: str, labels: bool = True) -> OnlyTopics:

@@ -33,6 +33,8 @@ def test_owned_topics_have_the_partitions_of_the_events() -> None:
         "card.dead-letters": 16,
         "card.late": 16,
         "card.journal": 16,
+        "card.rekeyed": 16,
+        "card.windows": 16,
         "card.learn": 1,
         "card.buckets": 1,
     }
