@@ -32,9 +32,6 @@ from streamproc.tasks.rekeyed import RekeyedTask
 
 log = structlog.get_logger("runner")
 
-ROUND_EVERY_S = 0.004
-"""How long at least a round and the wait for the next take together, unless there is a backlog."""
-
 STORE_AGAIN_S = 1.0
 """After how long a store that could not be written to is tried again."""
 
@@ -225,7 +222,8 @@ class Runner:
             if more:
                 self._wake.set()
             else:  # a little later more will have come, and cost no more than one record
-                await asyncio.sleep(max(0.0, began_s + ROUND_EVERY_S - time.monotonic()))
+                next_s = began_s + self.writer.round_every_s
+                await asyncio.sleep(max(0.0, next_s - time.monotonic()))
 
     async def _round(self) -> bool:
         """Process what is due, and commit when it is time; return whether there is more to do."""

@@ -56,7 +56,13 @@ class Lost(Exception):  # noqa: N818  it is not an error of anybody's
 
 
 class Writer(Protocol):
-    """What the runner writes by."""
+    """What the runner writes by.
+
+    ``round_every_s`` is how long at least a round and the wait for the next take together, unless
+    there is a backlog.
+    """
+
+    round_every_s: float
 
     async def write(self, topic: str, partition: int, records: list[Out]) -> None:
         """Write records, in order, or see to it; may wait for room."""
@@ -86,6 +92,8 @@ class Writer(Protocol):
 
 class AtLeastOnce:
     """Writes at once; ``commit_offsets`` is called with offsets whose outputs have arrived."""
+
+    round_every_s = 0.004
 
     def __init__(
         self, producer: KafkaProducer, commit_offsets: Callable[[dict[TP, int]], None]
@@ -159,6 +167,9 @@ class ExactlyOnce:
     the assignment, or None where there is none: nothing is committed then, since metadata without
     a member would be taken by the brokers, and fence nobody.
     """
+
+    # What a round writes waits for the next transaction: fewer, larger rounds come no later.
+    round_every_s = TRANSACTION_EVERY_S / 2
 
     def __init__(
         self, new_producer: Callable[[], KafkaProducer], group: Callable[[], Any], instance: str
