@@ -97,7 +97,10 @@ class Inputs:
                 waiting += len(batch.records)
                 if batch.records:
                     self._metrics.taken(self._pipeline, topic, len(batch.records))
-            waiting += sum(len(batch.records) for batch in fetched)
+            behind = sum(len(batch.records) for batch in fetched)
+            if behind and isinstance(task, ScoreTask):
+                task.take(topic, (), False, self._clock_ms())  # there is more than it has
+            waiting += behind
             self.progress[tp] = self._offered[tp] - waiting
 
     def _taken(self, tp: TP, task: Task, batch: Batch) -> bool:
@@ -131,7 +134,7 @@ class Inputs:
             return
         assert isinstance(task, ScoreTask)  # no other is started with care
         ended = True
-        for topic in task.waiting():
+        for topic in task.refused:
             tp = TP(topic, partition)
             batches = [each for each in self._fetched[tp] if self._is_untried(tp, each)]
             records = [record for batch in batches for record in batch.records]

@@ -105,6 +105,7 @@ def restore_rekeyed(
         task.settle(queued)
     else:
         task.take(topics.rekeyed, records, False, AT_ONCE)
+    task.begin_at(committed[0])
     log.info(
         "state_restored",
         rekeyed=partition,

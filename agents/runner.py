@@ -319,12 +319,13 @@ class Runner:
             if place in self._storing:
                 continue  # it is ahead of what it wrote
             partition = place[1]
+            changed = self._newly_queued(place, task) if isinstance(task, RekeyedTask) else None
+            if changed:
+                queued[partition] = changed
             for topic, at in task.positions().items():
                 tp = TP(topic, partition)
-                if self._committed.get(tp) != at or place in self._wrote:
+                if self._committed.get(tp) != at or place in self._wrote or changed:
                     moved[tp] = at  # also where it was: that fences who has lost the partition
-            if isinstance(task, RekeyedTask) and (changed := self._newly_queued(place, task)):
-                queued[partition] = changed
         self._wrote.clear()
         if moved and self.journals:
             entry = self._entry(moved, queued)

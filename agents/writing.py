@@ -385,6 +385,10 @@ def _batch_steps(
     while batch:
         with suppress(BufferError):  # what did not go in says so itself
             producer.produce_batch(topic, batch, partition=partition, **more)
-        batch = [record for record in batch if record.pop("_error", None) is not None]
+        left = [(record, record.pop("_error", None)) for record in batch]
+        for _, error in left:
+            if isinstance(error, KafkaError) and error.code() != KafkaError._QUEUE_FULL:
+                raise KafkaException(error)  # to try it again would be for ever
+        batch = [record for record, error in left if error is not None]
         if batch:
             yield True

@@ -6,6 +6,7 @@ travel between the two, and in which order, is the business of ``streamproc.task
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -77,6 +78,9 @@ class Plan:
             + [name for group in labelled for one in group for name in one.names]
             for groups, labelled in zip(self.groups, self.label_groups, strict=True)
         ]
+        said = repr((self.entities, self.values, self.names))
+        self.signature = hashlib.sha256(said.encode()).hexdigest()[:12]
+        """What changes when one of these windows does: items and answers of another fit not."""
         self.readers: list[EntityReader] = [entity_reader(by, key_field) for by in rekeyed]
 
     def __len__(self) -> int:

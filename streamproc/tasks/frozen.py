@@ -156,6 +156,9 @@ def thaw(task: ScoreTask | RekeyedTask, snapshot: Snapshot) -> None:
             newest_ms[name] = meta["newest_ms"][declared]
     if isinstance(task, ScoreTask):
         _thaw_pending(task, snapshot)
+    elif meta["plan"] != task.plan.signature:
+        by = ", ".join("and".join(each) for each in task.plan.entities)
+        raise UnfitError(f"the state is of other re-keyed windows (by {by}) than are defined now")
     else:
         task.restore(meta)
     for name, window in windows.items():

@@ -28,6 +28,8 @@ class Input:
     items: deque[tuple[int, int, Any]] = field(default_factory=deque)
     next_offset: int | None = None
     caught_up: bool = False
+    given_up: bool = False
+    """Whether ``caught_up`` only means that it is waited for no longer."""
 
     @property
     def position(self) -> int | None:
@@ -64,6 +66,11 @@ class Merge:
         """Whether all that both logs held is processed."""
         return self.first.caught_up and self.second.caught_up and not len(self)
 
+    @property
+    def read_to_the_end(self) -> bool:
+        """Whether all that both logs held was taken, as far as is known."""
+        return self.caught_up and not self.first.given_up and not self.second.given_up
+
     def take(self, items: deque[Any]) -> None:
         """Take away the first of the items that :meth:`due` returned."""
         items.popleft()
@@ -88,5 +95,5 @@ class Merge:
         if now_ms - self._waiting_since_ms < WAIT_MS:
             return None
         self.expired_waits += 1
-        behind.caught_up = True  # until there is news from it
+        behind.caught_up = behind.given_up = True  # until there is news from it
         return here

@@ -16,10 +16,10 @@ from streamproc.features.rekeyed import EntityWindows, Item, Plan
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record
-from streamproc.tasks.sources import Seen, Sent, Sources
+from streamproc.tasks.sources import SENT_AGAIN, Seen, Sent, Sources
 
-REPLAYED_BUT = 1 << 14
-"""More than this never waits of one source: it would not send more."""
+REPLAYED_BUT = 1 << 13
+"""More than this, by each entity, never waits of one source: it would not send more."""
 
 ALIVE_MS = 2_000
 """How often a task that waits says so to those that wait for it."""
@@ -42,7 +42,7 @@ class RekeyedTask:
         self.partition = partition
         self.plan = Plan(pipeline.features, pipeline.rekeyed(partitions), pipeline.events.key)
         self.state = EntityWindows(self.plan, pipeline.lateness_ms, track)
-        self.sources = Sources(partitions)
+        self.sources = Sources(partitions, max(1, len(self.plan)))
         self.short = 0
         """How many events were answered without what a silent source may have had before them."""
         self.overtaken_labels = 0
@@ -80,16 +80,14 @@ class RekeyedTask:
             self._next_offset = record.offset() + 1
 
     def _read(self, said: Mapping[str, Any]) -> list[Sent]:
-        """Return the items of a record; what windows took in another way then is brought to now's.
+        """Return the items of a record; of other windows than there are now there are none.
 
-        A value that was not sent is null.
+        Those of them that are not scored yet are sent again.
         """
-        same = said["of"] == self.plan.values
+        if said["plan"] != self.plan.signature:
+            return []
         found = []
         for place, upto_ms, upto, entity, text, time_ms, record_id, late, values in said["items"]:
-            if not same and type(values) is list:
-                sent = dict(zip(said["of"][entity], values, strict=True))
-                values = [sent.get(name) for name in self.plan.values[entity]]
             item = Item(entity, text, time_ms, record_id, late, values)
             found.append(Sent(place, order_of(upto_ms, record_id if upto is None else upto), item))
         return found
@@ -133,7 +131,7 @@ class RekeyedTask:
         return found
 
     def _say(self, what: dict[str, Any], number: int, output: Output) -> None:
-        value = orjson.dumps({"from": self.partition, **what})
+        value = orjson.dumps({"from": self.partition, "plan": self.plan.signature, **what})
         output.sent_to("windows", number).append(Out(key=None, value=value))
 
     def _tell_alive(self, now_ms: int, output: Output) -> None:
@@ -153,11 +151,15 @@ class RekeyedTask:
         """
         for record in records:
             self.take(self._topic, (record,), caught_up=False, now_ms=AT_ONCE)
-        self._enter_all(lambda source: REPLAYED_BUT)
+        self._enter_all(lambda source: REPLAYED_BUT * len(self.plan))
 
     def settle(self, queued: Mapping[str, int]) -> None:
         """Let all go on that went on before: so many of each source waited still."""
         self._enter_all(lambda source: queued.get(source, 0))
+
+    def begin_at(self, offset: int) -> None:
+        """Stand at an offset, up to which all was taken in."""
+        self._next_offset = offset
 
     def _enter_all(self, but: Callable[[str], int]) -> None:
         items = [
@@ -171,12 +173,14 @@ class RekeyedTask:
     def meta(self) -> dict[str, Any]:
         """Return what is to be kept besides the windows' records, as JSON has it."""
         return {
+            "plan": self.plan.signature,
             "released": self.sources.released,
             "sources": [
                 {
                     "queue": [[sent.place, sent.order, *sent.item] for sent in source.queue],
                     "events": [source.events.floor, sorted(source.events.places)],
                     "labels": [source.labels.floor, sorted(source.labels.places)],
+                    "early": [source.early.floor, sorted(source.early.places)],
                     "passed": source.passed,
                 }
                 for source in self.sources.all
@@ -189,7 +193,10 @@ class RekeyedTask:
         for source, told in zip(self.sources.all, meta["sources"], strict=True):
             for place, order, *item in told["queue"]:
                 source.queue.append(Sent(place, _order(order), Item(*item)))
-            source.events, source.labels = Seen(*told["events"]), Seen(*told["labels"])
+            again = SENT_AGAIN * len(self.plan)
+            for name in ("events", "labels", "early"):
+                floor, places = told[name]
+                setattr(source, name, Seen(floor, places, again))
             source.passed = (_order(told["passed"][0]), told["passed"][1])
 
 

@@ -30,6 +30,9 @@ AHEAD = 2_000
 WAIT_MS = 30_000
 """How long windows that stay silent are waited for: above what a change of their owner takes."""
 
+LONGEST_MS = 300_000
+"""How long those are waited for that say they wait themselves."""
+
 TELL_MS = 20
 """How often at most the clock is told where there is nothing else to send."""
 
@@ -74,6 +77,7 @@ class Router:
         self._asked: dict[int, int] = {}
         self._heard_ms: dict[int, int] = {}
         self._since_ms: int | None = None
+        self._missed_ms: dict[int, int] = {}  # since when windows were last waited for in vain
         self._told: tuple[Order, int] = (self.watermark, AT_ONCE)
         self._items: dict[int, list[list[Any]]] = {}
         self._patient = True
@@ -148,16 +152,28 @@ class Router:
             self.send_label(waiting, label.record.offset(), label.label, label.id, label.time_ms)
 
     def send_label(
-        self, waiting: Waiting, offset: int, label: Any, event_id: str, known_ms: int
+        self,
+        waiting: Waiting,
+        offset: int,
+        label: Any,
+        event_id: str,
+        known_ms: int,
+        early: bool = False,
     ) -> None:
-        """Send a label to the windows of the entities of its event, a prediction that waits."""
+        """Send a label to the windows of the entities of its event, a prediction that waits.
+
+        Where it came ``early``, before the event, the offset is the event's.
+        """
         if not self.plan.labelled:
             return
-        names: list[str] = orjson.loads(waiting.entities)
-        texts = names[len(names) - len(self.plan) :]
+        names: list[str] = orjson.loads(waiting.entities or b"[]")
+        *_, signature = names[: -len(self.plan)] or [""]
+        if signature != self.plan.signature:
+            return  # it was scored when there were other windows
+        texts = names[-len(self.plan) :]
         number = self._pipeline.label_number(label)
         for entity in self.plan.labelled:
-            self._send(offset, entity, texts[entity], known_ms, event_id, False, number)
+            self._send(offset, entity, texts[entity], known_ms, event_id, early, number)
 
     def _send(
         self, offset: int, entity: int, text: str, time_ms: int, record_id: str, late: bool,
@@ -174,6 +190,11 @@ class Router:
         """Return the names of an event's entities."""
         return [read(fields, key) for read in self.plan.readers]
 
+    @property
+    def head_ms(self) -> int:
+        """The time of the first record that waits for its turn."""
+        return self._parked[0][0] if self._parked else AT_ONCE
+
     def tell(self, now_ms: int, output: Output) -> None:
         """Write what is to be sent, answers to those who asked, and to all how far time has come.
 
@@ -185,7 +206,7 @@ class Router:
         to_all = self.watermark > told and now_ms - at_ms >= TELL_MS
         if to_all:
             self._told = (self.watermark, now_ms)
-        caught_up = self._merge.caught_up
+        caught_up = self._merge.read_to_the_end
         for to in range(self._partitions) if to_all else sorted({*items, *asked}):
             complete = asked.get(to) if caught_up else None
             for out in self._records(items.get(to, []), complete):
@@ -193,12 +214,13 @@ class Router:
 
     def _records(self, items: list[list[Any]], complete: int | None) -> Iterator[Out]:
         """Yield items in records of some size; the last tells how far all came."""
-        said: dict[str, Any] = {"source": self._partition, "of": self.plan.values}
+        said: dict[str, Any] = {"source": self._partition, "plan": self.plan.signature}
         piece: list[list[Any]] = []
         size = 0
         for item in items:
             values = item[8] if type(item[8]) is list else ()
-            item_bytes = 4 * (len(item[4]) + 2 * len(item[6])) + 25 * len(values) + 100
+            letters = len(item[2] or "") + len(item[4]) + len(item[6])
+            item_bytes = 6 * letters + 25 * len(values) + 100  # a letter has six bytes at most
             if piece and size + item_bytes > _BYTES:
                 _, upto_ms, upto, *_, record_id, _, _ = piece[-1]
                 watermark = (upto_ms, record_id if upto is None else upto)
@@ -217,10 +239,12 @@ class Router:
         for record in records:
             said = orjson.loads(record.value() or b"{}")
             self._heard_ms[said["from"]] = now_ms
+            self._missed_ms.pop(said["from"], None)
             if "ask" in said:
                 self._asked[said["from"]] = said["ask"]
             newest = -1
-            for offset, entity, values, short in said.get("rows", ()):
+            same = said["plan"] == self.plan.signature
+            for offset, entity, values, short in said.get("rows", ()) if same else ():
                 if first is None or offset >= first:
                     self._said.setdefault(offset, {})[entity] = (values, short)
                 newest = max(newest, offset)
@@ -278,8 +302,9 @@ class Router:
         texts = self._entities[event.id]
         for entity in self._entities_missing(offset):
             there = partition_of(texts[entity], self._partitions)
-            heard_ms = max(self._since_ms, self._heard_ms.get(there, AT_ONCE))
-            if now_ms - heard_ms >= WAIT_MS:
+            missed_ms = self._missed_ms.setdefault(there, now_ms)
+            heard_ms = max(missed_ms, self._heard_ms.get(there, AT_ONCE))
+            if now_ms - heard_ms >= WAIT_MS or now_ms - self._since_ms >= LONGEST_MS:
                 self.expired_waits += 1
                 return False
         return True
@@ -320,6 +345,9 @@ class Router:
         self._said.clear()
         self._upto.clear()
         self._stop, self._since_ms = False, None
+        self.watermark = (AT_ONCE, 0, "")  # route() raises it to what was scored
+        self._told = (self.watermark, AT_ONCE)
+        self._items.clear()
 
     def wait_for_nothing(self) -> None:
         """Process events without answers from now on."""

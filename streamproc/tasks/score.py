@@ -185,7 +185,7 @@ class ScoreTask:
         source.items.extend(items)
         if records:
             source.next_offset = records[-1].offset() + 1
-        source.caught_up = caught_up
+        source.caught_up, source.given_up = caught_up, False
 
     def try_out(
         self, topic: str, records: Sequence[Record], now_ms: int, refused: set[int]
@@ -225,6 +225,8 @@ class ScoreTask:
                 self._expire(output)
         if self.router is not None:
             self.router.tell(now_ms, output)
+            # What is before that is merged, though it may yet wait for its answer.
+            self.news.merged_ms = max(self.news.merged_ms, self.router.head_ms)
         if self.pipeline.learns:
             for told in self.news.tell(outcomes, self.caught_up, now_ms):
                 output.to("learn").append(told)
@@ -417,7 +419,8 @@ class ScoreTask:
         router = self.router
         if self._labels_enter or (router is not None and router.plan.labelled):
             names = self.features.label_entities(event.fields, event.key)
-            names += router.texts(event.fields, event.key) if router is not None else []
+            if router is not None:
+                names += [router.plan.signature, *router.texts(event.fields, event.key)]
             entities = orjson.dumps(names)
         return Waiting(event.key.encode(), event.time_ms, kept, slices, number, entities)
 
@@ -439,6 +442,7 @@ class ScoreTask:
         except BadRecord:
             # The windows hold it: it shall not enter them twice.
             pending.remember(record_id, time_ms)
+            self._short.pop(record_id, None)
             if late:
                 self._report_late(event, output, scored=False)
             raise
@@ -478,8 +482,8 @@ class ScoreTask:
         self._outcome(waiting, early.label, early.label_time_ms, now_ms, output, outcomes)
         self._enter_label(waiting, record_id, early.label, early.label_time_ms)
         if self.router is not None:
-            at = early.record.offset()
-            self.router.send_label(waiting, at, early.label, record_id, early.label_time_ms)
+            known = (early.label, record_id, early.label_time_ms)
+            self.router.send_label(waiting, record.offset(), *known, early=True)
 
     def _report_late(self, event: Event, output: Output, scored: bool) -> None:
         self.late += 1

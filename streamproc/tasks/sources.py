@@ -28,13 +28,16 @@ ASK_AGAIN_MS = 250
 SILENT_MS = 20_000
 """How long a source that doesn't answer is waited for: its owner may be changing."""
 
-SENT_AGAIN = 1 << 15
-"""How far back, in places, a source may send again: above what it sends ahead."""
+SENT_AGAIN = 1 << 14
+"""How far back, in offsets, a source may send again: above what it sends ahead."""
 
 FIRST: Order = (AT_ONCE, 0, "")
 """Before all else."""
 
-_EVER = ((1 << 62, 0, ""), True)
+Bound = tuple[Order, bool, int]
+"""Before what nothing more of a source comes: see :class:`Source`; and which it is."""
+
+_EVER: Bound = ((1 << 62, 0, ""), True, 0)
 _QUESTIONS = 16
 
 
@@ -56,8 +59,8 @@ class Seen:
     [True, True, False]
     """
 
-    def __init__(self, floor: int = 0, places: Iterable[int] = ()) -> None:
-        self.floor = floor
+    def __init__(self, floor: int = 0, places: Iterable[int] = (), again: int = SENT_AGAIN) -> None:
+        self.floor, self._again = floor, again
         self.places = set(places)
         self._newest = max(self.places, default=floor)
 
@@ -67,8 +70,8 @@ class Seen:
             return False
         self.places.add(place)
         self._newest = max(self._newest, place)
-        if self._newest - self.floor > 2 * SENT_AGAIN:
-            self.floor = self._newest - SENT_AGAIN
+        if self._newest - self.floor > 2 * self._again:
+            self.floor = self._newest - self._again
             self.places = {each for each in self.places if each >= self.floor}
         return True
 
@@ -83,6 +86,8 @@ class Source:
     queue: deque[Sent] = field(default_factory=deque)
     events: Seen = field(default_factory=Seen)
     labels: Seen = field(default_factory=Seen)
+    early: Seen = field(default_factory=Seen)
+    """Of labels that came before their events, and are sent behind these, at their places."""
     passed: tuple[Order, bool] = (FIRST, False)
     heard_ms: int = AT_ONCE
     asked: dict[int, Order] = field(default_factory=dict)
@@ -92,7 +97,8 @@ class Source:
 
     def take(self, sent: Sent) -> bool:
         """Take an item in, unless it came before; return whether it did not."""
-        seen = self.events if sent.item.is_event else self.labels
+        of_labels = self.early if sent.item.late else self.labels
+        seen = self.events if sent.item.is_event else of_labels
         if not seen.add(sent.place):
             return False
         self.queue.append(sent)
@@ -115,8 +121,12 @@ class Sources:
     ['a', 'b']
     """
 
-    def __init__(self, count: int) -> None:
-        self.all = [Source() for _ in range(count)]
+    def __init__(self, count: int, entities: int = 1) -> None:
+        again = SENT_AGAIN * entities  # each has a place of its own at an offset
+        self.all = [
+            Source(events=Seen(again=again), labels=Seen(again=again), early=Seen(again=again))
+            for _ in range(count)
+        ]
         self.released = FIRST
         """The greatest order of what went on."""
         self.expired_waits = 0
@@ -159,10 +169,10 @@ class Sources:
         bound, sure = self._bounds()
         while heads and len(found) < most:
             order, number = heads[0]
-            if (order, False) >= bound:
+            if (order, False, number) >= bound:
                 break
             source = self.all[number]
-            found.append((number, self._pop(source), (order, False) >= sure))
+            found.append((number, self._pop(source), (order, False, number) >= sure))
             if source.queue:
                 heapreplace(heads, (source.queue[0].order, number))
             else:  # now it is to be known what it still may send
@@ -175,11 +185,15 @@ class Sources:
         self.released = max(self.released, sent.order)
         return sent
 
-    def _bounds(self) -> tuple[tuple[Order, bool], tuple[Order, bool]]:
-        """Return before what nothing more comes: of those that answer, and of all."""
-        empty = [source for source in self.all if not source.queue]
-        answering = [source.passed for source in empty if not source.absent]
-        return min(answering, default=_EVER), min((s.passed for s in empty), default=_EVER)
+    def _bounds(self) -> tuple[Bound, Bound]:
+        """Return before what nothing more comes: of those that answer, and of all.
+
+        Of one order, as the same id may come in two partitions, the first partition's goes first.
+        """
+        empty = [(each, n) for n, each in enumerate(self.all) if not each.queue]
+        answering = [(*source.passed, n) for source, n in empty if not source.absent]
+        every = [(*source.passed, n) for source, n in empty]
+        return min(answering, default=_EVER), min(every, default=_EVER)
 
     def ask(self, now_ms: int) -> list[int]:
         """Return the sources to be asked whether they have more; the question is ``now_ms``.
@@ -190,10 +204,12 @@ class Sources:
         queued = [source.queue for source in self.all if source.queue]
         if not queued:
             return []
-        first = (min(queue[0].order for queue in queued), False)
+        first = min(
+            (each.queue[0].order, False, n) for n, each in enumerate(self.all) if each.queue
+        )
         found = []
         for number, source in enumerate(self.all):
-            if source.queue or source.absent or source.passed > first:
+            if source.queue or source.absent or (*source.passed, number) > first:
                 continue
             if source.missed_ms is None:
                 source.missed_ms = now_ms

@@ -255,10 +255,10 @@ def test_the_journal_has_where_a_tasks_batches_ended() -> None:
 REKEYED = "shop.rekeyed"
 
 
-def sent(source: int, *items: tuple[int, str]) -> PlainRecord:
+def sent(plan: str, source: int, *items: tuple[int, str]) -> PlainRecord:
     """Return what a score task sends to windows: events of one shop, by time and id."""
     rows = [[at, at, None, 0, "s", at, name, False, [1.0]] for at, name in items]
-    value = {"source": source, "of": [["amount"]], "items": rows, "watermark": items[-1]}
+    value = {"source": source, "plan": plan, "items": rows, "watermark": items[-1]}
     return PlainRecord(REKEYED, 0, 0, None, orjson.dumps(value))
 
 
@@ -271,7 +271,8 @@ def test_the_journal_has_what_waits_before_rekeyed_windows() -> None:
     rig.runner.journals = True
     windows = Window("amount", by="shop", over=("1d",), aggregates=("count",))
     task = RekeyedTask(pipeline(features=[windows]), 1, 2)
-    task.take(REKEYED, [sent(0, (5, "a"), (9, "c")), sent(1, (7, "b"))], True, 0)
+    plan = task.plan.signature
+    task.take(REKEYED, [sent(plan, 0, (5, "a"), (9, "c")), sent(plan, 1, (7, "b"))], True, 0)
 
     async def scenario() -> None:
         rig.runner.tasks["rekeyed", 1] = task

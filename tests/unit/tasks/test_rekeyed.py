@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from typing import Any
+from zlib import crc32
 
 import orjson
 import pytest
@@ -18,7 +19,7 @@ from streamproc.tasks.records import Output, PlainRecord
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.route import WAIT_MS
 from streamproc.tasks.score import ScoreTask
-from streamproc.tasks.sources import SILENT_MS
+from streamproc.tasks.sources import SENT_AGAIN, SILENT_MS
 from tests.unit.tasks.cluster import Cluster
 from tests.unit.tasks.kit import (
     EVENTS,
@@ -156,7 +157,8 @@ class Pair:
         """Let the windows take in what was sent, by the other partition too, and process."""
         records = [*self.sent]
         for said in of_other:
-            value = {"source": 1, "of": [["amount"]], "items": [], **said}
+            plan = self.windows.plan.signature
+            value = {"source": 1, "plan": plan, "items": [], **said}
             records.append(record("", len(records), value))
         self.sent = []
         self.windows.take(self.topics.rekeyed, records, True, self.now_ms)
@@ -267,17 +269,93 @@ def test_as_long_as_windows_are_heard_they_are_waited_for() -> None:
         assert not pair.score_events().records.get("predictions")
 
 
-def test_what_was_sent_before_a_window_was_declared_is_null_in_it() -> None:
-    """In a log that is replayed; the values that were sent go to their own windows."""
-    changed = [Window("tip", "shop", "1s", ("count",)), Window("amount", "shop", "1s", ("sum",))]  # type: ignore[arg-type]
-    task = RekeyedTask(pipeline(features=changed), 0, 2)
-    item = [0, 5, None, 0, "s", 5, "a", False, [2.5]]
-    value = {"source": 0, "of": [["amount"]], "items": [item], "watermark": [5, "a"]}
-    task.take(task.pipeline.topics.rekeyed, [record("", 0, value)], True, NOW_MS)
-    value = {"source": 1, "of": [["amount"]], "items": [], "watermark": [9, "b"]}
-    task.take(task.pipeline.topics.rekeyed, [record("", 1, value)], True, NOW_MS)
-    (out,) = task.process(NOW_MS).sent["windows", 0]
-    assert orjson.loads(out["value"] or b"")["rows"] == [[0, 0, [0, 2.5], False]]
+def test_the_same_id_in_two_partitions_waits_for_nobody() -> None:
+    """Two score tasks that can go no further before their answers, at one order of events."""
+    chance = random.Random(1)
+    cluster = Cluster(shops(), 2, chance)
+    of = {crc32(b"%d" % card) % 2: card for card in range(9)}  # a card of each partition
+    cluster.put(EVENTS, of[0], event("a", 10, card=of[0], amount=1.0, shop="s"))
+    for card in of.values():
+        for other in ("s", "t", 5, "u", "v"):
+            name = f"b{other}"
+            cluster.put(EVENTS, card, event(name, 20, card=card, amount=1.0, shop=other))
+            cluster.put(LABELS, card, label(name, 20))
+    cluster.run()
+    assert sum(task.expired_waits for task in cluster.score) == 0
+    assert sum(task.sources.expired_waits for task in cluster.windows) == 0
+    assert len(cluster.said("predictions")) == 11
+    assert len(cluster.said("outcomes")) == 10
+
+
+def test_what_an_aborted_task_sends_again_has_its_old_place() -> None:
+    """A task that is kept forgets how far it had sent ahead."""
+    pair = Pair()
+    events = [event(name, at, shop="s") for name, at in (("a", 5), ("b", 500), ("c", 900))]
+    pair.score_events(*events)
+    sent = [orjson.loads(each.value() or b"") for each in pair.sent]
+    pair.score.forget_waiting()
+    pair.sent, pair.events = [], 0
+    pair.now_ms += 50
+    pair.score_events(*events)
+    again = [orjson.loads(each.value() or b"") for each in pair.sent]
+    first, second = ([item for said in each for item in said["items"]] for each in (sent, again))
+    assert first == second
+    assert len(first) == 3
+
+
+def test_a_label_long_before_its_event_enters_behind_it() -> None:
+    """However many labels came meanwhile: it has its event's place in the log."""
+    pair = Pair()
+    items = [
+        [0, 5, "x", 0, "s", 5, "x", False, 1.0],
+        [10 * SENT_AGAIN, 6, "x", 0, "s", 6, "y", False, 1.0],
+        [3, 7, "x", 0, "s", 7, "z", True, 1.0],
+        [3, 7, "x", 0, "s", 7, "z", True, 1.0],
+    ]
+    plan = pair.windows.plan.signature
+    value = {"source": 0, "plan": plan, "items": items, "watermark": [9, "x"]}
+    pair.windows.take(pair.topics.rekeyed, [record("", 0, value)], True, NOW_MS)
+    assert pair.windows.sources.waiting == 3
+
+
+def test_what_was_sent_to_other_windows_than_there_are_now_is_left() -> None:
+    """As are their answers: what is not scored is sent again, to those there are."""
+    pair = Pair()
+    pair.score_events(event("a", 10, shop="s"))
+    said = orjson.loads(pair.sent[0].value() or b"") | {"plan": "another"}
+    task = pair.windows
+    task.take(task.pipeline.topics.rekeyed, [record("", 0, said)], True, NOW_MS)
+    assert task.sources.waiting == 0
+    answer = {"from": pair.there, "plan": "another", "rows": [[0, 0, [1, 5.0, 6], False]]}
+    pair.answers = [record("", 0, answer)]
+    assert not pair.score_events().records.get("predictions")
+
+
+def test_records_of_long_ids_fit_a_broker() -> None:
+    """An id whose watermark stands for all that follow is counted with each of them."""
+    pair = Pair()
+    giant = "\U0001f600" * 1_000
+    pair.score_events(event(giant, 9_000, shop="s"))
+    sizes = []
+    for at in range(0, 900, 300):
+        events = [event(f"e{at + n}", 10 + n, shop="s") for n in range(300)]
+        pair.sent = []
+        pair.score_events(*events)
+        sizes += [len(each.value() or b"") for each in pair.sent]
+    assert max(sizes) < 900_000
+    assert sum(sizes) > 3_000_000
+
+
+def test_a_partition_with_records_yet_to_be_taken_in_is_not_complete() -> None:
+    """It has more, whatever it was told when it last took some in."""
+    for caught_up, told in ((False, None), (True, 7)):
+        pair = Pair()
+        pair.score.take(LABELS, [], True, NOW_MS)
+        pair.score.take(EVENTS, [], caught_up, NOW_MS)
+        asked = {"from": 1, "plan": "", "ask": 7}
+        pair.score.take(pair.topics.windows, [record("", 0, asked)], True, NOW_MS)
+        (out,) = pair.score.process(NOW_MS).sent["rekeyed", 1]
+        assert orjson.loads(out["value"] or b"")["complete"] == told
 
 
 def test_past_predictions_are_made_again_with_what_other_partitions_said() -> None:
