@@ -33,7 +33,12 @@ from agents.runner import Runner
 from agents.score import ScoreStage
 from agents.stage import Stage
 from agents.transport import Transport
-from agents.writing import AtLeastOnce, ExactlyOnce
+from agents.writing import (
+    REKEYED_TRANSACTION_EVERY_S,
+    TRANSACTION_EVERY_S,
+    AtLeastOnce,
+    ExactlyOnce,
+)
 from streamproc.errors import StreamprocError
 from streamproc.kafka.topics import create, probe, topic_ids
 from streamproc.messages import ModelVersion
@@ -203,11 +208,12 @@ def _writer(app: App) -> AtLeastOnce | ExactlyOnce:
     if not at.exactly_once:
         producer = confluent_kafka.Producer(at.producer_config())
         return AtLeastOnce(producer, lambda offsets: app.poller.commit(offsets))
-    instance = at.settings.instance
+    instance, rekeyed = at.settings.instance, at.pipeline.rekeyed(at.partitions)
     writer = ExactlyOnce(
         lambda: confluent_kafka.Producer(at.transactional_config(instance)),
         group=lambda: app.poller.group,
         instance=instance,
+        every_s=REKEYED_TRANSACTION_EVERY_S if rekeyed else TRANSACTION_EVERY_S,
     )
     writer.start_meanwhile()
     return writer

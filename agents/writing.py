@@ -32,6 +32,9 @@ COMMIT_WITHIN_S = 2.0
 TRANSACTION_EVERY_S = 0.02
 """How long at least from the beginning of one transaction to that of the next."""
 
+REKEYED_TRANSACTION_EVERY_S = 0.04
+"""The same where windows are re-keyed: a transaction has eight partitions and more besides then."""
+
 TRANSACTION_TIMEOUT_S = 10.0
 """After what time the brokers abort a transaction; readers of the outputs wait so long for it."""
 
@@ -165,15 +168,20 @@ class ExactlyOnce:
 
     ``new_producer`` makes a transactional producer; ``group`` returns the group's metadata as of
     the assignment, or None where there is none: nothing is committed then, since metadata without
-    a member would be taken by the brokers, and fence nobody.
+    a member would be taken by the brokers, and fence nobody. ``every_s`` is how long at least from
+    the beginning of one transaction to that of the next.
     """
 
-    # What a round writes waits for the next transaction: fewer, larger rounds come no later.
-    round_every_s = TRANSACTION_EVERY_S / 2
-
     def __init__(
-        self, new_producer: Callable[[], KafkaProducer], group: Callable[[], Any], instance: str
+        self,
+        new_producer: Callable[[], KafkaProducer],
+        group: Callable[[], Any],
+        instance: str,
+        every_s: float = TRANSACTION_EVERY_S,
     ) -> None:
+        self._every_s = every_s
+        # What a round writes waits for the next transaction: fewer, larger rounds come no later.
+        self.round_every_s = every_s / 2
         self._new_producer = new_producer
         self._producer = new_producer()
         self.group = group
@@ -218,7 +226,7 @@ class ExactlyOnce:
 
     def due(self, since_s: float) -> bool:
         """Say whether the last transaction is over and the next may begin."""
-        return since_s >= TRANSACTION_EVERY_S and self._running is None
+        return since_s >= self._every_s and self._running is None
 
     async def commit(self, offsets: dict[TP, int]) -> bool:
         """Begin the transaction of all that is to be written, and these offsets."""
