@@ -95,6 +95,7 @@ class _Sender:
                 "bootstrap.servers": address,
                 "message.max.bytes": 12_000_000,
                 "partitioner": "murmur2_random",
+                "enable.idempotence": True,
                 "linger.ms": 5,
             }
         )

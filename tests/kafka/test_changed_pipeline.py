@@ -32,7 +32,11 @@ class Shop:
     def send(self, count: int) -> None:
         """Produce so many payments more, a minute apart."""
         producer = Producer(
-            {"bootstrap.servers": self.kafka.address, "partitioner": "murmur2_random"}
+            {
+                "bootstrap.servers": self.kafka.address,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+            }
         )
         for number in range(self.sent, self.sent + count):
             event = {

@@ -59,7 +59,11 @@ class Shop:
         self.events = 0
         self.table = f"{name}.profiles by card"
         self._producer = Producer(
-            {"bootstrap.servers": kafka.address, "partitioner": "murmur2_random"}
+            {
+                "bootstrap.servers": kafka.address,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+            }
         )
 
     def put(self, card: int, value: Any) -> None:

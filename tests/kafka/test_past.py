@@ -66,7 +66,11 @@ class Shop:
         create({"bootstrap.servers": self.kafka.address}, made, self.partitions)
         self._draw, self._sent, self._due = random.Random(3), 0, list[tuple[int, int]]()
         self._producer = Producer(
-            {"bootstrap.servers": self.kafka.address, "partitioner": "murmur2_random"}
+            {
+                "bootstrap.servers": self.kafka.address,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+            }
         )
 
     def send(self, count: int = A_ROUND) -> None:

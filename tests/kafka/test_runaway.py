@@ -35,7 +35,13 @@ def test_a_record_that_kills_is_found_after_two_crashes(kafka: KafkaServer, tmp_
         % (number, number % 7, number // 60, number % 60)
         for number in range(EVENTS)
     }
-    producer = Producer({"bootstrap.servers": kafka.address, "partitioner": "murmur2_random"})
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.address,
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+        }
+    )
     for number, event in events.items():
         producer.produce("runaway.transactions", event, b"%d" % (number % 7))
     assert producer.flush(10) == 0
