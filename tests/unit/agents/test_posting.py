@@ -76,9 +76,7 @@ def test_an_answer_says_whether_to_try_again(
 @pytest.mark.parametrize(
     ("said", "seconds"), [("7", 7.0), ("86400", 300.0), ("soon", 0.0), ("-1", 0.0), ("²", 0.0)]
 )
-def test_a_server_may_say_when_to_come_back(
-    receiver: Receiver, said: str, seconds: float
-) -> None:
+def test_a_server_may_say_when_to_come_back(receiver: Receiver, said: str, seconds: float) -> None:
     """Not for longer than five minutes, and in seconds only."""
     receiver.answer = lambda posted: 429
     receiver.headers = {"Retry-After": said.encode().decode("latin-1")}
