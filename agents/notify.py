@@ -68,6 +68,8 @@ class Notifier(threading.Thread):
         self._at, self._sink, self._endpoint, self._clock_ms = at, sink, endpoint, clock_ms
         self._topic = at.pipeline.topics.alerts
         self._sent = metrics.notifications
+        for result in ("delivered", "failed", "refused", "given_up"):
+            self._sent.labels(sink.name, result)  # Prometheus sees no increase from nothing to 1
         self._oldest = metrics.notify_oldest.labels(sink.name)
         self._oldest.set(0)
         self._random = Random(f"{at.settings.instance} {sink.name}")

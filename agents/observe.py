@@ -113,8 +113,9 @@ class Observer:
     def _refresh_alerts(self) -> None:
         open_by_kind: dict[str, int] = {}
         metrics, task = self.metrics, self.judge.task if self.judge else None
+        here = any(each is task for each in list(self.runner.tasks.values()))
         metrics.alert_open.clear()
-        for alert in task.judge.open_alerts() if task else ():
+        for alert in task.judge.open_alerts() if task and here else ():
             open_by_kind[alert["kind"]] = open_by_kind.get(alert["kind"], 0) + 1
             about = (alert["kind"], one_line(alert["subject"]), slice_text(alert))
             metrics.alert_open.labels(*about, alert["severity"], alert["alert_id"]).set(1)

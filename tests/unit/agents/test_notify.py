@@ -293,6 +293,15 @@ def test_one_alert_that_is_refused_does_not_keep_the_others(
     ]  # fmt: skip
 
 
+def test_every_result_is_counted_from_nothing(out: Outside, receiver: Receiver) -> None:
+    """Prometheus sees no increase in a series that begins with its first failure."""
+    with out.telling(f"http://{receiver.address}"):
+        text = out.metrics.text().decode()
+    for result in ("delivered", "failed", "refused", "given_up"):
+        labels = f'{{result="{result}",sink="webhook"}}'
+        assert f"streamproc_notifications_total{labels} 0.0" in text
+
+
 def test_what_goes_wrong_is_told_and_begun_anew(
     out: Outside, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
