@@ -110,6 +110,15 @@ def test_what_is_put_off_lets_the_others_pass_and_holds_the_offset() -> None:
     assert told(outbox.due(5.0, 9)) == [("a", "open", None)]
 
 
+def test_what_failed_goes_behind_the_others() -> None:
+    """Also where the time for another try has come before theirs."""
+    outbox = outbox_of([step("a"), step("b"), step("c")])
+
+    outbox.put_off(outbox.due(0.0, 1), due_s=0.0)
+
+    assert [key for key, *_ in told(outbox.due(0.0, 9))] == ["b", "c", "a"]
+
+
 def test_what_is_refused_is_told_no_more_until_it_goes_on() -> None:
     """A sink that said no to a step is asked about the next one, as of an alert it doesn't know."""
     outbox = outbox_of([step("a")])
