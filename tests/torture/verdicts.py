@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from streamproc.alerts import new_judge
@@ -86,7 +87,7 @@ def judged(pipeline: Pipeline, address: str, name: str) -> Lives:
         ("drift", drift_fold(pipeline), "predictions", "prediction"),
         ("bias", bias_fold(pipeline), "outcomes", "outcome"),
     ):
-        fold.update(read_all(address, f"{name}.{topic}", lambda m, kind=kind: decoded(m, kind)))
+        fold.update(read_all(address, f"{name}.{topic}", partial(decoded, kind=kind)))
         sums = {
             "stage": stage,
             "partition": 0,
