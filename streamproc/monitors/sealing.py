@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.monitors.fold import NEVER
-from streamproc.monitors.sums import Row, add_rows
 
 SEAL = "seal"
 """The stage of a record that says up to when to seal, some partition being waited for no longer."""
@@ -21,17 +20,11 @@ Rows = dict[str, Any]
 Sealed = tuple[int, int, Rows]
 """A bucket that is complete: the monitor's number, when it began, and its rows."""
 
-Merge = Callable[[Any, Any], Any]
-"""Puts two partitions' rows of one series and bucket together; the order must not matter."""
+Combine = Callable[[int, Sequence[Any]], Any]
+"""Returns one row for several of one series and bucket, whatever their order, by the monitor."""
 
-
-def add_two(one: Row, other: Row) -> Row:
-    """Return the sum of two rows.
-
-    >>> add_two([1, 0.5, 0.0], [2, 0.25, 0.0])
-    [3, 0.75, 0.0]
-    """
-    return add_rows((one, other))
+PARTS = 16
+"""How many parts of a row are kept before they are made one."""
 
 
 @dataclass(slots=True)
@@ -47,7 +40,7 @@ class _Stage:
     """One stage's partitions, and its buckets that are not sealed yet."""
 
     sources: list[Source]
-    buckets: dict[tuple[int, int], Rows] = field(default_factory=dict)
+    buckets: dict[tuple[int, int], dict[str, list[Any]]] = field(default_factory=dict)
     sealed_ms: int = NEVER
 
 
@@ -60,18 +53,16 @@ class Sealer:
     out. Sealing twice up to the same time, or to an earlier one, does nothing.
 
     ``stages`` are the names of the folds' stages, ``lengths_ms`` how long the buckets of each
-    monitor are, by its number, ``merges`` how two rows are put together where adding them will not
-    do.
+    monitor are, by its number.
 
     >>> sealer = Sealer(["drift"], {0: 10}, partitions=2, lateness_ms=5)
-    >>> def sums(partition, watermark_ms, start_ms):
-    ...     bucket = {"monitor": 0, "bucket_ms": start_ms, "series": {"amount": [1, 2.0, 0.0]}}
-    ...     return {"stage": "drift", "partition": partition, "watermark_ms": watermark_ms,
-    ...             "caught_up": False, "buckets": [bucket]}
-    >>> sealer.take(sums(0, 16, 0)), sealer.take(sums(1, 14, 0))
-    ([], [])
-    >>> sealer.take(sums(1, 15, 10))
-    [(0, 0, {'amount': [2, 4.0, 0.0]})]
+    >>> def take(partition, watermark_ms, start_ms):
+    ...     bucket = {"monitor": 0, "bucket_ms": start_ms, "series": {"amount": 2}}
+    ...     record = {"stage": "drift", "partition": partition, "watermark_ms": watermark_ms,
+    ...               "caught_up": False, "buckets": [bucket]}
+    ...     return sealer.take(record, lambda monitor, parts: sum(parts))
+    >>> take(0, 16, 0), take(1, 14, 0), take(1, 15, 10)
+    ([], [], [(0, 0, {'amount': 4})])
     """
 
     def __init__(
@@ -80,12 +71,10 @@ class Sealer:
         lengths_ms: Mapping[int, int],
         partitions: int,
         lateness_ms: int,
-        merges: Mapping[int, Merge] | None = None,
     ) -> None:
         self.late = 0
         self._lengths_ms = dict(lengths_ms)
         self._lateness_ms = lateness_ms
-        self._merges = dict(merges or {})
         self._stages = {name: _Stage([Source() for _ in range(partitions)]) for name in stages}
 
     @property
@@ -93,14 +82,14 @@ class Sealer:
         """What each partition of each stage has said."""
         return {name: stage.sources for name, stage in self._stages.items()}
 
-    def take(self, record: Mapping[str, Any]) -> list[Sealed]:
+    def take(self, record: Mapping[str, Any], combine: Combine) -> list[Sealed]:
         """Take in a record of the log; return the buckets it completes, in the order of their end.
 
-        Records of stages, partitions and monitors that are not, or no longer, known do nothing.
+        ``combine`` makes one row of what partitions sent. Records of stages, partitions and monitors that are not, or no longer, known do nothing.
         """
         if record["stage"] == SEAL:
             stage = self._stages.get(record["of"])
-            return [] if stage is None else self._seal(stage, record["until_ms"])
+            return [] if stage is None else self._seal(stage, record["until_ms"], combine)
         stage = self._stages.get(record["stage"])
         if stage is None or not 0 <= record["partition"] < len(stage.sources):
             return []
@@ -108,9 +97,9 @@ class Sealer:
         source.watermark_ms = max(source.watermark_ms, record["watermark_ms"])
         source.caught_up = record["caught_up"]
         for bucket in record["buckets"]:
-            self._add(stage, bucket["monitor"], bucket["bucket_ms"], bucket["series"])
+            self._add(stage, bucket, combine)
         passed_ms = min(each.watermark_ms for each in stage.sources)
-        return self._seal(stage, passed_ms - self._lateness_ms)
+        return self._seal(stage, passed_ms - self._lateness_ms, combine)
 
     def seal_without(
         self, name: str, partitions: Collection[int], passed_ms: Sequence[int]
@@ -128,19 +117,22 @@ class Sealer:
             return None
         return {"stage": SEAL, "of": name, "until_ms": until_ms, "without": sorted(partitions)}
 
-    def _add(self, stage: _Stage, number: int, start_ms: int, series: Rows) -> None:
+    def _add(self, stage: _Stage, bucket: Mapping[str, Any], combine: Combine) -> None:
+        number, start_ms = at = (bucket["monitor"], bucket["bucket_ms"])
         length_ms = self._lengths_ms.get(number)
         if length_ms is None:
             return
         if start_ms + length_ms <= stage.sealed_ms:
             self.late += 1
             return
-        merge = self._merges.get(number, add_two)
-        known = stage.buckets.setdefault((number, start_ms), {})
-        for name, row in series.items():
-            known[name] = merge(known[name], row) if name in known else row
+        known = stage.buckets.setdefault(at, {})
+        for series, row in bucket["series"].items():
+            parts = known.setdefault(series, [])
+            parts.append(row)
+            if len(parts) == PARTS:
+                parts[:] = [combine(number, parts)]
 
-    def _seal(self, stage: _Stage, until_ms: int) -> list[Sealed]:
+    def _seal(self, stage: _Stage, until_ms: int, combine: Combine) -> list[Sealed]:
         if until_ms <= stage.sealed_ms:
             return []
         stage.sealed_ms = until_ms
@@ -149,5 +141,6 @@ class Sealer:
         for end_ms, number in sorted(end for end in ends if end[0] <= until_ms):
             start_ms = end_ms - self._lengths_ms[number]
             rows = stage.buckets.pop((number, start_ms))
-            sealed.append((number, start_ms, dict(sorted(rows.items()))))
+            whole = {series: combine(number, parts) for series, parts in sorted(rows.items())}
+            sealed.append((number, start_ms, whole))
         return sealed

@@ -80,8 +80,9 @@ def thawed(snapshot: Snapshot) -> Judge:
 def judge_fingerprint(pipeline: Watched, partitions: int) -> str:
     """Return twelve hex digits that change with what is watched and with :data:`FORMAT`."""
     watched = (pipeline.monitors, pipeline.kind, pipeline.classes, pipeline.learns)
-    features = [(name, pipeline.warmup_ms(name)) for name in pipeline.numeric_features]
-    parts = (FORMAT, *watched, pipeline.lateness_ms, features, partitions)
+    names = (*pipeline.numeric_features, *pipeline.categorical_features)
+    features = [(name, pipeline.warmup_ms(name)) for name in names]
+    parts = (FORMAT, *watched, pipeline.lateness_ms, pipeline.budget, features, partitions)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamproc.monitors.sealing import Sealed, Sealer
+from streamproc.monitors.sealing import PARTS, Sealed, Sealer
+from streamproc.monitors.sums import add_rows
 
 HOUR_MS = 3_600_000
+
+
+def added(number: int, parts: Sequence[list[float]]) -> list[float]:
+    """Return the sum of rows."""
+    return add_rows(parts)
 
 
 class Stream:
@@ -26,7 +34,9 @@ class Stream:
     def take(self, record: dict[str, Any] | None) -> list[int]:
         """Take a record of the log; return all that is sealed by now."""
         if record is not None:
-            self.sealed += [start_ms // HOUR_MS for _, start_ms, _ in self.sealer.take(record)]
+            self.sealed += [
+                start_ms // HOUR_MS for _, start_ms, _ in self.sealer.take(record, added)
+            ]
         return self.sealed
 
     def seal_without(self, *partitions: int) -> dict[str, Any] | None:
@@ -109,15 +119,21 @@ def test_buckets_with_the_present_in_them_stay_open() -> None:
     assert stream.take(stream.seal_without(0, 1)) == [0]
 
 
-def test_a_monitor_may_say_how_its_rows_are_put_together() -> None:
-    """Where adding them will not do, as for a largest value."""
-    sealer = Sealer(
-        ["drift"], {0: HOUR_MS, 1: HOUR_MS}, 1, 0, {1: lambda one, other: [*one, *other]}
-    )
-    record = sums(0, [0, 0], watermark=1)
-    record["buckets"] += [{**each, "monitor": 1} for each in record["buckets"]]
-    (zero, _, added), (one, _, listed) = sealer.take(record)
-    assert (zero, added["x"], one, listed["x"]) == (0, [2, 0.2, 0.0], 1, [1, 0.1, 0.0, 1, 0.1, 0.0])
+def test_a_monitor_says_how_its_rows_are_put_together() -> None:
+    """Any number of them, a few at a time, so that no more than a few are kept."""
+    sealer = Sealer(["drift"], {0: HOUR_MS, 1: HOUR_MS}, 1, 0)
+
+    def larger(number: int, parts: Sequence[list[float]]) -> list[float]:
+        return max(parts) if number else added(number, parts)
+
+    for n in range(5 * PARTS):
+        record = sums(0, [0], watermark=0)
+        (bucket,) = record["buckets"]
+        record["buckets"] += [{**bucket, "monitor": 1, "series": {"x": [n]}}]
+        assert sealer.take(record, larger) == []
+        assert len(pickle.dumps(sealer)) < 3_000
+    (zero, one) = sealer.take(sums(0, [], watermark=1), larger)
+    assert (zero, one) == ((0, 0, {"x": [5 * PARTS, 8.0, 0.0]}), (1, 0, {"x": [5 * PARTS - 1]}))
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,6 +150,6 @@ def test_the_order_of_partitions_does_not_matter(data: st.DataObject) -> None:
     found: list[list[Sealed]] = []
     for order in (sent, [next(queues[p]) for p in places]):
         sealer = Sealer(["drift"], {0: HOUR_MS}, partitions, lateness_ms=HOUR_MS)
-        found.append([each for record in [*order, *last] for each in sealer.take(record)])
+        found.append([each for record in [*order, *last] for each in sealer.take(record, added)])
         assert sealer.late == 0
     assert found[0] == found[1]

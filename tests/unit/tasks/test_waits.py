@@ -7,7 +7,7 @@ from typing import Any
 
 from streamproc.monitors.sealing import Sealer
 from streamproc.tasks.waits import AGAIN_MS, IDLE_MS, WAIT_MS, Believed, Place, Waits
-from tests.unit.monitors.test_sealing import HOUR_MS, sums
+from tests.unit.monitors.test_sealing import HOUR_MS, added, sums
 
 
 class Looking:
@@ -37,14 +37,14 @@ class Stream:
 
     def tell(self, partition: int, hours: list[int], caught_up: bool, now_ms: int = 0) -> None:
         """Let a partition say something."""
-        self.sealer.take({**sums(partition, hours), "caught_up": caught_up})
+        self.sealer.take({**sums(partition, hours), "caught_up": caught_up}, added)
         self.waits.heard("drift", partition, now_ms)
 
     def sealed(self, now_ms: int) -> list[tuple[list[int], int]]:
         """Return who is left out, and up to which hour is sealed; take the seals in."""
         records = self.waits.seals(now_ms)
         for record in records:
-            self.sealer.take(record)
+            self.sealer.take(record, added)
         return [(record["without"], record["until_ms"] // HOUR_MS) for record in records]
 
 
