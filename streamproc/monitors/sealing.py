@@ -85,7 +85,8 @@ class Sealer:
     def take(self, record: Mapping[str, Any], combine: Combine) -> list[Sealed]:
         """Take in a record of the log; return the buckets it completes, in the order of their end.
 
-        ``combine`` makes one row of what partitions sent. Records of stages, partitions and monitors that are not, or no longer, known do nothing.
+        ``combine`` makes one row of what partitions sent. Records of stages, partitions and
+        monitors that are not, or no longer, known do nothing.
         """
         if record["stage"] == SEAL:
             stage = self._stages.get(record["of"])

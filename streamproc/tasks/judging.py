@@ -32,13 +32,7 @@ _TABLE = "judge"
 class JudgeFreezer:
     """Takes the judge's state: all of it each time, since it is small.
 
-    >>> from types import SimpleNamespace
-    >>> from streamproc.alerts import new_judge
-    >>> judge = new_judge(SimpleNamespace(monitors=[], kind="binary", lateness_ms=0), 1)
-    >>> freezer = JudgeFreezer(judge)
-    >>> freezer.begin()
-    >>> freezer.pack(), sorted(freezer.take().tables), freezer.too_many_changes()
-    (True, ['judge'], False)
+    ``pack`` and ``too_many_changes`` are for those who take a little at a time.
     """
 
     def __init__(self, judge: Judge) -> None:

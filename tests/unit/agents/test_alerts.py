@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -25,7 +24,7 @@ from streamproc.state.snapshots import Snapshots
 from streamproc.tasks.judging import JudgeFreezer, thawed
 from streamproc.tasks.records import PlainRecord
 from streamproc.tasks.waits import Place
-from tests.unit.monitors.test_sealing import sums
+from tests.unit.tasks.judging_kit import chains_allowed, new_judge, sums_of
 from tests.unit.tasks.kit import pipeline
 
 PIPELINE: Pipeline = pipeline(monitors=[Drift(features=("amount",))], lateness="0s")
@@ -116,13 +115,16 @@ def started(stage: AlertStage, at: int) -> Any:
     return stage.start(0, {TOPICS.buckets: at, TOPICS.operations: 0})
 
 
-def log_of(hours: int) -> list[bytes]:
-    """Return a log of sums of two partitions."""
-    made = [sums(partition, [hour]) for hour in range(hours) for partition in range(2)]
-    for each in made:
-        for bucket in each["buckets"]:
-            bucket["series"] = {"amount": [10, 50.0 + each["partition"], 0.0, 300.0, 0.0]}
-    return [orjson.dumps(each) for each in made]
+@pytest.fixture(autouse=True)
+def _chains(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("agents.alerts.new_judge", new_judge)
+    with chains_allowed():
+        yield
+
+
+def log_of() -> list[bytes]:
+    """Return a log of sums of two partitions, of 198 records."""
+    return sums_of(33, 2)
 
 
 def keep(stage: AlertStage, at: int) -> None:
@@ -145,7 +147,7 @@ def damage(at: Deployed, name: str) -> None:
 @pytest.mark.parametrize("damaged", [0, 1, 2])
 def test_a_judge_from_a_snapshot_is_that_of_the_whole_log(damaged: int) -> None:
     """The newest that covers nothing beyond what is committed, else an older one, else the log."""
-    at = Deployed(log=log_of(100))
+    at = Deployed(log=log_of())
     stage = stage_at(at)
     expected = dumps(started(stage_at(at), 150).judge)
     for offset in (60, 120, 180):
@@ -171,7 +173,7 @@ def test_a_judge_from_a_snapshot_is_that_of_the_whole_log(damaged: int) -> None:
 
 def test_what_was_learnt_of_other_monitors_is_not_gone_on_with() -> None:
     """The log is judged by the new ones, and why is told."""
-    at = Deployed(log=log_of(100))
+    at = Deployed(log=log_of())
     stage = stage_at(at)
     started(stage, 100)
     keep(stage, 100)
@@ -185,7 +187,7 @@ def test_a_snapshot_that_no_judge_comes_out_of_is_passed_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As where it names a class that is no more: an older one is taken."""
-    at = Deployed(log=log_of(100))
+    at = Deployed(log=log_of())
     stage = stage_at(at)
     for offset in (60, 120):
         started(stage, offset)
@@ -205,9 +207,9 @@ def test_a_snapshot_that_no_judge_comes_out_of_is_passed_over(
 
 def test_sums_that_were_deleted_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     """What remains is judged."""
-    started(stage_at(Deployed(log=log_of(100), first=40)), 150)
+    started(stage_at(Deployed(log=log_of(), first=40)), 150)
     assert "sums_deleted" in capsys.readouterr().out
-    started(stage_at(Deployed(log=log_of(100))), 150)
+    started(stage_at(Deployed(log=log_of())), 150)
     assert "sums_deleted" not in capsys.readouterr().out
 
 

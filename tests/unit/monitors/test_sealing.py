@@ -53,7 +53,7 @@ def sums(partition: int, hours: list[int], watermark: int | None = None) -> dict
         "watermark_ms": (max(hours) if watermark is None else watermark) * HOUR_MS,
         "caught_up": False,
         "buckets": [
-            {"monitor": 0, "bucket_ms": hour * HOUR_MS, "series": {"x": [1, 0.1, 0.0]}}
+            {"monitor": 0, "bucket_ms": hour * HOUR_MS, "series": {"x": [1, 0.25, 0.0]}}
             for hour in hours
         ],
     }
@@ -133,7 +133,7 @@ def test_a_monitor_says_how_its_rows_are_put_together() -> None:
         assert sealer.take(record, larger) == []
         assert len(pickle.dumps(sealer)) < 3_000
     (zero, one) = sealer.take(sums(0, [], watermark=1), larger)
-    assert (zero, one) == ((0, 0, {"x": [5 * PARTS, 8.0, 0.0]}), (1, 0, {"x": [5 * PARTS - 1]}))
+    assert (zero, one) == ((0, 0, {"x": [5 * PARTS, 20.0, 0.0]}), (1, 0, {"x": [5 * PARTS - 1]}))
 
 
 @settings(max_examples=60, deadline=None)
