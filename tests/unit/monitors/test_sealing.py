@@ -136,6 +136,15 @@ def test_a_monitor_says_how_its_rows_are_put_together() -> None:
     assert (zero, one) == ((0, 0, {"x": [5 * PARTS, 20.0, 0.0]}), (1, 0, {"x": [5 * PARTS - 1]}))
 
 
+def test_rows_come_in_the_order_of_their_names() -> None:
+    """Whoever sent them first: a monitor may have room for some only."""
+    sealer = Sealer(["drift"], {0: HOUR_MS}, 1, 0)
+    record = sums(0, [0], watermark=1)
+    record["buckets"][0]["series"] = {name: [1, 0.25, 0.0] for name in "cab"}
+    ((_, _, rows),) = sealer.take(record, added)
+    assert list(rows) == ["a", "b", "c"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_the_order_of_partitions_does_not_matter(data: st.DataObject) -> None:
