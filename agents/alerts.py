@@ -17,13 +17,13 @@ from streamproc.alerts import new_judge
 from streamproc.errors import StreamprocError
 from streamproc.monitors.judge import Judge
 from streamproc.state.snapshots import Offsets, Snapshots
-from streamproc.tasks.judging import JudgeFreezer, judge_fingerprint, thawed
+from streamproc.tasks.judging import JudgeFreezer, check_kept, judge_fingerprint, thawed
 from streamproc.tasks.waits import Believed
 from streamproc.tasks.watch import JudgeTask
 
 log = structlog.get_logger("judge")
 
-SNAPSHOT_EVERY_S = 60.0
+SNAPSHOT_EVERY_S = 600.0
 """How long at least from one snapshot to the next: some minutes of sums are soon read again."""
 
 
@@ -48,7 +48,7 @@ class AlertStage(Stage):
         stands = covered(self.topics, partition, committed)
         if partition != 0:  # the embedded broker has more, which stay empty
             return self._task(new_judge(at.pipeline, at.partitions), stands)
-        snapshots = None if at.embedded else self._snapshots()
+        snapshots = self._snapshots()
         began_s = time.monotonic()
         judge, since = _newest(snapshots, stands) if snapshots else (None, 0)
         task = self._task(judge or new_judge(at.pipeline, at.partitions), stands)
@@ -64,7 +64,7 @@ class AlertStage(Stage):
         )
         self.task, self._keeper = task, None
         if snapshots is not None:
-            freezer = JudgeFreezer(task.judge)
+            freezer = JudgeFreezer(task)
             self._keeper = Keeper(freezer, snapshots, dict, self.metrics, SNAPSHOT_EVERY_S)
         return task
 
@@ -73,8 +73,16 @@ class AlertStage(Stage):
         idle = Believed() if at.embedded else Lag(at)
         return JudgeTask(judge, self.topics[0], at.codec, stands[0], self.topics[1], idle)
 
-    def _snapshots(self) -> Snapshots:
+    def _snapshots(self) -> Snapshots | None:
+        """Return the judge's snapshots; None where there are none, or it could not be read back."""
         at = self.deployment
+        if at.embedded:
+            return None
+        try:
+            check_kept(at.pipeline)
+        except StreamprocError as error:
+            log.warning("judge_not_kept", error=str(error), instead="all sums are read at a start")
+            return None
         found = at.snapshots("judge", self.topics[:1], unusable_told_to(self.metrics))
         watched = judge_fingerprint(at.pipeline, at.partitions)
         return replace(found, of={**found.of, "monitors": watched})

@@ -116,7 +116,7 @@ class JudgeTask:
     What it does is decided by the log of sums, record by record, and by nothing else: waits that
     are over and what people ask for are written to it first, and done when they come back. So who
     reads the log again knows the same, and has told the same. ``begins_at`` is the offset up to
-    which the judge has read it.
+    which the judge has read it. While it is ``held`` it judges nothing.
     """
 
     def __init__(
@@ -129,6 +129,7 @@ class JudgeTask:
         idle: Idle | None = None,
     ) -> None:
         self.judge = judge
+        self.held = False
         self._topic = topic
         self._codec = codec
         self._operations = operations
@@ -157,6 +158,8 @@ class JudgeTask:
     def process(self, now_ms: int) -> Output:
         """Judge what was taken in; pass on to the log what is to be in it."""
         output = Output()
+        if self.held:
+            return output
         taken, self._taken = self._taken, []
         for record in taken:
             self._judge(record, output, now_ms)

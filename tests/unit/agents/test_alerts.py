@@ -21,9 +21,10 @@ from streamproc.monitors import Drift
 from streamproc.pipeline import Pipeline
 from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots
-from streamproc.tasks.judging import JudgeFreezer, thawed
+from streamproc.tasks.judging import thawed
 from streamproc.tasks.records import PlainRecord
 from streamproc.tasks.waits import Place
+from tests.unit.tasks import judging_kit
 from tests.unit.tasks.judging_kit import chains_allowed, new_judge, sums_of
 from tests.unit.tasks.kit import pipeline
 
@@ -129,10 +130,10 @@ def log_of() -> list[bytes]:
 
 def keep(stage: AlertStage, at: int) -> None:
     """Write a snapshot of the stage's judge."""
+    snapshots = stage._snapshots()
     assert stage.task is not None
-    freezer, snapshots = JudgeFreezer(stage.task.judge), stage._snapshots()
-    freezer.begin()
-    snapshots.write((at, 0), freezer.take().tables, {}, {}, {})
+    assert snapshots is not None
+    judging_kit.keep(snapshots, stage.task, at)
 
 
 def damage(at: Deployed, name: str) -> None:

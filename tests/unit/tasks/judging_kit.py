@@ -16,7 +16,10 @@ from streamproc.monitors import Drift
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.judge import Judge
 from streamproc.monitors.spec import Watched
+from streamproc.state.snapshots import Snapshots
 from streamproc.tasks import judging
+from streamproc.tasks.judging import JudgeFreezer
+from streamproc.tasks.watch import JudgeTask
 from tests.unit.monitors.streams import HOUR_MS, Facts
 
 FACTS = Facts(monitors=[Drift(bucket="1h")])
@@ -58,11 +61,24 @@ def new_judge(pipeline: Watched = FACTS, partitions: int = PARTITIONS) -> Judge:
 
 @contextmanager
 def chains_allowed() -> Iterator[None]:
-    """Let snapshots hold such a monitor."""
+    """Let snapshots hold such a monitor, in a row of its own."""
     names = judging.allowed() | {f"{__name__}.Chain"}
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "_APART", (*judging._APART, Chain))
         patch.setattr(judging, "allowed", lambda: names)
         yield
+
+
+def keep(snapshots: Snapshots, task: JudgeTask, at: int) -> None:
+    """Write a snapshot of a task at an offset."""
+    freezer = JudgeFreezer(task)
+    freezer.begin()
+    while not freezer.pack():
+        assert task.held
+    assert not task.held
+    frozen = freezer.take()
+    snapshots.chain = []
+    snapshots.write((at, 0), frozen.tables, frozen.meta, frozen.floors, {})
 
 
 def sums_of(hours: int, partitions: int = PARTITIONS) -> list[bytes]:

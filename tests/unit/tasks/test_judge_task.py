@@ -14,21 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import drift
 
+from streamproc import alerts
 from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
 from streamproc.messages import Alert, Operation
 from streamproc.models.versions import dumps, loads
-from streamproc.monitors import Drift
+from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
 from streamproc.monitors.judge import Judge
 from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots
+from streamproc.state.tables import Rows
 from streamproc.tasks import judging
-from streamproc.tasks.judging import JudgeFreezer, judge_fingerprint, thawed
+from streamproc.tasks.judging import JudgeFreezer, check_kept, judge_fingerprint, thawed
 from streamproc.tasks.records import Output, PlainRecord
 from streamproc.tasks.waits import AGAIN_MS, IDLE_MS, WAIT_MS
 from streamproc.tasks.watch import JudgeTask
-from tests.unit.monitors.streams import Facts, silence
-from tests.unit.tasks.judging_kit import FACTS, PARTITIONS, chains_allowed, new_judge, sums_of
+from tests.unit.monitors.streams import Facts, payments, sent, silence
+from tests.unit.tasks.judging_kit import FACTS, PARTITIONS, chains_allowed, keep, new_judge, sums_of
 from tests.unit.tasks.kit import headers_of, record
 
 BUCKETS, OPERATIONS = "shop.buckets", "shop.operations"
@@ -90,16 +92,6 @@ def snapshots_at(url: str) -> Snapshots:
     return Snapshots(Files(url), "judge", {"monitors": judge_fingerprint(FACTS, PARTITIONS)}, told)
 
 
-def written(snapshots: Snapshots, task: JudgeTask) -> None:
-    """Write a snapshot of a task."""
-    freezer = JudgeFreezer(task.judge)
-    freezer.begin()
-    frozen = freezer.take()
-    snapshots.chain = []
-    at = task.positions().get(BUCKETS, 0)
-    snapshots.write((at, 0), frozen.tables, frozen.meta, frozen.floors, {})
-
-
 def restored(log: Log, committed: int, snapshots: Snapshots) -> JudgeTask:
     """Return a task as of what is committed, of the newest snapshot and the log since."""
     snapshot = snapshots.newest((committed, 0))
@@ -145,7 +137,7 @@ def test_what_is_told_is_decided_by_the_log(
         for out in output.records.get("buckets", ()):
             log.append(out["value"], 1)
         if keeps and chance.random() < 0.3:
-            written(snapshots, task)
+            keep(snapshots, task, task.positions().get(BUCKETS, 0))
         if chance.random() < crash:
             task, at = restored(log, committed, snapshots), committed
     again, expected = whole(log)
@@ -247,17 +239,57 @@ def test_a_record_of_the_log_that_is_not_ours_is_a_dead_letter() -> None:
 
 def test_a_judge_is_read_from_a_snapshot_only_by_what_it_is_made_of() -> None:
     """Bytes that ask for anything else, or hold no judge, are refused."""
-    task = JudgeTask(new_judge(), BUCKETS, JsonCodec())
-    freezer = JudgeFreezer(task.judge)
     for blob, why in ((pickle.dumps(print), "builtins.print"), (dumps({"a": 1}), "no judge")):
-        snapshots = snapshots_at(f"memory://no-judge-{len(blob)}")
-        freezer._blob = blob
-        frozen = freezer.take()
-        snapshots.write((1, 0), frozen.tables, {}, {}, {})
+        snapshots, rows = snapshots_at(f"memory://{uuid.uuid4()}"), Rows()
+        rows.append("judge", 0, 0, blob)
+        snapshots.write((1, 0), {"judge": rows.table()}, {}, {}, {})
         snapshot = snapshots.newest((1, 0))
         assert snapshot is not None
         with pytest.raises(StreamprocError, match=why):
             thawed(snapshot)
+
+
+def test_while_it_is_frozen_the_judge_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the rows is what it was when that began, and what came meanwhile comes after."""
+    facts = Facts(monitors=[Drift(bucket="6h"), PredictionBias(slices=("country",), bucket="6h")])
+    stream = payments(1, 12, per_day=150)
+    task = JudgeTask(alerts.new_judge(facts, 1), BUCKETS, JsonCodec())
+    log = Log()
+    for part in (stream[:900], stream[900:]):
+        for stage, fold in (("drift", drift_fold(facts)), ("bias", bias_fold(facts))):
+            fold.update(part)
+            log.append(orjson.dumps(sent(stage, 0, fold)))
+    task.take(BUCKETS, log.records[:2], False, 0)
+    task.process(0)
+    before = dumps(task.judge)
+    monkeypatch.setattr(judging, "PACKED_BYTES", 1)
+    freezer, rounds = JudgeFreezer(task), 0
+    freezer.begin()
+    task.take(BUCKETS, log.records[2:], False, 0)
+    while not freezer.pack():
+        assert task.process(0).records == {}
+        assert task.positions() == {BUCKETS: 2}
+        rounds += 1
+    assert rounds >= 6  # the amount, the score, all, and four countries
+    snapshots = snapshots_at(f"memory://{uuid.uuid4()}")
+    snapshots.write((2, 0), freezer.take().tables, {}, {}, {})
+    snapshot = snapshots.newest((2, 0))
+    assert snapshot is not None
+    judge = thawed(snapshot)
+    assert dumps(judge) == before
+    task.process(0)
+    assert task.positions() == {BUCKETS: 4}
+    again = JudgeTask(judge, BUCKETS, JsonCodec())
+    again.replay(log.records[2:])
+    assert dumps(again.judge) == dumps(task.judge) != before
+
+
+def test_a_detector_that_cannot_be_read_back_is_named() -> None:
+    """Before anything is kept: of River's any can be, of a user's none."""
+    check_kept(Facts(monitors=[Drift(detector=drift.PageHinkley()), Drift()]))
+    detector: Any = type("Own", (drift.ADWIN,), {"__module__": __name__})()
+    with pytest.raises(StreamprocError, match="Own"):
+        check_kept(Facts(monitors=[Drift(detector=detector)]))
 
 
 DETECTORS = [
