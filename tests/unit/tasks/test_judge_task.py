@@ -270,7 +270,7 @@ def test_while_it_is_frozen_the_judge_waits(monkeypatch: pytest.MonkeyPatch) -> 
         assert task.process(0).records == {}
         assert task.positions() == {BUCKETS: 2}
         rounds += 1
-    assert rounds >= 6  # the amount, the score, all, and four countries
+    assert rounds >= 2  # the amount, the score, and what is biased
     snapshots = snapshots_at(f"memory://{uuid.uuid4()}")
     snapshots.write((2, 0), freezer.take().tables, {}, {}, {})
     snapshot = snapshots.newest((2, 0))
