@@ -16,7 +16,6 @@ from agents.idle import Lag
 from agents.metrics import Metrics
 from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.models.versions import dumps
 from streamproc.monitors import Drift
 from streamproc.pipeline import Pipeline
 from streamproc.state.files import Files
@@ -25,7 +24,7 @@ from streamproc.tasks.judging import thawed
 from streamproc.tasks.records import PlainRecord
 from streamproc.tasks.waits import Place
 from tests.unit.tasks import judging_kit
-from tests.unit.tasks.judging_kit import chains_allowed, new_judge, sums_of
+from tests.unit.tasks.judging_kit import chains_allowed, new_judge, plain, sums_of
 from tests.unit.tasks.kit import pipeline
 
 PIPELINE: Pipeline = pipeline(monitors=[Drift(features=("amount",))], lateness="0s")
@@ -150,7 +149,7 @@ def test_a_judge_from_a_snapshot_is_that_of_the_whole_log(damaged: int) -> None:
     """The newest that covers nothing beyond what is committed, else an older one, else the log."""
     at = Deployed(log=log_of())
     stage = stage_at(at)
-    expected = dumps(started(stage_at(at), 150).judge)
+    expected = plain(started(stage_at(at), 150).judge)
     for offset in (60, 120, 180):
         started(stage, offset)
         keep(stage, offset)
@@ -166,7 +165,7 @@ def test_a_judge_from_a_snapshot_is_that_of_the_whole_log(damaged: int) -> None:
 
     at.read = reading  # type: ignore[method-assign]
     again = started(stage_at(at), 150)
-    assert dumps(again.judge) == expected
+    assert plain(again.judge) == expected
     assert seen == [(120, 60, 0)[damaged]]
     assert len(at.told) == damaged
     assert again.positions() == {TOPICS.buckets: 150}
@@ -200,9 +199,9 @@ def test_a_snapshot_that_no_judge_comes_out_of_is_passed_over(
         return thawed(snapshot)
 
     monkeypatch.setattr("agents.alerts.thawed", failing)
-    expected = dumps(started(stage_at(Deployed(log=at.log)), 150).judge)
+    expected = plain(started(stage_at(Deployed(log=at.log)), 150).judge)
     at.told.clear()
-    assert dumps(started(stage_at(at), 150).judge) == expected
+    assert plain(started(stage_at(at), 150).judge) == expected
     assert at.told == ["the judge in it cannot be read"]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -104,3 +106,20 @@ def sums_of(hours: int, partitions: int = PARTITIONS) -> list[bytes]:
         for third in range(3)
         for partition in range(partitions)
     ]
+
+
+def plain(value: Any) -> Any:
+    """Return all that an object is made of, to the bit, whichever parts of it are one object.
+
+    >>> plain([1, (2.0, {"a": None})])
+    ['1', ['2.0', [("'a'", 'None')]]]
+    """
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, dict):
+        return [(plain(key), plain(each)) for key, each in value.items()]
+    if isinstance(value, list | tuple | deque):
+        return [plain(each) for each in value]
+    if type(value).__module__ == "builtins":
+        return repr(value)
+    return type(value).__name__, plain(value.__reduce_ex__(5)[1:3])

@@ -30,7 +30,15 @@ from streamproc.tasks.records import Output, PlainRecord
 from streamproc.tasks.waits import AGAIN_MS, IDLE_MS, WAIT_MS
 from streamproc.tasks.watch import JudgeTask
 from tests.unit.monitors.streams import Facts, payments, sent, silence
-from tests.unit.tasks.judging_kit import FACTS, PARTITIONS, chains_allowed, keep, new_judge, sums_of
+from tests.unit.tasks.judging_kit import (
+    FACTS,
+    PARTITIONS,
+    chains_allowed,
+    keep,
+    new_judge,
+    plain,
+    sums_of,
+)
 from tests.unit.tasks.kit import headers_of, record
 
 BUCKETS, OPERATIONS = "shop.buckets", "shop.operations"
@@ -143,7 +151,7 @@ def test_what_is_told_is_decided_by_the_log(
     again, expected = whole(log)
     assert told == expected
     assert len(told) >= 5
-    assert dumps(task.judge) == dumps(again.judge)
+    assert plain(task.judge) == plain(again.judge)
 
 
 def test_the_time_of_an_alert_is_that_of_the_record_that_sealed() -> None:
@@ -261,7 +269,7 @@ def test_while_it_is_frozen_the_judge_waits(monkeypatch: pytest.MonkeyPatch) -> 
             log.append(orjson.dumps(sent(stage, 0, fold)))
     task.take(BUCKETS, log.records[:2], False, 0)
     task.process(0)
-    before = dumps(task.judge)
+    before = plain(task.judge)
     monkeypatch.setattr(judging, "PACKED_BYTES", 1)
     freezer, rounds = JudgeFreezer(task), 0
     freezer.begin()
@@ -276,12 +284,12 @@ def test_while_it_is_frozen_the_judge_waits(monkeypatch: pytest.MonkeyPatch) -> 
     snapshot = snapshots.newest((2, 0))
     assert snapshot is not None
     judge = thawed(snapshot)
-    assert dumps(judge) == before
+    assert plain(judge) == before
     task.process(0)
     assert task.positions() == {BUCKETS: 4}
     again = JudgeTask(judge, BUCKETS, JsonCodec())
     again.replay(log.records[2:])
-    assert dumps(again.judge) == dumps(task.judge) != before
+    assert plain(again.judge) == plain(task.judge) != before
 
 
 def test_a_detector_that_cannot_be_read_back_is_named() -> None:
