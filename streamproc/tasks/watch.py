@@ -18,6 +18,9 @@ from streamproc.tasks.waits import Believed, Idle, Waits
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
+SLICES = "slices"
+"""The header of a prediction with the fields of its event that it is sliced by."""
+
 
 class Fold(Protocol):
     """Folds messages into sums per bucket of event time; see ``streamproc.monitors.fold``.
@@ -74,9 +77,14 @@ class FoldTask:
         messages = []
         for record in records:
             try:
-                messages.append(self._codec.decode(self._kind, record.value()))
+                message = self._codec.decode(self._kind, record.value())
             except BadRecord as bad:
                 self._dead.append(dead_letter(record, bad, self.stage))
+                continue
+            for name, value in record.headers() or ():
+                if name == SLICES and value:
+                    message["slices"] = orjson.loads(value)
+            messages.append(message)
         if messages:
             self._fold.update(messages)
         if records:
