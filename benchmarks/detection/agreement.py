@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from benchmarks.detection import frouros_ports, river_ports, windows
 from benchmarks.detection.compiled import Ints
 from benchmarks.detection.kswin import kswin
@@ -32,8 +34,12 @@ PORTS: dict[str, Callable[[Any], Ints]] = {
     "GeometricMovingAverage": lambda it: frouros_ports.geometric(it, 0.25, _END),
     "RDDM": lambda it: frouros_ports.rddm(it, 2.258, _END),
     "STEPD": lambda it: frouros_ports.stepd(it, 0.003, _END),
-    "MMDStreaming": lambda it: frouros_ports.mmd(it, 0.02, REFERENCE, 200, _END),
-    "CVMDriftOnline": lambda it: windows.cvm(it, 4.0, REFERENCE, _END),
+    "MMDStreaming": lambda it: windows.crossings(
+        frouros_ports.mmd(it, REFERENCE, 200), np.array([200]), 0.02, _END
+    ),
+    "CVMDriftOnline": lambda it: windows.crossings(
+        windows.cvm(it, REFERENCE), np.array(windows.CVM_WINDOWS), 4.0, _END
+    ),
 }
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection.measure import TARGET, Detector, Rate, false_alarms, fitted
+from benchmarks.detection.measure import (
+    TARGET,
+    Detector,
+    Rate,
+    false_alarms,
+    fitted,
+    fitted_among,
+)
 from benchmarks.detection.peers import PEERS, Peer
 from benchmarks.detection.streams import SEED, STATIONARY, Purpose, stationary
 
@@ -31,13 +39,17 @@ def rate(detector: Detector, threshold: float, stream: str, count: int) -> Rate:
     return false_alarms(detector, threshold, streams, STATIONARY)
 
 
-def fit(detector: Detector, stream: str, count: int) -> float:
-    """Return the threshold of an MTFA of `TARGET` on a kind of stream."""
+def fit(detector: Detector, stream: str, count: int, settings: Sequence[float] = ()) -> float:
+    """Return the threshold of an MTFA of `TARGET`, one of ``settings`` if there are some."""
     streams = prepared(detector, stream, Purpose.FIT, count)
-    return fitted(
-        lambda threshold: _some(false_alarms(detector, threshold, streams, STATIONARY)),
-        detector.bracket,
-    )
+
+    def mtfa_of(threshold: float) -> float:
+        return _some(false_alarms(detector, threshold, streams, STATIONARY))
+
+    if settings:
+        often, seldom = detector.bracket
+        return fitted_among(mtfa_of, [it for it in settings if often >= it >= seldom])
+    return fitted(mtfa_of, detector.bracket)
 
 
 def _some(measured: Rate) -> float:
@@ -47,7 +59,7 @@ def _some(measured: Rate) -> float:
 
 def fitted_peer(peer: Peer, stream: str) -> dict[str, Any]:
     """Fit a peer; return its threshold, the MTFA that has, and the MTFA it has as it comes."""
-    threshold = fit(peer, stream, peer.streams)
+    threshold = fit(peer, stream, peer.streams, peer.settings)
     reached = rate(peer, threshold, stream, peer.streams)
     usual = None if peer.default is None else rate(peer, peer.default, stream, peer.streams)
     return {

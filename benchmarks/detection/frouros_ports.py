@@ -1,8 +1,9 @@
 """frouros 0.9.0's detectors that River lacks, compiled, with the same arithmetic.
 
-Each returns the indices of its alarms in ``values``, up to the first from ``since`` on. After an
-alarm it is reset, but for RDDM, which begins anew by itself. frouros can't be installed beside
-River (it wants an older numpy), so `originals.py` runs it in an environment of its own.
+Each returns the indices of its alarms in ``values``, up to the first from ``since`` on, but for
+MMD, which has no threshold of its own. After an alarm it is reset; RDDM begins anew by itself.
+frouros can't be installed beside River (it wants an older numpy), so `originals.py` runs it in an
+environment of its own.
 """
 
 from __future__ import annotations
@@ -137,40 +138,32 @@ def _replayed(values: Floats, drifted: bool) -> tuple[int, int, float, float, fl
 
 
 @compiled
-def mmd(pairs: Floats, threshold: float, reference: int, window: int, since: int) -> Ints:
-    """``MMDStreaming(window_size=window)`` fitted to the first pairs; Gaussian kernel, sigma 1.
+def mmd(pairs: Floats, reference: int, window: int) -> Floats:
+    """``MMDStreaming(window_size=window)`` fitted to the first pairs: its distances, shape (n, 1).
 
-    frouros leaves the threshold to its user. Its window is emptied after an alarm.
+    Gaussian kernel of sigma 1. frouros leaves the threshold to its user.
     """
-    alarms, found = np.empty(len(pairs), np.int64), 0
-    own = 0.0
+    found = np.full((len(pairs), 1), -np.inf)
+    own, among, across = 0.0, 0.0, np.empty(window)
     for i in range(reference):
         for j in range(i):
             own += 2 * _kernel(pairs, i, j)
     own /= reference * (reference - 1)
-    across = np.empty(window)
-    begun, among = reference, 0.0
     for at in range(reference, len(pairs)):
-        if at - begun >= window:
+        if at - reference >= window:
             for j in range(at - window + 1, at):
                 among -= 2 * _kernel(pairs, at - window, j)
-        held = min(at - begun, window - 1)
+        held = min(at - reference, window - 1)
         for j in range(at - held, at):
             among += 2 * _kernel(pairs, at, j)
         to_reference = 0.0
         for i in range(reference):
             to_reference += _kernel(pairs, i, at)
         across[at % window] = to_reference
-        if held < window - 1:
-            continue
-        between = across.sum() / (reference * window)
-        if own + among / (window * (window - 1)) - 2 * between > threshold:
-            alarms[found] = at
-            found += 1
-            if at >= since:
-                break
-            begun, among = at + 1, 0.0
-    return alarms[:found]
+        if held == window - 1:
+            between = across.sum() / (reference * window)
+            found[at, 0] = own + among / (window * (window - 1)) - 2 * between
+    return found
 
 
 @compiled

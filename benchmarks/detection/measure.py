@@ -159,3 +159,20 @@ def fitted(
         middle = low + min(max(share, 0.1), 0.9) * (high - low)
         low, high = (middle, high) if off(middle) < 0 else (low, middle)
     return math.exp(min(tried, key=lambda it: abs(tried[it])))
+
+
+def fitted_among(
+    mtfa_of: Callable[[float], float], settings: Sequence[float], target: float = TARGET
+) -> float:
+    """Return the one of some thresholds whose MTFA is nearest to a target; it rises along them.
+
+    >>> fitted_among(lambda threshold: 20 * threshold**2, (1, 5, 9, 12), 2_000)
+    9
+    """
+    tried = dict[int, float]()
+    low, high = 0, len(settings) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        tried[middle] = math.log(mtfa_of(settings[middle]) / target)
+        low, high = (middle + 1, high) if tried[middle] < 0 else (low, middle - 1)
+    return settings[min(tried, key=lambda it: abs(tried[it]))]

@@ -50,8 +50,9 @@ class Bernoulli:
         """Run the recursion; an alarm is at its bucket's last event."""
         sums, log_weights, bucket = prepared
         first = max(since - REFERENCE, 0) // bucket
-        found: Ints = recursion(sums, log_weights, bucket, math.log(threshold), first)
-        return REFERENCE - 1 + (found + 1) * bucket
+        found = recursion(sums, log_weights, bucket, math.log(threshold), first)
+        ends: Ints = REFERENCE - 1 + (found + 1) * bucket
+        return ends
 
 
 @compiled

@@ -16,7 +16,7 @@ from river import drift
 
 from benchmarks.detection import frouros_ports, river_ports, windows
 from benchmarks.detection.compiled import Floats, Ints
-from benchmarks.detection.kswin import kswin
+from benchmarks.detection.kswin import kswin, p_values
 from benchmarks.detection.streams import CATEGORIES, REFERENCE
 
 MMD_REFERENCE, MMD_WINDOW = 1_000, 200
@@ -37,10 +37,14 @@ class Peer:
     repetitions: int = 400
     streams: int = 500
     tuned: bool = False
+    settings: tuple[float, ...] = ()
+    """If only these differ, of all in the bracket."""
+    prepare: Callable[[Any], Any] | None = None
+    """What doesn't hang on the threshold; ``run`` gets it instead of the stream."""
 
     def prepared(self, values: Any) -> Any:
-        """Return the stream itself."""
-        return values
+        """Return the stream itself, or what was made of it."""
+        return self.prepare(values) if self.prepare else values
 
     def alarms(self, prepared: Any, threshold: float, since: int) -> Ints:
         """Run it; see `measure.Detector`."""
@@ -81,16 +85,21 @@ def cusum(values: Floats, threshold: float, since: int) -> Ints:
     return frouros_ports.cusum(values, threshold, 0.005, since)
 
 
-def cvm(values: Floats, threshold: float, since: int) -> Ints:
-    """alibi-detect's online Cramér-von Mises."""
-    return windows.cvm(values, threshold, REFERENCE, since)
+def cvm(statistics: Floats, threshold: float, since: int) -> Ints:
+    """alibi-detect's online Cramér-von Mises, of its statistics."""
+    return windows.crossings(statistics, np.array(windows.CVM_WINDOWS), threshold, since)
 
 
-def mmd(pairs: Floats, threshold: float, since: int) -> Ints:
-    """Frouros's streaming MMD."""
+def mmd(distances: Floats, threshold: float, since: int) -> Ints:
+    """Frouros's streaming MMD, of its distances."""
+    return windows.crossings(distances, np.array([MMD_WINDOW]), threshold, since)
+
+
+def distances(pairs: Floats) -> Floats:
+    """Return frouros's streaming MMD, from fewer pairs of reference than others have."""
     skipped = REFERENCE - MMD_REFERENCE
-    run = frouros_ports.mmd
-    return run(pairs[skipped:], threshold, MMD_REFERENCE, MMD_WINDOW, since - skipped) + skipped
+    found = frouros_ports.mmd(pairs[skipped:], MMD_REFERENCE, MMD_WINDOW)
+    return np.concatenate([np.full((skipped, 1), -np.inf), found])
 
 
 def chi_square(codes: Floats, threshold: float, since: int) -> Ints:
@@ -135,21 +144,25 @@ PEERS: tuple[Peer, ...] = (
         *("CVM", "alibi-detect", "threshold", None),
         *((1.0, 60.0), ("number",), cvm),
         streams=200,
+        prepare=partial(windows.cvm, reference=REFERENCE),
     ),
     Peer(
         *("KSWIN", "river", "alpha", 0.005, (0.01, 1e-8), ("number",), short_kswin),
         streams=200,
+        settings=p_values(30),
     ),
     Peer(
         *("KSWIN 1000/300", "river", "alpha", None, (0.01, 1e-8)),
         *(("number",), long_kswin),
         repetitions=200,
-        streams=100,
+        streams=60,
+        settings=p_values(300),
     ),
     Peer(
         *("MMD", "frouros", "threshold", None, (1e-4, 1.0)),
         *(("pair",), mmd),
         repetitions=200,
-        streams=100,
+        streams=60,
+        prepare=distances,
     ),
 )

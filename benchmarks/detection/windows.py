@@ -11,8 +11,8 @@ from benchmarks.detection.compiled import Floats, Ints, compiled
 CVM_WINDOWS = (25, 100, 400)
 
 
-def cvm(values: Floats, threshold: float, reference: int, since: int) -> Ints:
-    """``CVMDriftOnline(window_sizes=[25, 100, 400])`` with a constant threshold.
+def cvm(values: Floats, reference: int) -> Floats:
+    """``CVMDriftOnline(window_sizes=[25, 100, 400])``: its statistics, one column a window.
 
     alibi-detect draws its thresholds from ten times as many simulated streams as the mean time
     between false alarms asked for: a million for 100,000. So its threshold, which is constant once
@@ -22,37 +22,41 @@ def cvm(values: Floats, threshold: float, reference: int, since: int) -> Ints:
     ordered = np.sort(values[:reference])
     below = np.searchsorted(ordered, values, "left").astype(np.int64)
     upto = np.searchsorted(ordered, values, "right").astype(np.int64)
-    sizes = np.array(CVM_WINDOWS, np.int64)
-    return _cvm(values, below, upto, sizes, threshold, reference, since)
+    return _cvm(values, below, upto, np.array(CVM_WINDOWS, np.int64), reference)
 
 
 @compiled
-def _cvm(
-    values: Floats, below: Ints, upto: Ints, sizes: Ints, threshold: float, n: int, since: int
-) -> Ints:
-    alarms, found = np.empty(len(values), np.int64), 0
+def _cvm(values: Floats, below: Ints, upto: Ints, sizes: Ints, n: int) -> Floats:
+    found = np.full((len(values), len(sizes)), -np.inf)
     sums = np.zeros((len(sizes), 4), np.int64)
-    begun = n
     for at in range(n, len(values)):
-        drifted = False
         for k in range(len(sizes)):
             size = sizes[k]
-            full = at - begun >= size
-            if full:
+            if at - n >= size:
                 _taken(values, below, upto, at - size, at, n, sums[k], -1)
-                first = at - size + 1
-            else:
-                first = begun
+            first = max(n, at - size + 1)
             _taken(values, below, upto, at, first, n, sums[k], 1)
-            if at - begun + 1 >= size and np.float32(_statistic(sums[k], n, size)) > threshold:
-                drifted = True
-        if drifted:
-            alarms[found] = at
-            found += 1
-            if at >= since:
+            if at - n + 1 >= size:
+                found[at, k] = np.float32(_statistic(sums[k], n, size))
+    return found
+
+
+@compiled
+def crossings(statistics: Floats, sizes: Ints, threshold: float, since: int) -> Ints:
+    """Return where a window's statistic exceeds a threshold, up to the first from ``since`` on.
+
+    After an alarm windows are emptied; so each counts again once it is full of later events.
+    """
+    alarms, found, begun = np.empty(len(statistics), np.int64), 0, 0
+    for at in range(len(statistics)):
+        for k in range(len(sizes)):
+            if at - begun + 1 >= sizes[k] and statistics[at, k] > threshold:
+                alarms[found] = at
+                found += 1
+                begun = at + 1
                 break
-            begun = at + 1
-            sums[:] = 0
+        if found and alarms[found - 1] == at and at >= since:
+            break
     return alarms[:found]
 
 

@@ -97,11 +97,12 @@ def test_alarms_end_with_the_first_that_is_asked_for(peer: peers.Peer) -> None:
     rng = np.random.default_rng(3)
     values = np.concatenate([USUAL[row.stream](rng, REFERENCE), row.draw(rng, 2_000)])
     often = peer.bracket[0]
-    every = peer.alarms(values, often, len(values))
+    prepared = peer.prepared(values)
+    every = peer.alarms(prepared, often, len(values))
     assert len(every) >= 3
     assert np.array_equal(np.unique(every), every)
     middle = int(every[len(every) // 2])
-    assert peer.alarms(values, often, middle).tolist() == every[every <= middle].tolist()
+    assert peer.alarms(prepared, often, middle).tolist() == every[every <= middle].tolist()
 
 
 def test_every_peer_has_a_threshold_that_is_about_the_target() -> None:
