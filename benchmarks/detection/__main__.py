@@ -30,9 +30,6 @@ PROCESSES = 2
 REPETITIONS, STREAMS = 400, 500
 """Of ours: of each delay, and of the mean time between false alarms."""
 
-CHECKED = 100
-"""Stationary streams that a peer's stored threshold is looked at on again."""
-
 PAGE = ROOT / "docs" / "detection.md"
 Task = tuple[str, str, int]
 """What is measured (`fit`, `peer`, `ours`, `baseline`), the kind of stream, which detector."""
@@ -94,10 +91,10 @@ def measured(task: Task) -> list[dict[str, Any]]:
         return _delays(own, fits.fit(own, stream, STREAMS), stream, STREAMS, REPETITIONS)
     if what == "baseline":
         detector, threshold = BASELINES[at]
-        return _delays(detector, threshold, stream, CHECKED, REPETITIONS)
+        return _delays(detector, threshold, stream, 100, REPETITIONS)
     peer = PEERS[at]
     threshold = fits.read()[peer.name, stream]["threshold"]
-    return _delays(peer, threshold, stream, CHECKED, peer.repetitions)
+    return _delays(peer, threshold, stream, peer.streams, peer.repetitions)
 
 
 def _delays(

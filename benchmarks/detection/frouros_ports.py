@@ -81,12 +81,17 @@ def _stepd(values: Floats, limit: float, since: int) -> Ints:
     return alarms[:found]
 
 
-_KEPT, _CONCEPT, _WARNINGS, _LEAST, _WARNING_LEVEL = 7_000, 40_000, 1_400, 129, 1.773
+_KEPT, _CONCEPT, _WARNINGS, _LEAST = 7_000, 40_000, 1_400, 129
 
 
 @compiled
 def rddm(values: Floats, threshold: float, since: int) -> Ints:
-    """``RDDM(drift_level=, warning_level=1.773)``."""
+    """``RDDM(drift_level=, warning_level=)``, the two levels in the proportion of the defaults.
+
+    It alarms after 1,400 warnings in a row, too; so with warnings as they come, no drift level is
+    high enough for one false alarm in 100,000 events.
+    """
+    warning_level = threshold * 1.773 / 2.258
     alarms, found = np.empty(len(values), np.int64), 0
     n, count, mean, p_min, s_min = 0, 0, 0.0, np.inf, np.inf
     warnings, again, drifted, kept_from = 0, False, False, 0
@@ -105,7 +110,7 @@ def rddm(values: Floats, threshold: float, since: int) -> Ints:
         if mean + spread < p_min + s_min:
             p_min, s_min = mean, spread
         drifted = mean + spread > p_min + threshold * s_min
-        warned = mean + spread > p_min + _WARNING_LEVEL * s_min
+        warned = mean + spread > p_min + warning_level * s_min
         if drifted:
             kept_from = at if warnings == 0 else kept_from
         elif warned and warnings >= _WARNINGS:
