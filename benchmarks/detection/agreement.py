@@ -22,8 +22,8 @@ from benchmarks.detection.originals import (
 _END = 2**62
 PORTS: dict[str, Callable[[Any], Ints]] = {
     # The settings are those of `originals.ORIGINALS`.
-    "PageHinkley": lambda it: river_ports.page_hinkley(it, 50.0, 0.005, _END),
-    "PageHinkley, delta 0.05": lambda it: river_ports.page_hinkley(it, 20.0, 0.05, _END),
+    "PageHinkley": lambda it: river_ports.page_hinkley(it, 50.0, 0.005, 1 - 0.0001, _END),
+    "PageHinkley, delta 0.05": lambda it: river_ports.page_hinkley(it, 20.0, 0.05, 1.0, _END),
     "KSWIN": lambda it: kswin(it, 0.001, 100, 30, 7, _END),
     "KSWIN, windows of 1000": lambda it: kswin(it, 0.01, 1_000, 300, 7, _END),
     "DDM": lambda it: river_ports.ddm(it, 2.0, _END),

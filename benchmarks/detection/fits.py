@@ -21,7 +21,7 @@ from benchmarks.detection.peers import PEERS, Peer
 from benchmarks.detection.streams import SEED, STATIONARY, Purpose, stationary
 
 FITTED = Path(__file__).with_name("fitted.json")
-EQUAL = (0.8, 1.25)
+EQUAL = (0.75, 4 / 3)
 """A peer whose MTFA is this share of the target is compared with; one that can't be is shown only.
 
 KSWIN's p-values are a few steps, so it can't be set to any MTFA.

@@ -99,7 +99,11 @@ def _cvm(threshold: float, windows: Sequence[int]) -> Callable[[Any], list[int]]
 ORIGINALS: dict[str, tuple[str, str, Callable[[Any], list[int]]]] = {
     # Name -> package, test stream, and the detector, set so that it alarms a few times.
     "PageHinkley": ("river", "values", _river("PageHinkley")),
-    "PageHinkley, delta 0.05": ("river", "values", _river("PageHinkley", threshold=20, delta=0.05)),
+    "PageHinkley, delta 0.05": (
+        "river",
+        "values",
+        _river("PageHinkley", threshold=20, delta=0.05, alpha=1.0),
+    ),
     "KSWIN": ("river", "values", _river("KSWIN", alpha=0.001, seed=7)),
     "KSWIN, windows of 1000": (
         "river",

@@ -65,9 +65,14 @@ def adwin(values: Floats, delta: float, since: int) -> Ints:
     return np.array(found, np.int64)
 
 
-def page_hinkley(values: Floats, threshold: float, since: int, delta: float = 0.005) -> Ints:
+def page_hinkley(values: Floats, threshold: float, since: int) -> Ints:
     """River's Page-Hinkley."""
-    return river_ports.page_hinkley(values, threshold, delta, since)
+    return river_ports.page_hinkley(values, threshold, 0.005, 1 - 0.0001, since)
+
+
+def tuned_page_hinkley(values: Floats, threshold: float, since: int, delta: float) -> Ints:
+    """River's Page-Hinkley for a change of twice ``delta``, forgetting nothing."""
+    return river_ports.page_hinkley(values, threshold, delta, 1.0, since)
 
 
 def short_kswin(values: Floats, alpha: float, since: int) -> Ints:
@@ -121,7 +126,7 @@ PEERS: tuple[Peer, ...] = (
             None,
             (1.0, 1e4),
             ("number",),
-            partial(page_hinkley, delta=delta),
+            partial(tuned_page_hinkley, delta=delta),
             tuned=True,
         )
         for delta in (0.05, 0.125)
@@ -155,7 +160,7 @@ PEERS: tuple[Peer, ...] = (
         *("KSWIN 1000/300", "river", "alpha", None, (0.01, 1e-8)),
         *(("number",), long_kswin),
         repetitions=200,
-        streams=60,
+        streams=40,
         settings=p_values(300),
     ),
     Peer(

@@ -15,10 +15,9 @@ from benchmarks.detection.compiled import Floats, Ints, compiled
 
 
 @compiled
-def page_hinkley(values: Floats, threshold: float, delta: float, since: int) -> Ints:
-    """``drift.PageHinkley(threshold=, delta=)``, both ways."""
+def page_hinkley(values: Floats, threshold: float, delta: float, alpha: float, since: int) -> Ints:
+    """``drift.PageHinkley(threshold=, delta=, alpha=)``, both ways."""
     alarms, found, least = np.empty(len(values), np.int64), 0, 30
-    alpha = 1 - 0.0001
     n, mean, up, down, lowest, highest = 0.0, 0.0, 0.0, 0.0, np.inf, -1.0
     for at in range(len(values)):
         n += 1.0

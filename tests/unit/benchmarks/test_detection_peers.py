@@ -111,7 +111,7 @@ def test_every_peer_has_a_threshold_that_is_about_the_target() -> None:
     assert list(stored) == [(peer.name, stream) for peer, stream in fits.tasks()]
     low, high = fits.EQUAL
     off = {it for it, fit in stored.items() if not low < fit["mtfa_events"] / 100_000 < high}
-    assert off == {("HDDM_W", "label"), ("KSWIN", "number")}
+    assert off == {("HDDM_W", "label"), ("STEPD", "label"), ("KSWIN", "number")}
 
 
 def test_fits_are_written_as_they_are_read(tmp_path: Any) -> None:
