@@ -148,6 +148,7 @@ PEERS: tuple[Peer, ...] = (
     Peer(
         *("CVM", "alibi-detect", "threshold", None),
         *((1.0, 60.0), ("number",), cvm),
+        repetitions=200,
         streams=200,
         prepare=partial(windows.cvm, reference=REFERENCE),
     ),
