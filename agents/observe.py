@@ -14,6 +14,7 @@ from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.notify.sink import one_line, slice_text
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
@@ -82,9 +83,11 @@ class Observer:
         for growth in self._growths:
             growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
-        keepers = list(self.runner.keepers.values())
-        if keepers:
-            oldest_s = min(keeper.written_s for keeper in keepers)
+        # The judge's are far apart: its sums are soon read again.
+        keepers = [(stage, each) for (stage, _), each in list(self.runner.keepers.items())]
+        written_s = [each.written_s for stage, each in keepers if stage != AlertStage.name]
+        if written_s:
+            oldest_s = min(written_s)
             metrics.snapshot_age.set(time.monotonic() - oldest_s)
         if self.published_at_ms is not None:
             stale_ms = self.runner.clock_ms() - self.published_at_ms
@@ -111,9 +114,13 @@ class Observer:
 
     def _refresh_alerts(self) -> None:
         open_by_kind: dict[str, int] = {}
-        task = self.judge.task if self.judge else None
-        for alert in task.judge.open_alerts() if task else ():
+        metrics, task = self.metrics, self.judge.task if self.judge else None
+        here = any(each is task for each in list(self.runner.tasks.values()))
+        metrics.alert_open.clear()
+        for alert in task.judge.open_alerts() if task and here else ():
             open_by_kind[alert["kind"]] = open_by_kind.get(alert["kind"], 0) + 1
+            about = (alert["kind"], one_line(alert["subject"]), slice_text(alert))
+            metrics.alert_open.labels(*about, alert["severity"], alert["alert_id"]).set(1)
         self.metrics.alerts_open.clear()
         for kind, count in open_by_kind.items():
             self.metrics.alerts_open.labels(kind).set(count)

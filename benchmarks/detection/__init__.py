@@ -1,1 +1,1 @@
-"""How soon detectors see a change, at equal false alarms, ours beside others: ``make detect``."""
+"""Our detectors beside those of others."""

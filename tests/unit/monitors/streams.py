@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 from streamproc.alerts import new_judge
 from streamproc.messages import Alert
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors.budget import FalseAlarms
+from streamproc.monitors.judge import Judge
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+ONE_A_MONTH = FalseAlarms(1, 30 * DAY_MS)
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Facts:
     learns: bool = True
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
+    categorical_features: tuple[str, ...] = ()
+    budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
 
     def warmup_ms(self, feature: str) -> int:
@@ -95,7 +101,17 @@ def judged(
             fold.update(part)
             sums = sent(stage, partition, fold, not queues[partition])
             alerts += judge.update([sums], now_ms)
-    return alerts + judge.update([], now_ms + 1_000)
+    return alerts + judge.update(silence(judge), now_ms + 1_000)
+
+
+def silence(judge: Judge) -> list[dict[str, Any]]:
+    """Return the records that seal all that can be, where nobody is waited for any longer."""
+    sealer = judge.sealer
+    found = []
+    for stage, sources in sealer.sources.items():
+        passed_ms = [source.watermark_ms for source in sources]
+        found.append(sealer.seal_without(stage, range(len(sources)), passed_ms))
+    return [record for record in found if record is not None]
 
 
 def sent(stage: str, partition: int, fold: Any, caught_up: bool = False) -> dict[str, Any]:
@@ -112,3 +128,15 @@ def sent(stage: str, partition: int, fold: Any, caught_up: bool = False) -> dict
 def steps(alerts: Sequence[Alert]) -> list[tuple[str, str]]:
     """Return status and key of alerts, updates left out."""
     return [(a["status"], a["key"]) for a in alerts if a["status"] != "update"]
+
+
+def values_of(row: list[Any]) -> list[float]:
+    """Return the values that a packed sketch of few values counts, by the format's description."""
+    _, shift, first, steps, counts = row[:5]
+    assert shift == 0
+    found: list[float] = []
+    for step, count in zip([0, *steps], counts, strict=False):
+        first += step
+        bits = first if first >= 0 else first ^ ((1 << 63) - 1)
+        found += struct.unpack("<d", struct.pack("<q", bits)) * count
+    return found
