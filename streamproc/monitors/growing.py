@@ -76,7 +76,7 @@ class Reference:
         self._quarantine: deque[Bin] = deque()
         self._held = 0.0
         self._recent: deque[Bin] = deque(maxlen=_HELD)
-        self._season = _Season(len(scores))
+        self._season = Season(len(scores))
         self._fitted_n = 0.0
         self._mean: Floats = np.zeros(len(scores))
 
@@ -162,7 +162,7 @@ def kappa(ns: Floats, left: Floats, variance: Floats) -> Floats:
     return np.minimum(worst, _MOST_KAPPA)
 
 
-class _Season:
+class Season:
     """Harmonics of the day and the week of several scores' means, by weighted least squares."""
 
     def __init__(self, scores: int) -> None:
