@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamproc.monitors.crossed import Crossed
-from streamproc.monitors.growing import QUARANTINE_MS, QUARANTINE_N, REFRESH, Season, kappa
+from streamproc.monitors.growing import (
+    DAY_MS,
+    QUARANTINE_MS,
+    QUARANTINE_N,
+    REFRESH,
+    Season,
+    kappa,
+)
 from streamproc.monitors.sketch import Floats, Ints
 
 RESERVOIR = 5_000
@@ -127,7 +134,7 @@ class Usual:
         self._season.fit(self.mean, variance, self.span_ms, self._bucket_ms)
         ns = np.array([each.n for each in self._recent], np.float64)
         left = np.array([each.sums - each.n * self.at(each.start_ms) for each in self._recent])
-        self.kappa = kappa(ns, left, variance)
+        self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms)
         if self.n >= _REDRAWN * self._drawn_n:
             self._drawn_n = self.n
             self._draw()
