@@ -29,21 +29,19 @@ _LEAST_SD = 1e-6
 _CHUNK = 128
 
 
-def table_of(rows: Sequence[Sequence[Any]], width: int) -> tuple[Floats, Bools]:
-    """Return rows as numbers, row x feature, and which features had a text.
+def table_of(rows: Sequence[Sequence[Any]], texts: Bools) -> Floats:
+    """Return rows as numbers, row x feature; ``texts`` says which features are categories.
 
-    What is missing or no value is NaN, a text is a number that stands for it.
+    What is missing or no value is NaN, a category is a number that stands for it.
 
-    >>> table, texts = table_of([(1.5, "a"), (None, "a"), (True, "b")], 2)
-    >>> table[:, 0].tolist(), bool(table[0, 1] == table[1, 1]), texts.tolist()
-    ([1.5, nan, 1.0], True, [False, True])
+    >>> table = table_of([(1.5, "a"), (None, "a"), ("b", "b")], np.array([False, True]))
+    >>> table[:, 0].tolist(), bool(table[0, 1] == table[1, 1])
+    ([1.5, nan, nan], True)
     """
-    columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    texts = np.array([str in set(map(type, column)) for column in columns], bool)
-    table = np.empty((len(rows), width))
-    for j, column in enumerate(columns):
-        table[:, j] = [_number(value) for value in column]
-    return table, texts
+    table = np.empty((len(rows), len(texts)))
+    for j, column in enumerate(zip(*rows, strict=True)):
+        table[:, j] = list(map(_category if texts[j] else _number, column))
+    return table
 
 
 class Crossed:
@@ -150,6 +148,8 @@ def _numbers(column: Floats) -> _Numbers:
 def _commonest(column: Floats) -> _Commonest:
     there = column[~np.isnan(column)]
     codes, counts = np.unique(there, return_counts=True)
+    if not len(there):
+        return _Commonest(0.0, 0.0)
     most = int(np.argmax(counts))
     return _Commonest(float(codes[most]), float(counts[most] / len(there)))
 
@@ -174,14 +174,14 @@ def _pairs(z: Floats) -> tuple[Ints, Ints]:
 
 
 def _number(value: Any) -> float:
-    if value is None:
-        return float("nan")
-    if isinstance(value, str):
-        return _text(value)
     try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
+        return float(value) if isinstance(value, int | float) else float("nan")
+    except OverflowError:
         return float("nan")
+
+
+def _category(value: Any) -> float:
+    return float("nan") if value is None else _text(str(value))
 
 
 @lru_cache(maxsize=65_536)

@@ -8,6 +8,8 @@ share one budget of false alarms: however many features there are, they are one 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from streamproc.monitors.crossed import ALONE, Crossed, table_of
@@ -15,7 +17,7 @@ from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.growing import LEAST_BUCKETS, QUARANTINE_MS
 from streamproc.monitors.reservoir import Rows, Scored, Usual
 from streamproc.monitors.sample import Sample, hashes_of
-from streamproc.monitors.series import BACK, LEAST_QUIET, Limits
+from streamproc.monitors.series import BACK, LEAST_QUIET, LEAST_WAVERING, WAVERS, Limits
 from streamproc.monitors.sketch import Floats, Ints
 from streamproc.monitors.tilts import Bools
 
@@ -30,7 +32,7 @@ _MOST_A_BUCKET = BACK / 2.5
 
 
 class FeaturesTest:
-    """Tests samples of rows, bucket after bucket in order of time.
+    """Tests samples of rows, bucket after bucket in order of time; ``texts`` are categories.
 
     ``update`` returns ``"opened"``, ``"open"`` or ``"over"`` where there is a change.
 
@@ -46,9 +48,10 @@ class FeaturesTest:
     ('open', 40000, ('amount', 'age'))
     """
 
-    def __init__(self, names: tuple[str, ...], limits: Limits) -> None:
+    def __init__(self, names: tuple[str, ...], limits: Limits, texts: Collection[str] = ()) -> None:
         self.names = names
         self.limits = limits
+        self._texts: Bools = np.array([name in texts for name in names], bool)
         self.relearn()
 
     def relearn(self) -> None:
@@ -58,16 +61,15 @@ class FeaturesTest:
         self.samples = 0
         self.component = 0
         self._first: list[Rows] = []
-        self._texts: Bools = np.zeros(len(self.names), bool)
         self._fixed(Crossed(np.zeros((1, len(self.names))), self._texts))
 
     def update(self, start_ms: int, sample: Sample) -> str | None:
         """Take in a bucket's sample, whose names are the test's."""
         if not sample.rows:
             return None
-        table, texts = table_of([row.values for row in sample.rows], len(self.names))
-        if not self._usual.buckets:
-            self._texts = self._texts | texts
+        if sample.names != self.names:  # of a definition that was different
+            return None
+        table = table_of([row.values for row in sample.rows], self._texts)
         return self.take(Rows(start_ms, hashes_of([row.id for row in sample.rows]), table))
 
     def take(self, rows: Rows) -> str | None:
@@ -91,7 +93,9 @@ class FeaturesTest:
         left = bucket.sums - n * usual.at(bucket.start_ms)
         ratios = self._strength * left[self._of] - n * usual.psi.ravel()
         tolerated = np.abs(self._strength) * (self.limits.tolerance * n) * usual.sd[self._of]
-        found: Floats = (ratios - tolerated) / usual.kappa[self._of]
+        kappa = usual.kappa[self._of]
+        most = np.where(kappa > WAVERS, self.detector.threshold / LEAST_WAVERING, np.inf)
+        found: Floats = np.minimum((ratios - tolerated) / kappa, most)
         return found
 
     @property

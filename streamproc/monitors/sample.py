@@ -24,6 +24,8 @@ LONGEST = 100
 """How many characters of a text are kept."""
 
 _OPEN = 64
+_LARGEST = 1 << 63
+_PLAIN = frozenset((float, bool, type(None)))
 
 
 class Row(NamedTuple):
@@ -155,8 +157,8 @@ class Sampler:
             values = self._get(features) if self._get else (features[self._names[0]],)
         except (KeyError, IndexError):
             values = tuple(features.get(name) for name in self._names)
-        if str in set(map(type, values)):
-            values = tuple(v[:LONGEST] if isinstance(v, str) else v for v in values)
+        if not _PLAIN.issuperset(map(type, values)):
+            values = tuple(map(_kept, values))
         score, decision = prediction["score"], prediction["decision"]
         return Row(prediction["id"], values, score, decision, prediction["model"])
 
@@ -179,3 +181,12 @@ def hashes_of(ids: Sequence[str]) -> Ints:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((bits ^ (bits >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
+
+
+def _kept(value: Any) -> Any:
+    """Return a value as it is kept: of a text its beginning, of what is no value nothing."""
+    if isinstance(value, str):
+        return value[:LONGEST]
+    if isinstance(value, float) or (isinstance(value, int) and -_LARGEST <= value < _LARGEST):
+        return value
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from streamproc.messages import Severity
@@ -22,7 +23,8 @@ LEAST_SHARE, MOST_NAMED = 0.05, 10
 class TogetherTest:
     """Tests whether features go together as they did, by samples of whole rows.
 
-    ``after_ms`` is when the windows of all have filled; what is earlier is left out.
+    ``texts`` are the categories among them; ``after_ms`` is when the windows of all have filled,
+    what is earlier is left out.
 
     >>> import numpy as np
     >>> from streamproc.monitors.growing import Span
@@ -38,8 +40,14 @@ class TogetherTest:
     (50000, 'features')
     """
 
-    def __init__(self, names: tuple[str, ...], limits: Limits, after_ms: int = 0) -> None:
-        self.test = FeaturesTest(names, limits)
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        limits: Limits,
+        texts: Collection[str] = (),
+        after_ms: int = 0,
+    ) -> None:
+        self.test = FeaturesTest(names, limits, texts)
         self.after_ms = after_ms
 
     @property

@@ -87,6 +87,7 @@ class Recorder:
         fold.update(
             [
                 {
+                    "id": str(h),
                     "event_time_ms": h * HOUR_MS,
                     "features": {},
                     "score": 0.5,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamproc.monitors import Drift
 from streamproc.monitors.crossed import MOST_PAIRS, Crossed, table_of
 from streamproc.monitors.growing import Span
 from streamproc.monitors.multivariate import FeaturesTest
@@ -13,6 +14,7 @@ from streamproc.monitors.reservoir import RESERVOIR, Rows
 from streamproc.monitors.sample import Row, Sample, hashes_of, merged
 from streamproc.monitors.series import Limits
 from streamproc.monitors.together import TogetherTest
+from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, steps
 
 Floats = NDArray[np.float64]
 BUCKET = 50
@@ -124,7 +126,9 @@ def test_nothing_breaks_on_strange_features() -> None:
 def test_texts_and_numbers_go_together_too() -> None:
     """A country that suddenly comes with high amounts is a change, and named."""
     rng = np.random.default_rng(7)
-    test = TogetherTest(("amount", "country"), Limits(1e6, 1_000, 0.1, Span(0, 2_000)))
+    test = TogetherTest(
+        ("amount", "country"), Limits(1e6, 1_000, 0.1, Span(0, 2_000)), texts=("country",)
+    )
     told = []
     for second in range(100):
         rows = []
@@ -184,8 +188,44 @@ def test_pairs_are_bounded() -> None:
 
 def test_a_table_is_made_of_rows() -> None:
     """Texts are numbers that stand for them, what is no value is missing."""
-    table, texts = table_of([(1, "a", True), (None, None, False), (2.5, "b", None)], 3)
-    assert texts.tolist() == [False, True, False]
+    rows = [(1, "a", True), (None, None, False), (2.5, 7, "b")]
+    table = table_of(rows, np.array([False, True, False]))
     assert np.isnan(table[[1, 1, 2], [0, 1, 2]]).all()
     assert table[0, 1] != table[2, 1]
+    assert table[2, 1] == table_of([("7",)], np.array([True]))[0, 0]
     assert table[:2, 2].tolist() == [1.0, 0.0]
+
+
+def test_it_is_told_once_whatever_the_partitions() -> None:
+    """The whole way: folds, parts, judge, alert; the same from one partition and from four."""
+    rng = np.random.default_rng(11)
+    told = []
+    for number, (amount, age) in enumerate(rng.normal(size=(9_600, 2)).tolist()):
+        event_ms = number * HOUR_MS // 40
+        together = event_ms >= 6 * DAY_MS
+        told.append(
+            {
+                "id": str(number),
+                "event_time_ms": event_ms,
+                "features": {
+                    "amount": amount,
+                    "age": 0.6 * amount + 0.8 * age if together else age,
+                },
+                "score": 0.5,
+                "decision": False,
+                "model": "main@1",
+            }
+        )
+    facts = Facts(
+        monitors=[Drift(bucket="1h", reference="2d")],
+        numeric_features=("amount", "age"),
+        lateness_ms=0,
+    )
+    whole = judged(facts, "drift", told)
+    assert steps(whole) == [("open", "covariate_drift/features")]
+    assert abs(whole[0]["first_seen_ms"] - 6 * DAY_MS) <= 6 * HOUR_MS
+    assert "amount" in whole[0]["summary"]
+    parts = judged(facts, "drift", told, partitions=4, batch=40)
+    for each in (*whole, *parts):
+        each["detected_at_ms"] = 0
+    assert parts == whole
