@@ -13,6 +13,7 @@ from streamproc.monitors.growing import (
     QUARANTINE_MS,
     QUARANTINE_N,
     REFRESH,
+    Bin,
     Season,
     kappa,
 )
@@ -21,6 +22,7 @@ from streamproc.monitors.sketch import Floats, Ints
 RESERVOIR = 5_000
 """How many rows of the past are kept."""
 
+_NO_COUNTS: Floats = np.zeros(0)
 _RECENT = 512
 _REDRAWN = 1.3
 
@@ -121,7 +123,7 @@ class Usual:
         self.buckets += 1
         self._sums += bucket.sums
         self._squares += bucket.squares
-        self._season.add(bucket.start_ms, bucket.n, bucket.sums)
+        self._season.add(Bin(bucket.start_ms, _NO_COUNTS, bucket.n, bucket.sums))
         self._keep(bucket.rows)
         self._recent.append(_without_rows(bucket))
 
