@@ -69,6 +69,15 @@ class DriftMonitor:
                 findings.append(finding)
         return findings
 
+    def evidence(self, name: str) -> tuple[float, float] | None:
+        """Return a series' evidence and what it takes to alarm, as logarithms; None without."""
+        test = self._tests.get(name)
+        if isinstance(test, TogetherTest):
+            return test.test.evidence, test.test.detector.threshold
+        if isinstance(test, DistributionTest) and test.test is not None:
+            return test.test.detector.evidence, test.test.detector.threshold
+        return None
+
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""
         found = [test for test in self._tests.values() if test.key == key]

@@ -59,7 +59,7 @@ class FeaturesTest:
         self.ready = self.open = False
         self.since_ms = 0
         self.samples = 0
-        self.component = 0
+        self.score = 0
         self._first: list[Rows] = []
         self._fixed(Crossed(np.zeros((1, len(self.names))), self._texts))
 
@@ -102,11 +102,6 @@ class FeaturesTest:
     def evidence(self) -> float:
         """The logarithm of the evidence; -inf before there is any."""
         return self.detector.evidence if self.ready else float("-inf")
-
-    @property
-    def score(self) -> int:
-        """The score that moved most; see `Crossed`."""
-        return int(self._of[self.component])
 
     @property
     def effects(self) -> Floats:
@@ -186,11 +181,21 @@ class FeaturesTest:
 
     def _begin(self) -> None:
         self.open = True
-        self.component, self.since_ms = self.detector.best, self.detector.since_ms
+        self.since_ms = self.detector.since_ms
         gone = self._usual.forget(self.since_ms)
         self._found = sum((each.sums for each in gone), np.zeros(len(self._found)))
         self.samples = sum(each.n for each in gone)
+        self.score = self._told_by(int(self._of[self.detector.best]))
         self._back, self._back_from = 0.0, []
+
+    def _told_by(self, k: int) -> int:
+        """Return the score that tells best what changed: a mean rather than that it spreads."""
+        crossed = self._usual.crossed
+        mean = np.flatnonzero((crossed.a == crossed.a[k]) & (crossed.b == ALONE))
+        if crossed.b[k] != crossed.a[k] or not len(mean):
+            return k
+        effects = np.abs(self.effects)
+        return int(mean[0]) if effects[mean[0]] >= effects[k] / 2 else k
 
     def _follow(self, bucket: Scored) -> str:
         """While it lasts: Page's test with the hypotheses exchanged, on what moved most.
