@@ -146,7 +146,7 @@ def test_examples_are_events_of_the_stream(told: Any) -> None:
 
 def test_of_bias_the_slices_are_told(told: Any) -> None:
     """Observed, predicted and outcomes since, counted from the stream itself."""
-    alert: Alert = {
+    alert: Any = {
         **told[2][0],
         "kind": "prediction_bias",
         "subject": "predictions",
