@@ -17,7 +17,15 @@ from streamproc.messages import Alert, ModelVersion
 from streamproc.monitors.budget import shares
 from streamproc.monitors.comparing import Bar, categories_compared, numbers_compared
 from streamproc.monitors.drift import DriftMonitor
-from streamproc.monitors.drift_fold import DECISION, SAMPLE, SCORE, combined, read
+from streamproc.monitors.drift_fold import (
+    DECISION,
+    IN_SLICE,
+    SAMPLE,
+    SCORE,
+    combined,
+    of_slice,
+    read,
+)
 from streamproc.monitors.sample import Row, unpacked
 from streamproc.monitors.sketch import Sketch, added
 from streamproc.monitors.spec import Drift, Watched, bias_plan, drift_plan
@@ -187,19 +195,25 @@ def series_of(alert: Alert) -> str:
 
     >>> series_of({"kind": "prior_drift", "subject": "score", "slice": {"class": "a"}})
     '=score/a'
+    >>> series_of({"kind": "covariate_drift", "subject": "amount", "slice": {"country": "NL"}})
+    'amount|{"country":"NL"}'
     """
     if alert["kind"] == "prior_drift":
         of_class = (alert["slice"] or {}).get("class")
         if alert["subject"] == "decision":
             return DECISION
         return f"{SCORE}/{of_class}" if of_class else SCORE
+    if alert["slice"]:
+        return of_slice(alert["subject"], orjson.dumps(alert["slice"]).decode())
     return SAMPLE if alert["subject"] == SUBJECT else alert["subject"]
 
 
 def _has(series: Any, name: str) -> bool:
     if name == SAMPLE:
         return len(series.numbers) + len(series.texts) > 1
-    return bool(series.score) if name.startswith("=") else name in series.numbers + series.texts
+    if name.startswith("="):
+        return bool(series.score)
+    return name.partition(IN_SLICE)[0] in series.numbers + series.texts
 
 
 def _buckets(records: Iterable[Mapping[str, Any]], stage: str, number: int) -> _Parts:
