@@ -155,10 +155,10 @@ def test_of_bias_the_slices_are_told(told: Any) -> None:
     }
     found = explained(FACTS, told[1], alert)
     since = [each for each in told[0] if each["label_time_ms"] >= CHANGED_MS]
-    slices = {name: (n, observed) for name, n, observed, _ in found.slices}
-    assert slices[""] == (len(since), sum(each["label"] for each in since))
+    slices = {name: [n, observed] for name, n, observed, _ in found.slices}
+    assert slices[""] == [len(since), sum(each["label"] for each in since)]
     of_one = [each for each in since if each["slices"]["country"] == "NL"]
-    assert slices['{"country":"NL"}'] == (len(of_one), sum(each["label"] for each in of_one))
+    assert slices['{"country":"NL"}'] == [len(of_one), sum(each["label"] for each in of_one)]
     assert found.unit == "observed less predicted"
     assert found.points[-1].value == pytest.approx(0.3, abs=0.4)
     assert max(map(len, drawn(found))) <= WIDTH
