@@ -113,10 +113,15 @@ class DriftMonitor:
 
     def _add(self, name: str, test: Test) -> Test:
         self._tests[name] = test
+        self.share_out(self._alarm_ms)
+        return test
+
+    def share_out(self, alarm_ms: float) -> None:
+        """Set the mean time between false alarms of all together."""
+        self._alarm_ms = alarm_ms
         for each in self._tests.values():
             if not isinstance(each, DetectorTest):
                 each.share_out(self._alarm_ms * len(self._tests))
-        return test
 
     def _new_test(self, name: str, categorical: bool) -> DistributionTest | DetectorTest:
         monitor = self._monitor
