@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -33,8 +33,10 @@ SCORE_DAYS = 7
 class Book(Protocol):
     """What keeps the alerts; `streamproc.alerts.AlertBook` is it."""
 
-    def apply(self, findings: Iterable[Finding], now_ms: int) -> list[Alert]:
-        """Return the alerts that findings give rise to."""
+    def apply(
+        self, findings: Iterable[Finding], now_ms: int, passed_ms: int | None = None
+    ) -> list[Alert]:
+        """Return the alerts that findings give rise to; buckets to ``passed_ms`` are sealed."""
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts."""
@@ -105,7 +107,8 @@ class Judge:
         findings: list[Finding] = []
         for stage in self._stages.values():
             findings.extend(self._seal(stage, now_ms))
-        return self._book.apply(findings, now_ms)
+        passed_ms = max((stage.sealed_ms for stage in self._stages.values()), default=now_ms)
+        return self._book.apply(findings, now_ms, passed_ms)
 
     def _take(self, record: dict[str, Any], now_ms: int) -> None:
         stage = self._stages.get(record["stage"])
@@ -137,13 +140,20 @@ class Judge:
         for end_ms, number in sorted(end for end in ends if end[0] <= until_ms):
             start_ms = end_ms - self._lengths_ms[number]
             rows = stage.buckets.pop((number, start_ms))
-            if number in self._drift:
-                findings.extend(self._drift[number].update(start_ms, rows))
-            elif number in self._bias:
-                told = {name: rounded(row) for name, row in rows.items()}
-                spreads = {name: moments(row)[2] for name, row in rows.items()}
-                findings.extend(self._bias[number].update(start_ms, told, spreads))
+            length_ms = self._lengths_ms[number]
+            findings += [
+                replace(found, at_ms=end_ms, bucket_ms=length_ms)
+                for found in self._test(number, start_ms, rows)
+            ]
         return findings
+
+    def _test(self, number: int, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
+        """Return what a monitor finds in a sealed bucket."""
+        if number in self._drift:
+            return self._drift[number].update(start_ms, rows)
+        told = {name: rounded(row) for name, row in rows.items()}
+        spreads = {name: moments(row)[2] for name, row in rows.items()}
+        return self._bias[number].update(start_ms, told, spreads)
 
     def _passed_ms(self, stage: _Stage, now_ms: int) -> int:
         """Return the time that every partition has passed; where all are silent, the newest."""

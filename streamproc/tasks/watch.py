@@ -168,10 +168,9 @@ class JudgeTask:
 
 
 def step_of(alert: Mapping[str, Any]) -> Step:
-    """Return what tells one step in an alert's life from another: its id, status and samples.
+    """Return what tells one step in an alert's life from another: its id, status and number.
 
-    >>> step_of({"alert_id": "a1", "status": "open", "samples": 40})
+    >>> step_of({"alert_id": "a1", "status": "open", "step": 0})
     ('a1', 'open', 0)
     """
-    updated = alert["status"] == "update"
-    return (alert["alert_id"], alert["status"], alert["samples"] if updated else 0)
+    return alert["alert_id"], alert["status"], alert.get("step", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.alerts import new_judge
@@ -26,6 +26,9 @@ class Facts:
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
     warmup: int = 0
+    name: str = "facts"
+    fingerprint: str = "0"
+    made_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def warmup_ms(self, feature: str) -> int:
         """How long a feature's windows take to fill."""
