@@ -198,4 +198,5 @@ class Case:
             return None
         if self.flaps > told.flaps:
             return "flapping"
-        return "worse" if self.lead.ongoing and effect >= WORSE * told.effect else None
+        worse = effect > told.effect and effect >= WORSE * told.effect
+        return "worse" if self.lead.ongoing and worse else None
