@@ -184,7 +184,7 @@ def test_what_follows_from_encoders() -> None:
     assert (mean, *names) == chosen.numeric_features
     week_ms = 7 * 86_400_000
     assert [0, week_ms, week_ms] == [chosen.warmup_ms(name) for name in names]
-    assert [("amount",)] * 3 == [chosen.made_of[name] for name in names]
+    assert [chosen.made_of[name] for name in names] == [("amount",)] * 3
     assert chosen.made_of["shop_hash_0"] == ("shop",)
 
 
