@@ -41,11 +41,15 @@ class Match:
 
     def fits(self, found: Finding) -> bool:
         """Whether a finding is meant."""
+        return self.fits_these(found.kind, found.subject, found.slice)
+
+    def fits_these(self, kind: str, subject: str, slice_: dict[str, str] | None) -> bool:
+        """Whether what is of this kind, subject and slice is meant."""
         pairs = (
-            (self.kind, found.kind),
-            (self.subject, found.subject),
-            (self.key, found.key),
-            *(((want, (found.slice or {}).get(name))) for name, want in (self.slice or {}).items()),
+            (self.kind, kind),
+            (self.subject, subject),
+            (self.key, alert_key(kind, subject, slice_)),
+            *(((want, (slice_ or {}).get(name))) for name, want in (self.slice or {}).items()),
         )
         return all(
             want is None or (has is not None and fnmatchcase(has, want)) for want, has in pairs
