@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from streamproc.alerts.cases import Case, Told, Trouble, bond_in_time
 from streamproc.alerts.causes import strength
-from streamproc.alerts.commands import Command
+from streamproc.alerts.commands import Command, command_of
 from streamproc.alerts.silences import Silences
 from streamproc.alerts.telling import alert_id, alert_of
 from streamproc.messages import Alert, AlertReason
@@ -66,8 +67,13 @@ class AlertBook:
             alerts += self._tell(now_ms)
         return alerts + self._advance(now_ms if passed_ms is None else passed_ms, now_ms)
 
-    def command(self, command: Command, now_ms: int) -> tuple[list[Alert], list[str]]:
-        """Do what somebody asks; return the alerts, and the keys whose reference to learn anew."""
+    def command(self, said: Mapping[str, Any], now_ms: int) -> tuple[list[Alert], list[str]]:
+        """Do what somebody asks, in the fields of a `Command`.
+
+        Returns the alerts, and the keys whose reference is to be learnt anew. Raises
+        :class:`BadRecord` where it is no command.
+        """
+        command = command_of(said)
         {
             "acknowledge": self._acknowledge,
             "accept_as_normal": self._accept,

@@ -17,6 +17,9 @@ Verb = Literal["acknowledge", "silence", "unsilence", "accept_as_normal", "relea
 MOST_TEXT = 2_000
 """Characters of a comment, at most; of a name 200."""
 
+MOST_BYTES = 100_000
+"""How large a command may be: it is passed on within a record of the log of sums."""
+
 _NAME = 200
 _MOST_MS = 2**53
 _FIELDS = frozenset(
@@ -79,29 +82,41 @@ class Command:
     until_ms: int | None = None
     comment: str = ""
 
-    def value(self) -> bytes:
-        """Return it as the value of a record, which `read_command` reads."""
+    def fields(self) -> dict[str, Any]:
+        """Return it as `command_of` reads it."""
         match = self.match and {n: v for n, v in vars(self.match).items() if v is not None}
         said = {**vars(self), "match": match}
-        return orjson.dumps({name: it for name, it in said.items() if it is not None})
+        return {name: it for name, it in said.items() if it is not None}
+
+    def value(self) -> bytes:
+        """Return it as the value of a record, which `read_command` reads."""
+        return orjson.dumps(self.fields())
 
 
 def read_command(value: bytes | None) -> Command:
-    """Return the command in a record's value.
+    """Return the command in a record's value; raises :class:`BadRecord` that names the field.
+
+    >>> read_command(b'{"command": "silence", "alert_id": "a1", "by": "ada", "at_ms": 5}')
+    Traceback (most recent call last):
+    streamproc.errors.BadRecord: operation_not_valid: until_ms is missing; silence needs it
+    """
+    if value is not None and len(value) > MOST_BYTES:
+        raise _wrong(f"it has {len(value):,} bytes, where {MOST_BYTES:,} are allowed")
+    return command_of(JsonCodec().decode_input("", value))
+
+
+def command_of(said: Mapping[str, Any]) -> Command:
+    """Return the command that fields say.
 
     ``acknowledge`` and ``accept_as_normal`` need an ``alert_id``; ``relearn``, ``silence`` and
     ``unsilence`` that or a ``match`` of ``kind``, ``subject``, ``slice`` and ``key``; ``silence``
     an ``until_ms``; ``maintenance`` ``from_ms`` and ``until_ms``, and it may have a ``match``. All
     need ``by`` and ``at_ms``. Raises :class:`BadRecord` that names the field.
 
-    >>> read_command(b'{"command": "acknowledge", "alert_id": "a1", "by": "ada", "at_ms": 5}')
-    ... # doctest: +ELLIPSIS
-    Command(command='acknowledge', by='ada', at_ms=5, alert_id='a1', ...)
-    >>> read_command(b'{"command": "silence", "alert_id": "a1", "by": "ada", "at_ms": 5}')
-    Traceback (most recent call last):
-    streamproc.errors.BadRecord: command_not_valid: until_ms is missing; silence needs it
+    >>> said = {"command": "acknowledge", "alert_id": "a1", "by": "ada", "at_ms": 5}
+    >>> command_of(said).fields() == said | {"comment": ""}
+    True
     """
-    said = JsonCodec().decode_input("", value)
     verb: Any = said.get("command")
     if verb not in get_args(Verb):
         raise _wrong(f"command is {verb!r:.60}, none of {', '.join(get_args(Verb))}")
@@ -173,4 +188,4 @@ def _time(said: Mapping[str, Any], name: str) -> int | None:
 
 
 def _wrong(detail: str) -> BadRecord:
-    return BadRecord("command_not_valid", detail)
+    return BadRecord("operation_not_valid", detail)

@@ -28,7 +28,7 @@ class AlertLog:
         self._settings = settings
         self._cluster = probe(settings.kafka_config())
         self._alerts = pipeline.topics.alerts
-        self._operations = f"{pipeline.name}.operations"
+        self._operations = pipeline.topics.operations
         self._need(self._alerts)
         self._at = outside(pipeline, settings, self._cluster, 1)
 

@@ -19,7 +19,7 @@ SAID: dict[str, Any] = {"command": "silence", "alert_id": "a1", "by": "ada", "at
 def ask(watching: Watching, verb: Any, hour: int = 6, **what: Any) -> tuple[list[Any], list[str]]:
     """Send a command; return what is told, and what is to be learnt anew."""
     command = read_command(Command(verb, "ada", hour * HOUR_MS, **what).value())
-    alerts, keys = watching.book.command(command, hour * HOUR_MS)
+    alerts, keys = watching.book.command(command.fields(), hour * HOUR_MS)
     watching.alerts += alerts
     return steps(alerts), keys
 
@@ -77,7 +77,7 @@ def test_a_command_that_is_none_is_refused_by_name(change: dict[str, Any], told:
     with pytest.raises(BadRecord) as refused:
         read_command(json.dumps({**SAID, **change}).encode())
 
-    assert refused.value.reason == "command_not_valid"
+    assert refused.value.reason == "operation_not_valid"
     assert refused.value.detail.startswith(told)
 
 

@@ -106,9 +106,9 @@ class Run:
 
     def _ask(self, command: Command) -> None:
         before = {it["alert_id"]: it for it in self.book.open_alerts()}
-        alerts, _ = self.book.command(command, self.hour * HOUR_MS)
+        alerts, _ = self.book.command(command.fields(), self.hour * HOUR_MS)
         self.alerts += alerts
-        assert self.book.command(command, self.hour * HOUR_MS) == ([], []) or (
+        assert self.book.command(command.fields(), self.hour * HOUR_MS) == ([], []) or (
             command.command == "relearn"
         ), "the same again is nothing new"
         if command.command == "accept_as_normal":
