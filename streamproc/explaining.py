@@ -6,7 +6,7 @@ is there as far back as that log goes. The series in question is tested again by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, log
 from typing import Any
@@ -294,8 +294,3 @@ class _Log:
     def _begun(self, start_ms: int) -> int:
         self.first_ms = start_ms if self.first_ms is None else self.first_ms
         return start_ms
-
-
-def newest(alerts: Sequence[Alert]) -> list[Alert]:
-    """Return the newest message of each alert, in the order in which they were first told."""
-    return list({alert["alert_id"]: alert for alert in alerts}.values())

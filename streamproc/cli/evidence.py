@@ -16,7 +16,7 @@ _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 
 def drawn(found: Explanation) -> Iterator[str]:
     """Yield the lines, none of more than 80 columns."""
-    for lines in (_plot(found), _bars(found), _slices(found), _members(found), _examples(found)):
+    for lines in (_plot(found), _bars(found), _slices(found), _examples(found)):
         yield from (line[:WIDTH] for line in lines)
     yield from (line[:WIDTH] for line in _beside(found))
 
@@ -96,16 +96,6 @@ def _slices(found: Explanation) -> Iterator[str]:
     for name, n, observed, predicted in found.slices:
         label = printable(name or "overall")
         yield f"{label[:35]:<36}{n:>12,.0f}{observed:>14,.1f}{predicted:>14,.1f}"
-    yield ""
-
-
-def _members(found: Explanation) -> Iterator[str]:
-    members = found.alert.get("members") or []  # of version 2 of the schema
-    if not isinstance(members, list) or len(members) < 2:
-        return
-    yield "with it"
-    for member in members:
-        yield f"  {printable(member['kind'])} {printable(member['subject'])}"
     yield ""
 
 

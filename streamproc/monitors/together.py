@@ -36,8 +36,8 @@ class TogetherTest:
     ...     rows = [Row(f"{second}-{i}", (x[i], x[i] if second >= 50 else y[i]), 0.5, True, "m@1")
     ...             for i in range(100)]
     ...     finding = test.update(second * 1_000, Sample(("x", "y"), tuple(rows)))
-    >>> finding.first_seen_ms, finding.subject
-    (50000, 'features')
+    >>> finding.first_seen_ms, finding.members
+    (50000, ('x', 'y'))
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class TogetherTest:
             samples=test.samples,
             first_seen_ms=test.since_ms,
             summary=summary,
+            members=tuple(name for name, _ in moved),
         )
 
 
