@@ -26,8 +26,8 @@ from streamproc.monitors.drift_fold import (
     of_slice,
     read,
 )
-from streamproc.monitors.growing import DAY_MS
 from streamproc.monitors.sample import Row, Sample, unpacked
+from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.sketch import Sketch, added
 from streamproc.monitors.spec import Watched, bias_plan, drift_plan
 from streamproc.monitors.sums import add_rows, rounded

@@ -8,21 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamproc.monitors.crossed import Crossed
-from streamproc.monitors.growing import (
-    DAY_MS,
-    QUARANTINE_MS,
-    QUARANTINE_N,
-    REFRESH,
-    Bin,
-    Season,
-    kappa,
-)
+from streamproc.monitors.growing import QUARANTINE_MS, QUARANTINE_N, REFRESH, kappa
+from streamproc.monitors.season import DAY_MS, Season
 from streamproc.monitors.sketch import Floats, Ints
 
 RESERVOIR = 5_000
 """How many rows of the past are kept."""
 
-_NO_COUNTS: Floats = np.zeros(0)
+_BOTH: Floats = np.array([0.5, 0.5])
 _RECENT = 512
 _REDRAWN = 1.3
 
@@ -70,7 +63,7 @@ class Usual:
         self._fitted_n = self._drawn_n = 0
         self._sums: Floats = np.zeros(size)
         self._squares: Floats = np.zeros(size)
-        self._season = Season(size)
+        self._season = Season(np.zeros((size, 2)), 0)
         self._keys: Ints = np.zeros(0, np.int64)
         self._rows: Floats | None = None
         self._recent: deque[Scored] = deque(maxlen=_RECENT)
@@ -92,7 +85,7 @@ class Usual:
 
     def at(self, start_ms: int) -> Floats:
         """Return the usual mean of each score in a bucket that starts then."""
-        return self.mean + self._season.off(start_ms)
+        return self._season.usual(start_ms)[0]
 
     def learn(self, bucket: Scored, quarantine_ms: int = QUARANTINE_MS) -> None:
         """Take in a bucket in which nothing was found, when it has been quiet for a while."""
@@ -123,7 +116,6 @@ class Usual:
         self.buckets += 1
         self._sums += bucket.sums
         self._squares += bucket.squares
-        self._season.add(Bin(bucket.start_ms, _NO_COUNTS, bucket.n, bucket.sums))
         self._keep(bucket.rows)
         self._recent.append(_without_rows(bucket))
 
@@ -133,8 +125,12 @@ class Usual:
         self.mean = self._sums / self.n
         variance = np.maximum(self._squares / self.n - self.mean**2, 1e-12)
         self.sd = np.sqrt(variance)
-        self._season.fit(self.mean, variance, self.span_ms, self._bucket_ms)
         ns = np.array([each.n for each in self._recent], np.float64)
+        starts = np.array([each.start_ms for each in self._recent])
+        sums = np.array([each.sums for each in self._recent])
+        # Two values that are as likely have this mean and variance, which is all that it needs.
+        self._season = Season(np.column_stack((self.mean - self.sd, self.mean + self.sd)), 0)
+        self._season.fit(starts, ns, sums, _BOTH, self._bucket_ms)
         left = np.array([each.sums - each.n * self.at(each.start_ms) for each in self._recent])
         self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms)
         if self.n >= _REDRAWN * self._drawn_n:
