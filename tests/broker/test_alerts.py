@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -172,6 +173,8 @@ def test_one_is_shown_with_its_life(
         r"  \d{4}-.* UTC  silence until \d{4}-.* UTC by ada: on it",
     ):
         assert re.search(f"^{line}$", shown.out, re.M), (line, shown.out)
+    assert call("show", id_, "--svg", "alert.svg").code == 0
+    assert ElementTree.parse(folder / "alert.svg").getroot().tag.endswith("}svg")
     as_json = json.loads(call("show", id_, "--json").out)
     assert as_json["steps"] == told[2:]
     assert as_json["alert"] == told[-1]
