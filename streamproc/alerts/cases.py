@@ -20,6 +20,9 @@ ABOUT_BUCKETS = 6
 MOST_ABOUT_BUCKETS = 24
 """How exactly a beginning is known, in buckets: as the time it took to see it, between these."""
 
+GRACE_BUCKETS = 24
+"""How long an effect may outlast its cause, beside the span of its window."""
+
 SOON_BUCKETS = 24
 """What comes again within so many buckets after its end, and the quiet that took, is a flap."""
 
@@ -58,8 +61,8 @@ class Trouble:
 
     @property
     def grace_ms(self) -> int:
-        """How long it may outlast its cause."""
-        return ABOUT_BUCKETS * self.finding.bucket_ms + self.finding.holds_ms
+        """How long it may outlast its cause: tests take a while to see that something is over."""
+        return GRACE_BUCKETS * self.finding.bucket_ms + self.finding.holds_ms
 
     def follow(self, finding: Finding, now_ms: int) -> None:
         """Take in the next finding about it."""

@@ -119,9 +119,9 @@ def test_what_outlives_its_cause_becomes_an_alert_of_its_own() -> None:
 
     watching.hour(5, amount, score)
     assert watching.hour(20, over(amount, 20)) == []
-    assert watching.hour(25) == []
-    assert watching.hour(26) == [("open", SCORE, "outlived"), ("resolved", AMOUNT, "recovered")]
-    assert watching.hour(30, over(score, 30)) == [("resolved", SCORE, "recovered")]
+    assert watching.hour(43) == []
+    assert watching.hour(44) == [("open", SCORE, "outlived"), ("resolved", AMOUNT, "recovered")]
+    assert watching.hour(50, over(score, 50)) == [("resolved", SCORE, "recovered")]
 
 
 def test_an_alert_that_was_explained_and_outlives_its_cause_has_its_id_again() -> None:
@@ -132,7 +132,7 @@ def test_an_alert_that_was_explained_and_outlives_its_cause_has_its_id_again() -
     watching.hour(5, score)
     watching.hour(7, amount)
     watching.hour(500, over(amount, 500))
-    watching.hour(506)
+    watching.hour(524)
     lives = [it for it in watching.alerts if it["key"] == SCORE]
     assert [it["reason"] for it in lives] == ["found", "explained", "outlived"]
     assert [it["step"] for it in lives] == [0, 1, 2]
@@ -267,5 +267,5 @@ def test_steps_go_on_where_an_alert_was_opened_again_untold() -> None:
 
     assert watching.hour(8, errors, bias) == [("open", "prediction_bias/country=FR", "found")]
     watching.hour(10, over(bias, 10))
-    assert ("open", errors.key, "outlived") in watching.hour(16)
+    assert ("open", errors.key, "outlived") in watching.hour(34)
     assert [it["step"] for it in watching.alerts if it["key"] == errors.key] == [0, 1, 2]

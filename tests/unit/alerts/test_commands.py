@@ -229,7 +229,7 @@ def test_what_a_silenced_cause_explains_is_silenced() -> None:
     watching.hour(5, found(5, "data_quality", "amount"), drift(5, "amount"))
     assert [it["silenced"] for it in watching.alerts] == [True]
     watching.hour(7, over(found(5, "data_quality", "amount"), 7))
-    watching.hour(13)
+    watching.hour(31)
     assert [(it["key"], it["silenced"]) for it in watching.book.open_alerts()] == [(AMOUNT, False)]
 
 

@@ -148,7 +148,7 @@ def bare(alerts: list[Alert]) -> list[Any]:
 
 
 @given(ANYTHING)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_life_is_opened_first_and_resolved_last(steps: list[Step]) -> None:
     """Each id: open, updates, resolved, and no step twice; one open alert a key at any time."""
     run = through(steps)
@@ -171,7 +171,7 @@ def test_a_life_is_opened_first_and_resolved_last(steps: list[Step]) -> None:
 
 
 @given(ANYTHING, NUMBERS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_nothing_that_lasts_is_hidden(steps: list[Step], number: int) -> None:
     """Whatever it was put down to: when all else is over, it is an open alert of its own."""
     run = through(steps)
@@ -183,7 +183,7 @@ def test_nothing_that_lasts_is_hidden(steps: list[Step], number: int) -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_silences_lose_no_alert(steps: list[Step]) -> None:
     """The same opens and resolves with them as without; at their end nothing is left silent."""
     told = [it for it in steps if it[0] not in ("acknowledge", "accept_as_normal", "relearn")]
@@ -201,7 +201,7 @@ def test_silences_lose_no_alert(steps: list[Step]) -> None:
 
 
 @given(FINDINGS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_buckets_handed_over_at_once_give_the_same(steps: list[Step]) -> None:
     """One by one or all in one go: how a log is read does not matter."""
     one, other = through(steps), through(steps, batched=True)
