@@ -1,6 +1,18 @@
 """Monitors: folds sum what they see per bucket, one judge tests the sums of all partitions."""
 
-from streamproc.monitors.fold import BiasFold, DriftFold, bias_fold, drift_fold
+from streamproc.monitors.fold import DriftFold, drift_fold
+from streamproc.monitors.outcomefold import BiasFold, bias_fold
+from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift
 from streamproc.monitors.spec import Drift, PredictionBias
 
-__all__ = ["BiasFold", "Drift", "DriftFold", "PredictionBias", "bias_fold", "drift_fold"]
+__all__ = [
+    "BiasFold",
+    "Calibration",
+    "ConceptDrift",
+    "Drift",
+    "DriftFold",
+    "LabelShift",
+    "PredictionBias",
+    "bias_fold",
+    "drift_fold",
+]

@@ -1,0 +1,263 @@
+"""What is usual for a classifier's outcomes: by what odds factor it is off, overall and by slice.
+
+No model in production is calibrated to the last percent, and one that learns is off as a whole. So
+the chances a model gives are first put right by what was seen in the past: an odds factor overall,
+and one for each slice relative to it. A factor is shrunk to 1 by as much as it may be chance: by
+the spread of all slices' factors (empirical Bayes, DerSimonian and Laird 1986), unless it alone is
+beyond what the largest of so many would be.
+
+The past is the older half of what stayed quiet: the newer half, and a week at least, is in
+quarantine. Found changes leave the quarantine and are never learnt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from streamproc.monitors.growing import LEAST_BUCKETS, WEEK_MS, Span
+from streamproc.monitors.odds import Table, expected, moved, offsets
+from streamproc.monitors.sketch import Floats, Ints
+
+REFRESH = 1.05
+LEAST_YES = 8.0
+"""A slice is watched once so many yes are expected in its reference."""
+
+_BLOCKS = 16
+_MOST_KAPPA = 25.0
+_LONGEST = 128
+
+
+@dataclass
+class Block:
+    """Outcomes from ``start_ms`` up to ``end_ms``: slice x bin x (n, sum of p), and yes by slice."""
+
+    start_ms: int
+    end_ms: int
+    dense: Floats
+    yes: Floats
+
+    def add(self, more: Block) -> None:
+        """Take in what came later."""
+        rows = max(len(self.yes), len(more.yes))
+        self.end_ms = more.end_ms
+        self.dense = _padded(self.dense, rows) + _padded(more.dense, rows)
+        self.yes = _padded(self.yes, rows) + _padded(more.yes, rows)
+
+
+class Wavering:
+    """How many times sums over blocks of buckets vary what chance would make them: kappa.
+
+    Blocks of 1, 2, 4, ... buckets; the largest counts, less its standard error. Sums of squares
+    are added up over all slices.
+
+    >>> wavering = Wavering()
+    >>> for off in [5.0, -5.0] * 32:
+    ...     wavering.add(np.array([off]), np.array([10.0]))
+    >>> round(wavering.kappa, 2)
+    2.06
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))]
+        self._sums: list[list[float]] = [[0.0, 0.0, 0.0, 0.0]]
+
+    def add(self, left: Floats, variance: Floats) -> None:
+        """Take in a bucket's observed less expected, and its variance, by slice."""
+        for level in range(_LONGEST.bit_length()):
+            sums = self._sums[level]
+            sums[0] += float(left @ left)
+            sums[1] += float(variance.sum())
+            sums[2] += 1.0
+            sums[3] += float(variance @ variance)
+            if level + 1 == len(self._sums):
+                self._sums.append([0.0, 0.0, 0.0, 0.0])
+                self._levels.append((np.zeros(0), np.zeros(0)))
+            held, of = self._levels[level]
+            if int(sums[2]) % 2:
+                self._levels[level] = left, variance
+                return
+            rows = max(len(left), len(held))
+            left = _padded(left, rows) + _padded(held, rows)
+            variance = _padded(variance, rows) + _padded(of, rows)
+
+    @property
+    def kappa(self) -> float:
+        """The factor, at least 1."""
+        worst = 1.0
+        for squares, variance, blocks, of in self._sums:
+            if blocks >= 4 and variance > 0:
+                effective = variance**2 / of
+                if effective >= 8:
+                    worst = max(worst, squares / variance * (1 - (2 / effective) ** 0.5))
+        return min(worst, _MOST_KAPPA)
+
+
+class Recalibrated:
+    """What is usual; slice 0 is overall.
+
+    ``off`` is the logarithm of the overall odds factor, ``relative`` those of the slices relative
+    to it (0 for overall), ``unsure`` their standard errors, ``watched`` where enough is known.
+    """
+
+    def __init__(self, span: Span | None = None) -> None:
+        self.ready = False
+        self.off = 0.0
+        self.relative: Floats = np.zeros(0)
+        self.unsure: Floats = np.zeros(0)
+        self.watched = np.zeros(0, bool)
+        self.of_slices, self.of_all = Wavering(), Wavering()
+        self._span = span or Span()
+        self._kept: Block | None = None
+        self._blocks: list[Block] = []
+        self._width_ms = 1
+        self._buckets = 0
+        self._first_ms = 0
+        self._fitted_n = 0.0
+        self._residuals: deque[tuple[int, tuple[Floats, ...]]] = deque()
+        self._waiting: list[tuple[int, Table]] = []
+
+    def learn(self, start_ms: int, end_ms: int, table: Table) -> None:
+        """Take in a bucket in which nothing is open."""
+        if not self._buckets:
+            self._first_ms = start_ms
+        self._buckets += 1
+        block = Block(start_ms, end_ms, table.dense(), table.yes.copy())
+        if not self.ready:
+            self._begin(block, table)
+            return
+        self._residuals.append((start_ms, self._residual(table)))
+        while self._residuals and self._residuals[0][0] < end_ms - self._quarantine_ms(end_ms, most=True):
+            left, variance, off, of = self._residuals.popleft()[1]
+            self.of_slices.add(left, variance)
+            self.of_all.add(off, of)
+        self._hold(block)
+        assert self._kept is not None
+        while self._blocks and self._blocks[0].end_ms <= end_ms - self._quarantine_ms(end_ms):
+            self._kept.add(self._blocks.pop(0))
+        if self._kept.dense[0, :, 0].sum() >= REFRESH * self._fitted_n:
+            self._fit()
+
+    def forget(self, since_ms: int) -> Block | None:
+        """Take what came since then out of the quarantine, and return it: it was not usual."""
+        gone = [each for each in self._blocks if each.end_ms > since_ms]
+        self._blocks = [each for each in self._blocks if each.end_ms <= since_ms]
+        kept = [each for each in self._residuals if each[0] < since_ms]
+        self._residuals = deque(kept)
+        for each in gone[1:]:
+            gone[0].add(each)
+        return gone[0] if gone else None
+
+    def chances(self, table: Table) -> Floats:
+        """Return the chance of yes in each cell, put right."""
+        return moved(table.p, (self.off + self.relative)[table.row])
+
+    def shares(self, table: Table, chances: Floats) -> Floats:
+        """Return by slice the share of all yes that is expected to be there."""
+        all_ = table.row == 0
+        total = float((table.n * moved(table.p, self.off))[all_].sum())
+        share = table.total(chances) / max(total, 1e-300)
+        return np.clip(share, 1e-6, 0.999)
+
+    def grow(self, rows: int) -> None:
+        """Make room for slices that are new; they are as all are."""
+        self.relative, self.unsure = _padded(self.relative, rows), _padded(self.unsure, rows)
+        self.watched = _padded(self.watched, rows)
+
+    def _quarantine_ms(self, now_ms: int, most: bool = False) -> int:
+        least = self._span.least_ms
+        return least if most else max(least, (now_ms - self._first_ms) // 2)
+
+    def _begin(self, block: Block, table: Table) -> None:
+        self._waiting.append((block.start_ms, table))
+        if self._kept is None:
+            self._kept = block
+        else:
+            self._kept.add(block)
+        enough = self._kept.dense[0, :, 0].sum() >= self._span.least_n
+        known = min(self._kept.yes[0], self._kept.dense[0, :, 0].sum() - self._kept.yes[0])
+        spans = block.end_ms - self._first_ms >= self._span.least_ms
+        if not (enough and spans and self._buckets >= LEAST_BUCKETS and known >= LEAST_YES):
+            return
+        self.ready = True
+        self._width_ms = max((block.end_ms - self._first_ms) // (_BLOCKS // 2), 1)
+        self._fit()
+        rows = len(self.relative)
+        for _, early in self._waiting:
+            left, variance, off, of = self._residual(early.grown(rows))
+            self.of_slices.add(left, variance)
+            self.of_all.add(off, of)
+        self._waiting = []
+        self._fit()
+
+    def _hold(self, block: Block) -> None:
+        """Put a bucket into the quarantine; its blocks double in width when they are too many."""
+        last = self._blocks[-1] if self._blocks else None
+        if last is not None and block.end_ms - last.start_ms <= self._width_ms:
+            last.add(block)
+            return
+        self._blocks.append(block)
+        if len(self._blocks) > _BLOCKS:
+            self._width_ms *= 2
+            for one, two in zip(self._blocks[::2], self._blocks[1::2], strict=False):
+                one.add(two)
+            self._blocks = self._blocks[::2]
+
+    def _residual(self, table: Table) -> tuple[Floats, Floats, Floats, Floats]:
+        self.grow(table.rows)
+        chances = self.chances(table)
+        share, m = self.shares(table, chances), table.yes[0]
+        there = self.watched & (table.total() > 0)
+        there[0] = False
+        left = np.where(there, table.yes - m * share, 0.0)
+        variance = np.where(there, m * share * (1 - share), 0.0)
+        of = table.total(chances * (1 - chances))[:1]
+        return left, variance, table.yes[:1] - table.total(chances)[:1], of
+
+    def _fit(self) -> None:
+        kept = self._kept
+        assert kept is not None
+        self._fitted_n = float(kept.dense[0, :, 0].sum())
+        self.grow(len(kept.yes))
+        rows = len(self.relative)
+        dense, yes = _padded(kept.dense, rows), _padded(kept.yes, rows)
+        off, information = offsets(dense[:1], yes[:1])
+        error = self.of_all.kappa / max(float(information[0]), 1e-9)
+        weight = max(0.0, 1 - 4.0 * error / max(float(off[0]) ** 2, 1e-300))
+        self.off = float(off[0]) * weight
+        would, _ = expected(dense, np.full(rows, self.off))
+        self.watched = np.minimum(would, dense[:, :, 0].sum(axis=1) - would) >= LEAST_YES
+        each, information = offsets(dense, yes)
+        errors = self.of_slices.kappa / np.maximum(information, 1e-9)
+        self.relative, self.unsure = _shrunk(each - off[0], errors, self.watched)
+        self.unsure[0] = (weight * error) ** 0.5
+
+
+def _shrunk(off: Floats, errors: Floats, of: Ints | np.ndarray) -> tuple[Floats, Floats]:
+    """Return offsets of slices shrunk to 0, and their standard errors; overall stays at 0."""
+    used = np.array(of, bool)
+    used[0] = False
+    found, unsure = np.zeros(len(off)), np.zeros(len(off))
+    slices = int(used.sum())
+    if not slices:
+        return found, unsure
+    x, e = off[used], np.maximum(errors[used], 1e-12)
+    w = 1 / e
+    spare = w.sum() - (w**2).sum() / w.sum()
+    spread = (w @ x**2 - slices) / spare if spare > 0 else 0.0
+    spread = max(float(spread), 0.0)
+    alone = 1 - (2 * log(slices) + 4.0) * e / np.maximum(x**2, 1e-300)
+    weight = np.maximum(spread / (spread + e), np.maximum(alone, 0.0))
+    found[used] = weight * x
+    unsure[used] = np.sqrt(weight * e)
+    return found, unsure
+
+
+def _padded(values: Floats, rows: int) -> Floats:
+    more = rows - len(values)
+    if more <= 0:
+        return values
+    return np.concatenate((values, np.zeros((more, *values.shape[1:]), values.dtype)))
