@@ -38,7 +38,7 @@ TOLERANCE_OVERALL = 1.25
 TOLERANCE_LEARNING = 2.0
 """Overall, of a model that learns: it is off as a whole, this way today and that way tomorrow."""
 
-BACK = log(1_000)
+BACK = log(100)
 LEAST_QUIET = 3
 _MOST_A_BUCKET = BACK / 2.5
 _STRENGTH = np.array([*GRID, *(-d for d in GRID)])
@@ -116,11 +116,13 @@ class BiasTests:
     def evidence(self) -> tuple[Floats, Floats]:
         """Return by slice the evidence for more, and for fewer, than expected."""
         both, bucket = [], log(self._bucket_ms)
-        need = min(1.0, self.usual.of_all.kappa / 2)
+        need = 1.0 if 0 in self.opened else min(1.0, self.usual.of_all.kappa / 2)
         for side in (_UP, _DOWN):
             own, beside = self._own.evidence(side), self._beside.evidence(side)
             beside[:1] = own[:1]  # there are no others
             beside = bucket + (beside - bucket) / need
+            if 0 in self.opened:  # it explains what moves everywhere
+                own[1:] = beside[1:]
             both.append(np.minimum(own, beside))
         return both[0], both[1]
 
@@ -150,13 +152,26 @@ class BiasTests:
         self._own.update(start_ms, self._bucket_ms, own)
         self._beside.update(start_ms, self._bucket_ms, beside)
         quiet = not self.opened and not rests
+        self._rest(related, rests)
         if not rests:
             for row, sign, evidence in self._alarmed(related):
                 self._open(row, sign, Block(start_ms, end_ms, table.dense(), table.yes))
                 steps.append(self._step(row, "opened", evidence))
+                self._rest(related, rests)
         if quiet and not self.opened:
             self.usual.learn(start_ms, end_ms, table)
         return steps
+
+    def _rest(self, related: Sequence[tuple[str, ...]] | None, all_: bool) -> None:
+        """Begin anew where what is open moves it too: whether more is wrong shows later."""
+        slices = [row for row in self.opened if row]
+        if not (slices or all_):
+            return
+        for row in range(len(self._own)):
+            if row in self.opened:
+                continue
+            if all_ or related is None or any(related[row] != related[each] for each in slices):
+                self._restart(row)
 
     def kappas(self) -> tuple[float, float]:
         """Return by how much evidence is divided, overall and of slices."""
@@ -174,9 +189,7 @@ class BiasTests:
             strength = _STRENGTH[side]
             own.append(ratios(table, moved(chances, sign * slack[table.row]), strength))
             part = moved(share, sign * slack)[:, None]
-            beside.append(
-                table.yes[:, None] * strength - m * np.log1p(part * np.expm1(strength))
-            )
+            beside.append(table.yes[:, None] * strength - m * np.log1p(part * np.expm1(strength)))
         there = usual.watched[: table.rows, None]
         both = [np.where(there, np.hstack(each), 0.0) for each in (own, beside)]
         both[0][0] /= of_all
@@ -195,16 +208,17 @@ class BiasTests:
             if row not in self.opened
         ]
         if related is None:
-            found = sorted((each for each in found if each[0]), key=lambda each: (-each[2], each[0]))
+            found = sorted(
+                (each for each in found if each[0]), key=lambda each: (-each[2], each[0])
+            )
             yield from [] if self.opened else found[:1]
             return
         for row, sign, evidence in sorted(
             found, key=lambda each: (-len(related[each[0]]), -each[2], each[0])
         ):
-            others = [each for each in self.opened if each and related[each] != related[row]]
-            if others:
-                self._restart(row)  # moved by what is open; whether more is wrong shows later
-            elif row or not self._explained(evidence, sides[0 if sign > 0 else 1]):
+            if any(each and related[each] != related[row] for each in self.opened):
+                continue
+            if row or not self._explained(evidence, sides[0 if sign > 0 else 1]):
                 yield row, sign, evidence
 
     def _explained(self, evidence: float, of_slices: Floats) -> bool:
@@ -254,7 +268,8 @@ class BiasTests:
             return self._step(row, "open", evidence)
         step_over = self._step(row, "over", evidence)
         del self.opened[row]
-        self._restart(row)
+        for each in [row] if row else range(len(self._own)):
+            self._restart(each)
         return step_over
 
     def _odds(self, row: int, found: Block) -> float:
@@ -268,12 +283,16 @@ class BiasTests:
         found = change.found
         n, y = float(found.dense[0, :, 0].sum()), float(found.yes[0])
         would = float(expected(found.dense, np.array([usual]))[0][0])
-        low, high = interval(found, usual, self.threshold - log(self._bucket_ms), self.kappas()[row > 0])
+        low, high = interval(
+            found, usual, self.threshold - log(self._bucket_ms), self.kappas()[row > 0]
+        )
         seen = Seen(n, y, would, low, high)
         return Step(row, what, change.sign, change.since_ms, evidence, seen)
 
 
-def interval(found: Block, usual: float, threshold: float, kappa: float = 1.0) -> tuple[float, float]:
+def interval(
+    found: Block, usual: float, threshold: float, kappa: float = 1.0
+) -> tuple[float, float]:
     """Return an interval for observed less expected, per outcome of one slice.
 
     It has those odds factors g that the same test, were g what is usual, would not have told as a

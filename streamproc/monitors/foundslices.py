@@ -39,7 +39,7 @@ Sample = Sequence[Sequence[Any]]
 class Cells:
     """One feature's cells: between ``edges``, or ``values`` that are met often; the last is missing.
 
-    >>> amount = Cells.of("amount", [1.0, 2.0, 3.0, 4.0] * 9 + list(range(20)), (0.5,), 4)
+    >>> amount = Cells.of("amount", list(range(8)), (0.5,), 4)
     >>> amount.words
     ['below 4', '4 and above', 'missing']
     >>> amount.codes([1, 400.0, None, "x"]).tolist()
@@ -138,9 +138,7 @@ class FoundSlices:
                 break
             self._pairs.append((a, b))
             self._starts.append(len(self._named))
-            self._named += [
-                {one.name: x, other.name: y} for x in one.words for y in other.words
-            ]
+            self._named += [{one.name: x, other.name: y} for x in one.words for y in other.words]
         self._early = []
 
     def _table(self, sample: Sample) -> Table:
@@ -160,7 +158,7 @@ class FoundSlices:
         counts = np.bincount(groups, minlength=len(cells)).astype(np.float64)
         mean = np.bincount(groups, np.tile(p, 1 + len(of)), minlength=len(cells)) / counts
         size = len(self._named)
-        by_slice = np.bincount(rows, yes, minlength=size)
+        by_slice = np.bincount(rows, yes, minlength=size).astype(np.float64)
         return Table(cells // 256, cells % 256, counts, mean, by_slice, np.zeros(size))
 
 

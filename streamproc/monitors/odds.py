@@ -55,7 +55,8 @@ class Table:
     def total(self, values: Floats | None = None) -> Floats:
         """Return by slice the sum of a value of each outcome in a cell; without one, the count."""
         each = self.n if values is None else self.n * values
-        return np.bincount(self.row, each, minlength=self.rows)
+        found: Floats = np.bincount(self.row, each, minlength=self.rows).astype(np.float64)
+        return found
 
     def by_component(self, values: Floats) -> Floats:
         """Return by slice the sums of several values of each outcome (cell x value)."""
@@ -80,7 +81,8 @@ class Table:
         at = self.row * COARSE + self.bin // 4
         size = self.rows * COARSE
         sums = [np.bincount(at, each, minlength=size) for each in (self.n, self.n * self.p)]
-        return np.stack(sums, axis=-1).reshape(self.rows, COARSE, 2)
+        found: Floats = np.stack(sums, axis=-1).astype(np.float64)
+        return found.reshape(self.rows, COARSE, 2)
 
 
 def tabled(sketches: Sequence[Mapping[str, Any]]) -> Table:
@@ -95,7 +97,7 @@ def tabled(sketches: Sequence[Mapping[str, Any]]) -> Table:
     row, cell = array[:, 0].astype(np.int64), array[:, 1].astype(np.int64)
     n = array[:, 2]
     p = np.clip(array[:, 4] / PROBABILITY_STEPS / n, _LEAST_P, 1 - _LEAST_P)
-    yes = np.bincount(row, array[:, 3], minlength=len(sketches))
+    yes = np.bincount(row, array[:, 3], minlength=len(sketches)).astype(np.float64)
     delay_ms = np.array([float(sketch.get("delay_ms", 0)) for sketch in sketches])
     return Table(row, cell, n, p, yes, delay_ms)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.monitors.columns import column
+from streamproc.monitors.fold import NEVER, column
 from streamproc.monitors.outcomes import (
     ERRORS,
     LOSSES,
@@ -21,8 +21,6 @@ from streamproc.monitors.outcomes import (
     Valued,
     log_losses,
 )
-from streamproc.monitors.sketch import Floats
-from streamproc.monitors.sums import LARGEST
 from streamproc.monitors.outcomespec import (
     Calibration,
     ConceptDrift,
@@ -30,9 +28,10 @@ from streamproc.monitors.outcomespec import (
     OutcomeMonitor,
     outcome_plan,
 )
+from streamproc.monitors.sketch import Floats
 from streamproc.monitors.spec import PredictionBias, Watched
+from streamproc.monitors.sums import LARGEST
 
-NEVER = -(1 << 62)
 _AT_ONCE = 2_048
 _TIMES = itemgetter("event_time_ms"), itemgetter("label_time_ms")
 
@@ -173,7 +172,7 @@ class _Part:
             self._residuals(batch)
         elif isinstance(self.monitor, Calibration):
             self.binned.add(batch, ())
-        else:
+        elif isinstance(self.monitor, PredictionBias):
             for fields in self.monitor.fields:
                 self.binned.add(batch, fields)
             self._sampled.add(batch)

@@ -22,6 +22,7 @@ from zlib import crc32
 import numpy as np
 import orjson
 
+from streamproc.monitors.fold import LONGEST
 from streamproc.monitors.scores import PROBABILITY_STEPS, bins_of, merge
 from streamproc.monitors.sketch import Floats, Ints, Sketch, added, categories, unpacked
 
@@ -31,13 +32,10 @@ SAMPLE, ERRORS, LOSSES = "=sample", "=errors", "=losses"
 SAMPLED = 512
 """How many outcomes of a bucket are kept as they are, to look for slices in."""
 
-LONGEST = 100
-"""How many characters of a slice's value are kept."""
-
 MOST_NAMES = 10_000
 """How many slices one fold tells apart; those beyond are counted and left out."""
 
-_MOST_FEATURES = 64
+_MOST_FEATURES, _MOST_CLASSES = 64, 256
 _DELAY = 255
 _CODES, _BINS = 1 << 14, 1 << 8
 _HELD = 1 << 16
@@ -106,7 +104,9 @@ class Binned:
         for key, n, yes, steps in zip(*table.tolist(), strict=True):
             slot, cell = divmod(key, _BINS)
             bucket, code = divmod(slot, _CODES)
-            row = rows.setdefault(bucket * self._bucket_ms, {}).setdefault(names[code], {"bins": {}})
+            row = rows.setdefault(bucket * self._bucket_ms, {}).setdefault(
+                names[code], {"bins": {}}
+            )
             if cell == _DELAY:
                 row["n"], row["delay_ms"] = n, steps
             else:
@@ -118,7 +118,8 @@ class Binned:
         codes = self._codes
         if not fields:
             return [codes.setdefault(OVERALL, len(codes))] * len(batch.outcomes)
-        get, known, found = itemgetter(*fields), {}, []
+        known: dict[Any, int] = {}
+        get, found = itemgetter(*fields), []
         for outcome in batch.outcomes:
             try:
                 values = get(outcome.get("slices") or {})
@@ -180,7 +181,7 @@ class Valued:
             else:
                 sketch, names = categories(list(chain.from_iterable(parts)))
                 row["values"] = sketch.packed()
-                row["names"] = {str(k): names[k][:LONGEST] for k in sorted(names)[:MOST_NAMES]}
+                row["names"] = {str(k): names[k][:LONGEST] for k in sorted(names)[:_MOST_CLASSES]}
             rows.setdefault(start_ms, {})[series] = row
         return rows
 
@@ -245,26 +246,30 @@ def least(rows: list[list[Any]]) -> list[list[Any]]:
     return by_hash[:SAMPLED]
 
 
-def merged(one: Row, other: Row) -> Row:
-    """Return two partitions' rows of one series and bucket put together.
+def combined(parts: Sequence[Row]) -> Row:
+    """Return one row for several of one series and bucket, whatever their order.
 
-    >>> merged({"n": 2, "yes": 1, "delay_ms": 4}, {"n": 1, "yes": 1, "delay_ms": 1})
+    >>> combined([{"n": 2, "yes": 1, "delay_ms": 4}, {"n": 1, "yes": 1, "delay_ms": 1}])
     {'n': 3, 'yes': 2, 'delay_ms': 5}
-    >>> a = {"n": 1, "values": Sketch.of(np.array([2.0])).packed()}
-    >>> unpacked(merged(a, a)["values"]).counts.tolist()
+    >>> one = {"n": 1, "delay_ms": 0, "values": Sketch.of(np.array([2.0])).packed()}
+    >>> unpacked(combined([one, one])["values"]).counts.tolist()
     [2]
     """
-    if "sample" in one:
-        return {"sample": least([*one["sample"], *other["sample"]])}
-    if "values" not in one:
-        return merge(one, other)
-    values = added([unpacked(one["values"]), unpacked(other["values"])]).packed()
-    row = merge(*({k: row[k] for k in ("n", "delay_ms") if k in row} for row in (one, other)))
-    row["values"] = values
-    if "names" in one:
-        names = {**one["names"], **other["names"]}
-        row["names"] = {k: names[k] for k in sorted(names)[:MOST_NAMES]}
-    return row
+    if len(parts) == 1:
+        return parts[0]
+    if "sample" in parts[0]:
+        return {"sample": least([row for part in parts for row in part["sample"]])}
+    if "values" in parts[0]:
+        row: Row = {name: sum(part[name] for part in parts) for name in ("n", "delay_ms")}
+        row["values"] = added([unpacked(part["values"]) for part in parts]).packed()
+        if "names" in parts[0]:
+            names = {key: name for part in parts for key, name in part["names"].items()}
+            row["names"] = {key: names[key] for key in sorted(names)[:_MOST_CLASSES]}
+        return row
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = merge(whole, part)
+    return whole
 
 
 def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
@@ -286,11 +291,13 @@ def log_losses(yes: Floats, score: Floats) -> Floats:
     [0.693, 0.0]
     """
     given = np.where(yes > 0.5, score, 1 - score)
-    return -np.log(np.clip(given, _SMALLEST, 1.0))
+    losses: Floats = 0.0 - np.log(np.clip(given, _SMALLEST, 1.0))
+    return losses
 
 
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    features, kept = outcome.get("features") or {}, {}
+    features = outcome.get("features") or {}
+    kept: dict[str, Any] = {}
     for name in sorted(features)[:_MOST_FEATURES]:
         value = features[name]
         if isinstance(value, str):

@@ -14,26 +14,30 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import log
+from math import log, sqrt
 
 import numpy as np
 
-from streamproc.monitors.growing import LEAST_BUCKETS, WEEK_MS, Span
-from streamproc.monitors.odds import Table, expected, moved, offsets
+from streamproc.monitors.growing import LEAST_BUCKETS, Span
+from streamproc.monitors.odds import COARSE, Table, expected, moved, offsets
 from streamproc.monitors.sketch import Floats, Ints
 
 REFRESH = 1.05
 LEAST_YES = 8.0
 """A slice is watched once so many yes are expected in its reference."""
 
+STEADY = log(1.25)
+"""A model that learns has settled once halves of the first reference are as near, but for chance."""
+
+_MOST_GIVEN_UP = 8
 _BLOCKS = 16
 _MOST_KAPPA = 25.0
-_LONGEST = 128
+_LONGEST, _SHORT = 128, 4
 
 
 @dataclass
 class Block:
-    """Outcomes from ``start_ms`` up to ``end_ms``: slice x bin x (n, sum of p), and yes by slice."""
+    """Outcomes of a time: slice x bin x (n, sum of p), and yes by slice."""
 
     start_ms: int
     end_ms: int
@@ -51,8 +55,9 @@ class Block:
 class Wavering:
     """How many times sums over blocks of buckets vary what chance would make them: kappa.
 
-    Blocks of 1, 2, 4, ... buckets; the largest counts, less its standard error. Sums of squares
-    are added up over all slices.
+    Blocks of 1, 2, 4, ... buckets; the largest counts, less its standard error. If ``careful``,
+    blocks of up to eight buckets count two of these more instead: one burst in a little known series
+    is no news. Sums of squares are added up over all slices.
 
     >>> wavering = Wavering()
     >>> for off in [5.0, -5.0] * 32:
@@ -61,7 +66,8 @@ class Wavering:
     2.06
     """
 
-    def __init__(self) -> None:
+    def __init__(self, careful: bool = False) -> None:
+        self._careful = careful
         self._levels: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))]
         self._sums: list[list[float]] = [[0.0, 0.0, 0.0, 0.0]]
 
@@ -88,11 +94,12 @@ class Wavering:
     def kappa(self) -> float:
         """The factor, at least 1."""
         worst = 1.0
-        for squares, variance, blocks, of in self._sums:
+        for level, (squares, variance, blocks, of) in enumerate(self._sums):
             if blocks >= 4 and variance > 0:
-                effective = variance**2 / of
-                if effective >= 8:
-                    worst = max(worst, squares / variance * (1 - (2 / effective) ** 0.5))
+                error = (2 * of) ** 0.5 / variance
+                side = 2 * error if self._careful and level < _SHORT else -error
+                if error <= 0.5:
+                    worst = max(worst, squares / variance * (1 + side))
         return min(worst, _MOST_KAPPA)
 
 
@@ -109,7 +116,7 @@ class Recalibrated:
         self.relative: Floats = np.zeros(0)
         self.unsure: Floats = np.zeros(0)
         self.watched = np.zeros(0, bool)
-        self.of_slices, self.of_all = Wavering(), Wavering()
+        self.of_slices, self.of_all = Wavering(careful=True), Wavering()
         self._span = span or Span()
         self._kept: Block | None = None
         self._blocks: list[Block] = []
@@ -119,6 +126,7 @@ class Recalibrated:
         self._fitted_n = 0.0
         self._residuals: deque[tuple[int, tuple[Floats, ...]]] = deque()
         self._waiting: list[tuple[int, Table]] = []
+        self._given_up = 0
 
     def learn(self, start_ms: int, end_ms: int, table: Table) -> None:
         """Take in a bucket in which nothing is open."""
@@ -130,7 +138,9 @@ class Recalibrated:
             self._begin(block, table)
             return
         self._residuals.append((start_ms, self._residual(table)))
-        while self._residuals and self._residuals[0][0] < end_ms - self._quarantine_ms(end_ms, most=True):
+        while self._residuals and self._residuals[0][0] < end_ms - self._quarantine_ms(
+            end_ms, most=True
+        ):
             left, variance, off, of = self._residuals.popleft()[1]
             self.of_slices.add(left, variance)
             self.of_all.add(off, of)
@@ -174,13 +184,16 @@ class Recalibrated:
     def _begin(self, block: Block, table: Table) -> None:
         self._waiting.append((block.start_ms, table))
         if self._kept is None:
-            self._kept = block
+            self._kept = Block(block.start_ms, block.end_ms, block.dense, block.yes)
         else:
             self._kept.add(block)
         enough = self._kept.dense[0, :, 0].sum() >= self._span.least_n
         known = min(self._kept.yes[0], self._kept.dense[0, :, 0].sum() - self._kept.yes[0])
         spans = block.end_ms - self._first_ms >= self._span.least_ms
         if not (enough and spans and self._buckets >= LEAST_BUCKETS and known >= LEAST_YES):
+            return
+        if self._span.settles and self._given_up < _MOST_GIVEN_UP and not self._settled():
+            self._give_up(block.end_ms)
             return
         self.ready = True
         self._width_ms = max((block.end_ms - self._first_ms) // (_BLOCKS // 2), 1)
@@ -192,6 +205,33 @@ class Recalibrated:
             self.of_all.add(off, of)
         self._waiting = []
         self._fit()
+
+    def _settled(self) -> bool:
+        """Whether both halves of the first reference predict alike, and were as right."""
+        middle = len(self._waiting) // 2
+        off, mean, error = [], [], 0.0
+        for part in (self._waiting[:middle], self._waiting[middle:]):
+            dense = sum((each.dense()[:1] for _, each in part), np.zeros((1, COARSE, 2)))
+            yes = sum((each.yes[:1] for _, each in part), np.zeros(1))
+            one, information = offsets(dense, yes)
+            off.append(float(one[0]))
+            mean.append(float(dense[0, :, 1].sum() / max(dense[0, :, 0].sum(), 1.0)))
+            error += 1 / max(float(information[0]), 1e-9)
+        alike = abs(log(mean[1] / mean[0])) <= STEADY if min(mean) > 0 else False
+        return alike and abs(off[1] - off[0]) <= STEADY + min(2 * sqrt(error), STEADY)
+
+    def _give_up(self, end_ms: int) -> None:
+        """Give up the older half of the first reference."""
+        self._given_up += 1
+        newer = self._waiting[len(self._waiting) // 2 :]
+        self._kept, self._waiting = None, newer
+        self._first_ms, self._buckets = newer[0][0], len(newer)
+        for start_ms, table in newer:
+            block = Block(start_ms, end_ms, table.dense(), table.yes)
+            if self._kept is None:
+                self._kept = block
+            else:
+                self._kept.add(block)
 
     def _hold(self, block: Block) -> None:
         """Put a bucket into the quarantine; its blocks double in width when they are too many."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,16 +13,21 @@ from streamproc.monitors.bias import (
     BiasTests,
     Step,
 )
+from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.foundslices import FoundSlices
 from streamproc.monitors.growing import Span
+from streamproc.monitors.foundslices import FoundSlices
+from streamproc.monitors.labelled import told
 from streamproc.monitors.odds import Table, tabled
 from streamproc.monitors.outcomes import OVERALL, SAMPLE, Row
-from streamproc.monitors.residuals import Residuals
+from streamproc.monitors.series import Limits
 from streamproc.monitors.spec import MAX_SLICES
 
 LEAST_OUTCOMES = 1_000
 """Outcomes before it is known whether yes or no is the rarer."""
+
+RESIDUAL_TOLERANCE, RESIDUAL_TOLERANCE_LEARNING = 0.1, 0.2
+"""Of a regression's residuals, in standard deviations; the second one overall, if it learns."""
 
 CRITICAL = 2.0
 FOUND_SHARE = 0.25
@@ -46,12 +50,10 @@ class BiasMonitor:
         self._rows = {OVERALL: 0}
         self._outcomes = self._yes = 0.0
         self._turned: bool | None = None
-        self._early: list[tuple[int, dict[str, Row]]] = []
         overall = TOLERANCE_LEARNING if learns else TOLERANCE_OVERALL
-        span = Span()
-        self._residuals = Residuals(bucket_ms, alarm_ms) if kind == "regression" else None
-        self._tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), TOLERANCE, overall, span)
-        self._found = FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, span)
+        self._residuals = Residuals(bucket_ms, learns, alarm_ms) if kind == "regression" else None
+        self._asked = bucket_ms, alarm_ms, overall, Span(settles=learns)
+        self._tests, self._found = self._make()
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
         """Take in a bucket: rows as `streamproc.monitors.outcomes` has them, by slice."""
@@ -73,6 +75,20 @@ class BiasMonitor:
         for name, slice_, step in self._found.update(start_ms, sample, bool(self._turned), quiet):
             findings.append(self._finding(name, step, int(delays[0]), slice_))
         return findings
+
+    def _make(self) -> tuple[BiasTests, FoundSlices]:
+        bucket_ms, alarm_ms, overall, span = self._asked
+        tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), TOLERANCE, overall, span)
+        return tests, FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, span)
+
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual, everywhere: slices are held against each other."""
+        if self._residuals is not None:
+            return self._residuals.relearn(key)
+        if not key.startswith("prediction_bias/"):
+            return False
+        self._tests, self._found = self._make()
+        return True
 
     def _turns(self, rows: dict[str, Row]) -> bool:
         """Learn whether yes is the rule, in which case no is counted; what came so far is lost."""
@@ -134,6 +150,50 @@ class BiasMonitor:
             samples=int(n),
             first_seen_ms=first_ms,
             summary=summary,
+        )
+
+
+class Residuals:
+    """Tests the residuals of a regression, overall and in slices.
+
+    ``alarm_ms`` is the mean time between false alarms of all; each that is known has an equal part.
+    """
+
+    def __init__(self, bucket_ms: int, learns: bool, alarm_ms: float) -> None:
+        self._bucket_ms = bucket_ms
+        self._learns = learns
+        self._alarm_ms = alarm_ms
+        self._tests: dict[str, DistributionTest] = {}
+
+    def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
+        """Take in a bucket."""
+        findings = []
+        for name in sorted(rows):
+            if name not in self._tests:
+                self._tests[name] = self._new(name)
+                for test in self._tests.values():
+                    test.share_out(self._alarm_ms * len(self._tests))
+            findings += told(self._tests[name], start_ms, rows[name])
+        return findings
+
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual for what a finding's key is about; return whether it is here."""
+        found = [test for test in self._tests.values() if test.key == key]
+        for test in found:
+            test.relearn()
+        return bool(found)
+
+    def _new(self, name: str) -> DistributionTest:
+        wavers = self._learns and not name
+        tolerance = RESIDUAL_TOLERANCE_LEARNING if wavers else RESIDUAL_TOLERANCE
+        return DistributionTest(
+            "prediction_bias",
+            "predictions",
+            Limits(self._alarm_ms, self._bucket_ms, tolerance),
+            location=True,
+            slice_=slice_of(name),
+            noun=f"observed minus predicted {where(name)}",
+            look_at=_LOOK,
         )
 
 
