@@ -32,7 +32,9 @@ class Bank:
 
     def grow(self, rows: int) -> None:
         """Add rows that have seen nothing, up to so many in all."""
-        more = (max(rows - len(self), 0), self.log_m.shape[1])
+        if rows <= len(self):
+            return
+        more = (rows - len(self), self.log_m.shape[1])
         self.log_m = np.concatenate((self.log_m, np.full(more, -np.inf)))
         self._run = np.concatenate((self._run, np.zeros(more)))
         self._start_ms = np.concatenate((self._start_ms, np.zeros(more, np.int64)))

@@ -318,7 +318,7 @@ def interval(
     ends = []
     for sign in (-1, 1):
         inner, outer = best, best + sign * _FARTHEST
-        for _ in range(30):
+        for _ in range(18):
             middle = (inner + outer) / 2
             inner, outer = (middle, outer) if kept(middle) else (inner, middle)
         ends.append(float(expected(found.dense, np.array([outer]))[0][0]))

@@ -95,11 +95,11 @@ class Binned:
 
     def take(self) -> dict[int, dict[str, Row]]:
         """Return the rows by bucket and name."""
+        names, self._codes = list(self._codes), {}
         if not self._held:
             return {}
         self._compact()
         (table,), self._held, self._size = self._held, [], 0
-        names = list(self._codes)
         rows: dict[int, dict[str, Row]] = {}
         for key, n, yes, steps in zip(*table.tolist(), strict=True):
             slot, cell = divmod(key, _BINS)
@@ -217,7 +217,7 @@ class Sampled:
 
     def add(self, batch: Batch) -> None:
         """Take in outcomes."""
-        ids = [str(outcome["id"]).encode("utf-8", "surrogatepass") for outcome in batch.outcomes]
+        ids = [str(outcome.get("id")).encode("utf-8", "surrogatepass") for outcome in batch.outcomes]
         keys = np.fromiter(map(crc32, ids), np.uint64, len(ids)) * _MIX >> np.uint64(1)
         buckets = batch.known_ms // self._bucket_ms * self._bucket_ms
         for start_ms in np.unique(buckets).tolist():

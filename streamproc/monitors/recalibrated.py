@@ -18,7 +18,7 @@ from math import log, sqrt
 
 import numpy as np
 
-from streamproc.monitors.growing import LEAST_BUCKETS, Span
+from streamproc.monitors.growing import DAY_MS, LEAST_BUCKETS, Span
 from streamproc.monitors.odds import COARSE, Table, expected, moved, offsets
 from streamproc.monitors.sketch import Floats, Ints
 
@@ -29,10 +29,11 @@ LEAST_YES = 8.0
 STEADY = log(1.25)
 """A model that learns has settled once halves of the first reference are as near, but for chance."""
 
+CAREFUL_MS = 28 * DAY_MS
 _MOST_GIVEN_UP = 8
 _BLOCKS = 16
 _MOST_KAPPA = 25.0
-_LONGEST, _SHORT = 128, 4
+_LONGEST, _SHORT, _UNKNOWN = 128, 4, 0.1
 
 
 @dataclass
@@ -56,8 +57,8 @@ class Wavering:
     """How many times sums over blocks of buckets vary what chance would make them: kappa.
 
     Blocks of 1, 2, 4, ... buckets; the largest counts, less its standard error. If ``careful``,
-    blocks of up to eight buckets count two of these more instead: one burst in a little known series
-    is no news. Sums of squares are added up over all slices.
+    blocks of up to eight buckets count two of these more instead where it is large: bursts
+    last days, and one in what is little known is no news. Sums of squares are added up over all slices.
 
     >>> wavering = Wavering()
     >>> for off in [5.0, -5.0] * 32:
@@ -67,7 +68,7 @@ class Wavering:
     """
 
     def __init__(self, careful: bool = False) -> None:
-        self._careful = careful
+        self.careful = careful
         self._levels: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))]
         self._sums: list[list[float]] = [[0.0, 0.0, 0.0, 0.0]]
 
@@ -97,7 +98,8 @@ class Wavering:
         for level, (squares, variance, blocks, of) in enumerate(self._sums):
             if blocks >= 4 and variance > 0:
                 error = (2 * of) ** 0.5 / variance
-                side = 2 * error if self._careful and level < _SHORT else -error
+                unknown = self.careful and level < _SHORT and error >= _UNKNOWN
+                side = 2 * error if unknown else -error
                 if error <= 0.5:
                     worst = max(worst, squares / variance * (1 + side))
         return min(worst, _MOST_KAPPA)
@@ -137,6 +139,7 @@ class Recalibrated:
         if not self.ready:
             self._begin(block, table)
             return
+        self.of_slices.careful = end_ms - self._first_ms < CAREFUL_MS
         self._residuals.append((start_ms, self._residual(table)))
         while self._residuals and self._residuals[0][0] < end_ms - self._quarantine_ms(
             end_ms, most=True
@@ -287,7 +290,8 @@ def _shrunk(off: Floats, errors: Floats, of: Ints | np.ndarray) -> tuple[Floats,
     x, e = off[used], np.maximum(errors[used], 1e-12)
     w = 1 / e
     spare = w.sum() - (w**2).sum() / w.sum()
-    spread = (w @ x**2 - slices) / spare if spare > 0 else 0.0
+    more = w @ x**2 - slices - 2 * sqrt(2 * slices)  # than chance would spread them
+    spread = more / spare if spare > 0 else 0.0
     spread = max(float(spread), 0.0)
     alone = 1 - (2 * log(slices) + 4.0) * e / np.maximum(x**2, 1e-300)
     weight = np.maximum(spread / (spread + e), np.maximum(alone, 0.0))

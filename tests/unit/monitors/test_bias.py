@@ -39,7 +39,7 @@ def test_one_slice_that_rises_is_told_alone(country: str) -> None:
     assert opened["subject"] == "predictions"
     assert 25 <= opened["first_seen_ms"] / 86_400_000 <= 32
     assert opened["expected"] == pytest.approx(0.05, rel=0.25)
-    assert opened["observed"] == pytest.approx(0.05 * times, rel=0.25)
+    assert over["observed"] == pytest.approx(0.05 * times, rel=0.25)
 
 
 def test_a_slice_explains_what_it_does_to_the_whole() -> None:
@@ -89,13 +89,13 @@ def test_all_slices_at_once_are_told_as_one() -> None:
 
 def test_where_yes_is_the_rule_the_figures_are_still_of_yes() -> None:
     """At a rate of 95 % the test counts no; observed and expected are of yes."""
-    opened, *_ = alerts_of(
+    opened, *_, over = alerts_of(
         rate=lambda day, c: 0.95 - 0.1 * (c == "DE" and 30 <= day < 45), score=lambda day: 0.95
     )
 
-    assert opened["slice"] == {"country": "DE"}
-    assert opened["expected"] == pytest.approx(0.95, abs=0.02)
-    assert opened["observed"] == pytest.approx(0.85, abs=0.04)
+    assert opened["slice"] == over["slice"] == {"country": "DE"}
+    assert over["expected"] == pytest.approx(0.95, abs=0.02)
+    assert over["observed"] == pytest.approx(0.85, abs=0.04)
     assert "fewer positives" in opened["summary"]
 
 
