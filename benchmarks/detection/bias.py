@@ -27,6 +27,7 @@ from streamproc.monitors.scores import BINS
 from streamproc.monitors.sketch import Floats, Ints
 
 SLICES = 200
+RELATED = [(), *[("slice",)] * SLICES]
 BUDGET_EVENTS = 10_000_000
 H0_SEEDS = range(100, 108)
 H0_BUCKET = 10_000
@@ -110,7 +111,11 @@ def false_alarms(base: float) -> tuple[int, int]:
         rng, judge = np.random.default_rng(seed), tests(H0_BUCKET, 20)
         for k in range(buckets):
             table = world.table(rng, H0_BUCKET, 1.0, 0)
-            for _ in (s for s in judge.update(k * H0_BUCKET * MINUTE_MS, table) if s.what == "opened"):
+            for _ in (
+                s
+                for s in judge.update(k * H0_BUCKET * MINUTE_MS, table, RELATED)
+                if s.what == "opened"
+            ):
                 alarms += 1
                 judge = tests(H0_BUCKET, 20)
     return alarms, buckets * H0_BUCKET * len(H0_SEEDS)
@@ -126,7 +131,7 @@ def delays(base: float, b: float, row: int, repetitions: int) -> Iterator[int]:
         for k in range(warm + MOST_BUCKETS):
             changed = k >= warm
             table = world.table(rng, bucket, 1 + b if changed else 1.0, row)
-            steps = judge.update(k * bucket * MINUTE_MS, table)
+            steps = judge.update(k * bucket * MINUTE_MS, table, RELATED)
             if changed and any(s.what == "opened" and s.row == row for s in steps):
                 break
         yield (k + 1 - warm) * bucket
@@ -144,13 +149,18 @@ def main() -> None:
         for base in (0.01, 0.1):
             alarms, events = false_alarms(base)
             rate = alarms / events * BUDGET_EVENTS
-            print(f"base {base:.0%}: {alarms} false alarms in {events:,} events, {rate:.2f} per 10M")
+            print(
+                f"base {base:.0%}: {alarms} false alarms in {events:,} events, {rate:.2f} per 10M"
+            )
             found["false_alarms"].append({"base": base, "alarms": alarms, "events": events})
     for (base, b), published in PUBLISHED.items():
         for row, name, before in ((1, "slice of 5 %", published[0]), (0, "overall", published[1])):
             each = np.array(list(delays(base, b, row, asked.repetitions)), np.float64)
             mean, error = each.mean(), each.std(ddof=1) / len(each) ** 0.5
-            print(f"base {base:.0%} b {b:<4} {name}: {mean:,.0f} +- {error:,.0f} ({before:,})", flush=True)
+            print(
+                f"base {base:.0%} b {b:<4} {name}: {mean:,.0f} +- {error:,.0f} ({before:,})",
+                flush=True,
+            )
             row_of: dict[str, Any] = {"base": base, "b": b, "series": name}
             found["rows"].append(row_of | {"mean_delay_events": mean, "error": error})
     print(f"{time.process_time() - began_s:.0f} s of CPU")

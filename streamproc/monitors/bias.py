@@ -104,6 +104,7 @@ class BiasTests:
         self.usual = Recalibrated(span)
         self.opened: dict[int, Open] = {}
         self._bucket_ms = bucket_ms
+        self._tested_ms = 0
         self._alarm_ms = alarm_ms
         self._tolerance = log(tolerance), log(tolerance_overall)
         self._own, self._beside = Bank(_WEIGHTS), Bank(_WEIGHTS)
@@ -149,6 +150,7 @@ class BiasTests:
         chances = self.usual.chances(table)
         own, beside = self._ratios(table, chances)
         steps = [self._follow(row, start_ms, table, chances) for row in sorted(self.opened)]
+        self._tested_ms += self._bucket_ms
         self._own.update(start_ms, self._bucket_ms, own)
         self._beside.update(start_ms, self._bucket_ms, beside)
         quiet = not self.opened and not rests
@@ -218,13 +220,17 @@ class BiasTests:
         ):
             if any(each and related[each] != related[row] for each in self.opened):
                 continue
-            if row or not self._explained(evidence, sides[0 if sign > 0 else 1]):
+            if row or not self._explained(sides[0 if sign > 0 else 1]):
                 yield row, sign, evidence
 
-    def _explained(self, evidence: float, of_slices: Floats) -> bool:
-        """Whether what overall shows comes from a slice that is on the way to be found."""
-        bucket = log(self._bucket_ms)
-        return bool(of_slices[1:].max(initial=-np.inf) - bucket > (evidence - bucket) / 2)
+    def _explained(self, of_slices: Floats) -> bool:
+        """Whether what overall shows comes from a slice that is on the way to be found.
+
+        With nothing wrong evidence is about the logarithm of the time gone by; half the way from
+        there is on the way.
+        """
+        half = (self.threshold + min(log(self._tested_ms), self.threshold)) / 2
+        return bool(of_slices[1:].max(initial=-np.inf) > half)
 
     def _open(self, row: int, sign: int, now: Block) -> None:
         since_ms = self._own.since_ms(row, _UP if sign > 0 else _DOWN)

@@ -18,7 +18,7 @@ from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, alert_key, when
 from streamproc.monitors.growing import LEAST_BUCKETS, Span
 from streamproc.monitors.outcomes import OVERALL, Row
-from streamproc.monitors.recalibrated import LEAST_YES, REFRESH, Wavering
+from streamproc.monitors.recalibrated import LEAST_YES, MOST_GIVEN_UP, REFRESH, Wavering, settled
 from streamproc.monitors.scores import BINS, PROBABILITY_STEPS
 from streamproc.monitors.sketch import Floats
 
@@ -92,7 +92,7 @@ class CalibrationTest:
         self._held: deque[tuple[int, Cells]] = deque()
         self._wavering = Wavering(), Wavering()
         self._ready = False
-        self._buckets, self._first_ms = 0, 0
+        self._buckets, self._first_ms, self._given_up = 0, 0, 0
         self._back = 0.0
         self._quiet: list[Cells] = []
         self._fitted_n = 0.0
@@ -143,8 +143,8 @@ class CalibrationTest:
     def _chances(self, cells: Cells, pairs: Floats) -> Floats:
         """Return the chance in each bin, put right and then mapped by pairs of a and b."""
         logit = _logits(cells) - self._middle
-        right = self.map[0] + self.map[1] * logit
-        mapped = self._middle + pairs[:, 0] + right[:, None] * pairs[:, 1]
+        right = (self.map[1] * logit)[:, None] * pairs[:, 1]
+        mapped = self._middle + self.map[0] + pairs[:, 0] + right
         chances: Floats = 1 / (1 + np.exp(-np.clip(mapped, -30.0, 30.0)))
         return chances
 
@@ -168,6 +168,8 @@ class CalibrationTest:
             spans = end_ms - self._first_ms >= self._span.least_ms
             enough = n >= self._span.least_n and min(yes, n - yes) >= LEAST_YES
             self._ready = bool(spans and enough and self._buckets >= LEAST_BUCKETS)
+            if self._ready and self._span.settles and self._given_up < MOST_GIVEN_UP:
+                self._ready = self._settled()
             if self._ready:
                 self._release(end_ms + 1)
                 self._fit()
@@ -180,6 +182,18 @@ class CalibrationTest:
             pairs = zip(held[::2], held[1::2], strict=False)
             odd = held[-1:] if len(held) % 2 else []
             self._held = deque([(one[0], one[1] + two[1]) for one, two in pairs] + odd)
+
+    def _settled(self) -> bool:
+        """Whether both halves of the first reference are alike; if not, give up the older one."""
+        held = list(self._held)
+        halves = held[: len(held) // 2], held[len(held) // 2 :]
+        sums = [sum((each for _, each in half), np.zeros((BINS, 3))) for half in halves]
+        if settled(*((each[None, :, [0, 2]], each[:, 1].sum(keepdims=True)) for each in sums)):
+            return True
+        self._given_up += 1
+        self._held = deque(halves[1])
+        self._first_ms, self._buckets = halves[1][0][0], len(halves[1])
+        return False
 
     def _release(self, before_ms: float) -> None:
         waiting = []
@@ -209,13 +223,13 @@ class CalibrationTest:
         v = n * p * (1 - p)
         self._middle = float(v @ logit / max(v.sum(), 1e-300))
         rows = np.stack((np.ones(len(logit)), logit - self._middle), axis=1)
-        found = np.array([0.0, 1.0])
+        found, ridge = np.array([0.0, 1.0]), np.diag([1e-6, 1.0])
         for _ in range(50):
             mapped = self._middle + rows @ found
             q = 1 / (1 + np.exp(-np.clip(mapped, -30.0, 30.0)))
-            gram = (rows * (n * q * (1 - q))[:, None]).T @ rows + np.eye(2) * 1.0
-            step = np.linalg.solve(gram, rows.T @ (yes - n * q) - (found - [0.0, 1.0]))
-            found = np.clip(found + np.clip(step, -0.5, 0.5), [-6.0, 0.1], [6.0, 5.0])
+            gram = (rows * (n * q * (1 - q))[:, None]).T @ rows + ridge
+            step = np.linalg.solve(gram, rows.T @ (yes - n * q) - ridge @ (found - [0.0, 1.0]))
+            found = np.clip(found + np.clip(step, -2.0, 2.0), [-40.0, 0.1], [40.0, 5.0])
             if np.abs(step).max() < 1e-10:
                 break
         errors = np.diag(np.linalg.inv(gram)) * self.kappa
@@ -245,7 +259,8 @@ class CalibrationMonitor:
 
     def __init__(self, bucket_ms: int, alarm_ms: float, learns: bool) -> None:
         self.key = alert_key("calibration", "score", None)
-        self._test = CalibrationTest(bucket_ms, alarm_ms, LEARNING if learns else Tolerance())
+        tolerance, span = LEARNING if learns else Tolerance(), Span(settles=learns)
+        self._test = CalibrationTest(bucket_ms, alarm_ms, tolerance, span)
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
         """Take in a bucket's rows; see `streamproc.monitors.outcomes`."""

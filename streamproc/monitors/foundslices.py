@@ -84,9 +84,17 @@ class Cells:
 
 
 class FoundSlices:
-    """Looks for slices that are off; see the module. ``alarm_ms`` is for all candidates together."""
+    """Looks for slices that are off; see the module.
 
-    def __init__(self, bucket_ms: int, alarm_ms: float, span: Span | None = None) -> None:
+    ``alarm_ms`` is the mean time between false alarms of all candidates together, ``warmup_ms`` how
+    long the features' windows take to fill: what is earlier is left out.
+    """
+
+    def __init__(
+        self, bucket_ms: int, alarm_ms: float, span: Span | None = None, warmup_ms: int = 0
+    ) -> None:
+        self._warmup_ms = warmup_ms
+        self._first_ms: int | None = None
         self._tests = BiasTests(bucket_ms, alarm_ms, TOLERANCE, span=span)
         self._early: list[dict[str, Any]] = []
         self._fine: list[Cells] = []
@@ -105,6 +113,10 @@ class FoundSlices:
 
         While it is not ``quiet``, something that was looked for being open, nothing is found.
         """
+        if self._first_ms is None:
+            self._first_ms = start_ms
+        if start_ms < self._first_ms + self._warmup_ms:
+            return []
         if not self._named:
             self._early += [row[3] for row in sample]
             if len(self._early) >= LEAST_ROWS:

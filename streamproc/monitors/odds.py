@@ -25,7 +25,7 @@ COARSE = (BINS + 3) // 4
 """Bins of what is kept for long: half a logit wide."""
 
 _LEAST_P = 1e-9
-_MOST_OFF = 8.0
+_MOST_OFF = 25.0
 _STEPS = 40
 
 
@@ -121,7 +121,7 @@ def ratios(table: Table, p: Floats, strength: Floats) -> Floats:
 def offsets(dense: Floats, yes: Floats) -> tuple[Floats, Floats]:
     """Return by slice the logarithm of the odds factor that explains ``yes``, and its information.
 
-    Maximum likelihood by Newton's method, no further than +-8. The information is the sum of
+    Maximum likelihood by Newton's method, no further than +-25. The information is the sum of
     p (1 - p) at that factor.
 
     >>> dense = np.array([[[90.0, 9.0]]])

@@ -57,11 +57,15 @@ def outcome_monitor(monitor: OutcomeMonitor, pipeline: Watched, alarm_ms: float)
     """Return the tests of a monitor that has so much time between its false alarms."""
     learns, bucket_ms = pipeline.learns, monitor.bucket_ms
     if isinstance(monitor, PredictionBias):
-        return OutcomeTests(BiasMonitor(bucket_ms, pipeline.kind, learns, alarm_ms))
+        fills = [pipeline.warmup_ms(name) for name in pipeline.numeric_features]
+        warmup_ms = max(fills, default=0)
+        return OutcomeTests(BiasMonitor(bucket_ms, pipeline.kind, learns, alarm_ms, warmup_ms))
     if isinstance(monitor, Calibration):
         return OutcomeTests(CalibrationMonitor(bucket_ms, alarm_ms, learns))
+    span = Span(settles=learns)
     if isinstance(monitor, LabelShift):
-        return OutcomeTests(LabelMonitor(pipeline.kind, Limits(alarm_ms, bucket_ms, TOLERANCE)))
+        limits = Limits(alarm_ms, bucket_ms, TOLERANCE, span)
+        return OutcomeTests(LabelMonitor(pipeline.kind, limits))
     tolerance = TOLERANCE_LEARNING if learns else TOLERANCE
-    limits = Limits(alarm_ms, bucket_ms, tolerance, Span(settles=learns))
+    limits = Limits(alarm_ms, bucket_ms, tolerance, span)
     return OutcomeTests(ConceptMonitor(pipeline.kind, limits))

@@ -42,6 +42,8 @@ _HELD = 1 << 16
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SMALLEST = 1e-15
 
+_PLAIN = frozenset((int, float, bool, type(None)))
+
 Row = dict[str, Any]
 
 
@@ -217,7 +219,9 @@ class Sampled:
 
     def add(self, batch: Batch) -> None:
         """Take in outcomes."""
-        ids = [str(outcome.get("id")).encode("utf-8", "surrogatepass") for outcome in batch.outcomes]
+        ids = [
+            str(outcome.get("id")).encode("utf-8", "surrogatepass") for outcome in batch.outcomes
+        ]
         keys = np.fromiter(map(crc32, ids), np.uint64, len(ids)) * _MIX >> np.uint64(1)
         buckets = batch.known_ms // self._bucket_ms * self._bucket_ms
         for start_ms in np.unique(buckets).tolist():
@@ -297,6 +301,8 @@ def log_losses(yes: Floats, score: Floats) -> Floats:
 
 def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:
     features = outcome.get("features") or {}
+    if len(features) <= _MOST_FEATURES and _PLAIN.issuperset(map(type, features.values())):
+        return dict(features)
     kept: dict[str, Any] = {}
     for name in sorted(features)[:_MOST_FEATURES]:
         value = features[name]

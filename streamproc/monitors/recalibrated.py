@@ -30,7 +30,7 @@ STEADY = log(1.25)
 """A model that learns has settled once halves of the first reference are as near, but for chance."""
 
 CAREFUL_MS = 28 * DAY_MS
-_MOST_GIVEN_UP = 8
+MOST_GIVEN_UP = 8
 _BLOCKS = 16
 _MOST_KAPPA = 25.0
 _LONGEST, _SHORT, _UNKNOWN = 128, 4, 0.1
@@ -195,7 +195,7 @@ class Recalibrated:
         spans = block.end_ms - self._first_ms >= self._span.least_ms
         if not (enough and spans and self._buckets >= LEAST_BUCKETS and known >= LEAST_YES):
             return
-        if self._span.settles and self._given_up < _MOST_GIVEN_UP and not self._settled():
+        if self._span.settles and self._given_up < MOST_GIVEN_UP and not self._settled():
             self._give_up(block.end_ms)
             return
         self.ready = True
@@ -210,18 +210,15 @@ class Recalibrated:
         self._fit()
 
     def _settled(self) -> bool:
-        """Whether both halves of the first reference predict alike, and were as right."""
         middle = len(self._waiting) // 2
-        off, mean, error = [], [], 0.0
-        for part in (self._waiting[:middle], self._waiting[middle:]):
-            dense = sum((each.dense()[:1] for _, each in part), np.zeros((1, COARSE, 2)))
-            yes = sum((each.yes[:1] for _, each in part), np.zeros(1))
-            one, information = offsets(dense, yes)
-            off.append(float(one[0]))
-            mean.append(float(dense[0, :, 1].sum() / max(dense[0, :, 0].sum(), 1.0)))
-            error += 1 / max(float(information[0]), 1e-9)
-        alike = abs(log(mean[1] / mean[0])) <= STEADY if min(mean) > 0 else False
-        return alike and abs(off[1] - off[0]) <= STEADY + min(2 * sqrt(error), STEADY)
+        halves = [
+            (
+                sum((each.dense()[:1] for _, each in part), np.zeros((1, COARSE, 2))),
+                sum((each.yes[:1] for _, each in part), np.zeros(1)),
+            )
+            for part in (self._waiting[:middle], self._waiting[middle:])
+        ]
+        return settled(*halves)
 
     def _give_up(self, end_ms: int) -> None:
         """Give up the older half of the first reference."""
@@ -277,6 +274,22 @@ class Recalibrated:
         errors = self.of_slices.kappa / np.maximum(information, 1e-9)
         self.relative, self.unsure = _shrunk(each - off[0], errors, self.watched)
         self.unsure[0] = (weight * error) ** 0.5
+
+
+def settled(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> bool:
+    """Whether two halves predict alike, and were as right, but for chance.
+
+    Each is n and the sum of p by bin, 1 x bin x 2, and the number of yes.
+    """
+    off, mean, error = [], [], 0.0
+    for dense, yes in (one, other):
+        found, information = offsets(dense, yes)
+        off.append(float(found[0]))
+        mean.append(float(dense[0, :, 1].sum() / max(dense[0, :, 0].sum(), 1.0)))
+        error += 1 / max(float(information[0]), 1e-9)
+    if min(mean) <= 0 or abs(log(mean[1] / mean[0])) > STEADY:
+        return False
+    return abs(off[1] - off[0]) <= STEADY + min(2 * sqrt(error), STEADY)
 
 
 def _shrunk(off: Floats, errors: Floats, of: Ints | np.ndarray) -> tuple[Floats, Floats]:

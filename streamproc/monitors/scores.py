@@ -35,7 +35,9 @@ def merge(a: Mapping[str, Any], b: Mapping[str, Any], sign: int = 1) -> dict[str
         if isinstance(more, dict):
             total[name] = merge(known or {}, more, sign)
         elif isinstance(more, list):
-            total[name] = more if known is None else [x + y for x, y in zip(known, more, strict=True)]
+            total[name] = (
+                more if known is None else [x + y for x, y in zip(known, more, strict=True)]
+            )
         else:
             total[name] = (known or 0) + sign * more
     return total

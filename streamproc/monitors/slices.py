@@ -39,12 +39,16 @@ _LOOK = "look at what changed there and whether labels are right; the model does
 class BiasMonitor:
     """Tests all slices of a monitor, bucket after bucket; overall is the slice ``""``.
 
-    ``alarm_ms`` is the mean time between false alarms of the monitor. One fault is told once: while
+    ``alarm_ms`` is the mean time between false alarms of the monitor, ``warmup_ms`` how long the
+    features' windows take to fill. One fault is told once: while
     a slice is open, all that it is part of, or that is part of it, rests.
     """
 
-    def __init__(self, bucket_ms: int, kind: str, learns: bool, alarm_ms: float) -> None:
+    def __init__(
+        self, bucket_ms: int, kind: str, learns: bool, alarm_ms: float, warmup_ms: int = 0
+    ) -> None:
         self.overflowed = 0
+        self._warmup_ms = warmup_ms
         self._noun = "right decisions" if kind == "multiclass" else "positives"
         self._names: list[str] = [OVERALL]
         self._rows = {OVERALL: 0}
@@ -79,7 +83,7 @@ class BiasMonitor:
     def _make(self) -> tuple[BiasTests, FoundSlices]:
         bucket_ms, alarm_ms, overall, span = self._asked
         tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), TOLERANCE, overall, span)
-        return tests, FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, span)
+        return tests, FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, span, self._warmup_ms)
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual, everywhere: slices are held against each other."""
