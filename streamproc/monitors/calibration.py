@@ -238,7 +238,7 @@ class CalibrationTest:
         self.map = np.array([0.0, 1.0]) + off * weight
 
     def _follow(self, cells: Cells) -> str:
-        """Page's test with the hypotheses exchanged: the pair that was found against what is usual."""
+        """Page's test with the hypotheses exchanged: what was found against what is usual."""
         at = int(np.flatnonzero((self.component == _PAIRS).all(axis=1))[0])
         step = -float(self._ratios(cells)[at]) / self.kappa
         self._back = max(0.0, self._back + min(step, _MOST_A_BUCKET))
@@ -293,9 +293,9 @@ class CalibrationMonitor:
             summary = f"Scores mean what they did again after a change since {when(first_ms)}."
         else:
             summary = (
-                f"Scores no longer mean what they did since {when(first_ms)}: {_words(shift, slope)}; "
-                f"the calibration error is {error:.2%} over {n:,.0f} outcomes ({chance:.2%} would be "
-                "chance); look at what the model was last given to learn from."
+                f"Scores no longer mean what they did since {when(first_ms)}: "
+                f"{_words(shift, slope)}; the calibration error is {error:.2%} over {n:,.0f} outcomes "
+                f"({chance:.2%} would be chance); look at what the model was last given to learn from."
             )
         return Finding(
             kind="calibration",

@@ -36,8 +36,8 @@ class DistributionTest:
     """Tests one series, numbers or categories, bucket after bucket in order of time.
 
     ``after_ms`` is when its windows have filled; what is earlier is left out. ``noun`` is what a
-    sentence calls the series, ``look_at`` ends the sentence. With ``location`` only a move of numbers
-    is looked for, and no change of their shape.
+    sentence calls the series, ``look_at`` ends the sentence. With ``location`` only a move of
+    numbers is looked for, and no change of their shape.
 
     >>> import numpy as np
     >>> from streamproc.monitors.growing import Span
