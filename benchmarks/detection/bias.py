@@ -144,7 +144,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=12)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    began_s, found = time.process_time(), {"false_alarms": [], "rows": []}
+    began_s = time.process_time()
+    found: dict[str, list[dict[str, Any]]] = {"false_alarms": [], "rows": []}
     if asked.false_alarms:
         for base in (0.01, 0.1):
             alarms, events = false_alarms(base)

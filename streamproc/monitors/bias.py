@@ -274,8 +274,8 @@ class BiasTests:
             return self._step(row, "open", evidence)
         step_over = self._step(row, "over", evidence)
         del self.opened[row]
-        for each in [row] if row else range(len(self._own)):
-            self._restart(each)
+        for other in [row] if row else range(len(self._own)):
+            self._restart(other)
         return step_over
 
     def _odds(self, row: int, found: Block) -> float:

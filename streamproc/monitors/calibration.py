@@ -294,8 +294,9 @@ class CalibrationMonitor:
         else:
             summary = (
                 f"Scores no longer mean what they did since {when(first_ms)}: "
-                f"{_words(shift, slope)}; the calibration error is {error:.2%} over {n:,.0f} outcomes "
-                f"({chance:.2%} would be chance); look at what the model was last given to learn from."
+                f"{_words(shift, slope)}; the calibration error is {error:.2%} over {n:,.0f} "
+                f"outcomes ({chance:.2%} would be chance); "
+                "look at what the model was last given to learn from."
             )
         return Finding(
             kind="calibration",

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import orjson
 
 from streamproc.monitors.sums import LARGEST, Floats, Ints
 
@@ -57,11 +58,39 @@ def column(values: Sequence[Any]) -> Floats:
     return array
 
 
+def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
+    """Return the name of a slice's series: its map as JSON, empty overall.
+
+    >>> slice_name(("country",), ("NL",)), slice_name((), ())
+    ('{"country":"NL"}', '')
+    """
+    if not fields:
+        return ""
+    short = [str(value)[:LONGEST] for value in values]
+    return orjson.dumps(dict(zip(fields, short, strict=True))).decode()
+
+
 def _number(value: object) -> float:
     try:
         return float(value) if isinstance(value, int | float) else float("nan")
     except OverflowError:
         return float("nan")
+
+
+def slices_by_code(fields: Sequence[str], told: list[dict[str, str]]) -> tuple[list[str], Ints]:
+    """Return the names of the slices that are there, and the number of each record's, or -1."""
+    if not fields:
+        return [""], np.zeros(len(told), np.int64)
+    get = itemgetter(*fields)
+    numbers: dict[Any, int] = {}
+    codes = []
+    for values in told:
+        try:
+            codes.append(numbers.setdefault(get(values), len(numbers)))
+        except KeyError:
+            codes.append(-1)
+    names = [slice_name(fields, key if len(fields) > 1 else (key,)) for key in numbers]
+    return names or [""], np.array(codes, np.int64)
 
 
 def groups(keys: Ints) -> tuple[Ints, Ints]:

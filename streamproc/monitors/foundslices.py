@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ Sample = Sequence[Sequence[Any]]
 
 @dataclass
 class Cells:
-    """One feature's cells: between ``edges``, or ``values`` that are met often; the last is missing.
+    """One feature's cells: between ``edges``, or ``values`` met often; the last is of missing ones.
 
     >>> amount = Cells.of("amount", list(range(8)), (0.5,), 4)
     >>> amount.words
@@ -190,5 +190,5 @@ def _ranges(edges: Floats) -> list[str]:
     told = [f"{edge:.4g}" for edge in edges.tolist()]
     if not told:
         return ["any"]
-    between = [f"{low} to {high}" for low, high in zip(told, told[1:], strict=False)]
+    between = [f"{low} to {high}" for low, high in pairwise(told)]
     return [f"below {told[0]}", *between, f"{told[-1]} and above"]

@@ -143,7 +143,7 @@ def offsets(dense: Floats, yes: Floats) -> tuple[Floats, Floats]:
 
 
 def expected(dense: Floats, off: Floats) -> tuple[Floats, Floats]:
-    """Return by slice how many yes there would be with odds exp(off) times as high, and variance."""
+    """Return by slice how many yes there would be with odds exp(off) times, and the variance."""
     chance = 1 / (1 + np.exp(-(_logits(dense) + off[:, None])))
     n = dense[:, :, 0]
     return (n * chance).sum(axis=1), (n * chance * (1 - chance)).sum(axis=1)

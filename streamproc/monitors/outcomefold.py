@@ -111,7 +111,7 @@ class BiasFold:
         return self._classes[-1] if self._classes else True
 
     def _pairs(self, held: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
-        """Return what was observed and what was predicted; of several classes, of that decided for."""
+        """Return what was observed and what predicted; of several classes, of that decided for."""
         labels = [outcome["label"] for outcome in held]
         scores: list[Any] = [outcome["score"] for outcome in held]
         if self._kind == "multiclass":

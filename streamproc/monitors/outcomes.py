@@ -22,7 +22,7 @@ from zlib import crc32
 import numpy as np
 import orjson
 
-from streamproc.monitors.fold import LONGEST
+from streamproc.monitors.fold import LONGEST, slice_name
 from streamproc.monitors.scores import PROBABILITY_STEPS, bins_of, merge
 from streamproc.monitors.sketch import Floats, Ints, Sketch, added, categories, unpacked
 
@@ -274,18 +274,6 @@ def combined(parts: Sequence[Row]) -> Row:
     for part in parts[1:]:
         whole = merge(whole, part)
     return whole
-
-
-def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
-    """Return the name of a slice's series: its map as JSON, empty overall.
-
-    >>> slice_name(("country",), ("NL",)), slice_name((), ())
-    ('{"country":"NL"}', '')
-    """
-    if not fields:
-        return OVERALL
-    short = [str(value)[:LONGEST] for value in values]
-    return orjson.dumps(dict(zip(fields, short, strict=True))).decode()
 
 
 def log_losses(yes: Floats, score: Floats) -> Floats:

@@ -27,7 +27,7 @@ LEAST_YES = 8.0
 """A slice is watched once so many yes are expected in its reference."""
 
 STEADY = log(1.25)
-"""A model that learns has settled once halves of the first reference are as near, but for chance."""
+"""A model that learns has settled once halves of the first reference are as near."""
 
 CAREFUL_MS = 28 * DAY_MS
 MOST_GIVEN_UP = 8
@@ -58,7 +58,7 @@ class Wavering:
 
     Blocks of 1, 2, 4, ... buckets; the largest counts, less its standard error. If ``careful``,
     blocks of up to eight buckets count two of these more instead where it is large: bursts
-    last days, and one in what is little known is no news. Sums of squares are added up over all slices.
+    last days, and one in what is little known is no news. Sums of squares are added up over slices.
 
     >>> wavering = Wavering()
     >>> for off in [5.0, -5.0] * 32:

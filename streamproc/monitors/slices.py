@@ -15,8 +15,8 @@ from streamproc.monitors.bias import (
 )
 from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.growing import Span
 from streamproc.monitors.foundslices import FoundSlices
+from streamproc.monitors.growing import Span
 from streamproc.monitors.labelled import told
 from streamproc.monitors.odds import Table, tabled
 from streamproc.monitors.outcomes import OVERALL, SAMPLE, Row

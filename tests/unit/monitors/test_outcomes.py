@@ -1,4 +1,4 @@
-"""Monitors of outcomes from folds to alerts: calibration, labels, concept, found slices, bad input."""
+"""Monitors of outcomes from folds to alerts: calibration, labels, concept, found slices."""
 
 from __future__ import annotations
 
@@ -180,7 +180,12 @@ def test_a_sample_is_the_same_however_it_was_gathered() -> None:
     assert combined(parts)["sample"] == sample == least(sample[::-1])
 
 
-NOTHING = [PredictionBias(slices=("country",)), Calibration(), LabelShift(), ConceptDrift()]
+NOTHING: list[Any] = [
+    PredictionBias(slices=("country",)),
+    Calibration(),
+    LabelShift(),
+    ConceptDrift(),
+]
 
 
 @pytest.mark.parametrize(
