@@ -1,4 +1,4 @@
-"""Odds factors, likelihood ratios, intervals: against sums over all that can happen, and bisection."""
+"""Odds factors, likelihood ratios, intervals: against sums over all there is."""
 
 from __future__ import annotations
 
