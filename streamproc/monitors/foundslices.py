@@ -91,11 +91,16 @@ class FoundSlices:
     """
 
     def __init__(
-        self, bucket_ms: int, alarm_ms: float, span: Span | None = None, warmup_ms: int = 0
+        self,
+        bucket_ms: int,
+        alarm_ms: float,
+        tolerance: float = TOLERANCE,
+        span: Span | None = None,
+        warmup_ms: int = 0,
     ) -> None:
         self._warmup_ms = warmup_ms
         self._first_ms: int | None = None
-        self._tests = BiasTests(bucket_ms, alarm_ms, TOLERANCE, span=span)
+        self._tests = BiasTests(bucket_ms, alarm_ms, tolerance, span=span)
         self._early: list[dict[str, Any]] = []
         self._fine: list[Cells] = []
         self._coarse: list[Cells] = []

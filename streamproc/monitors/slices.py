@@ -56,7 +56,10 @@ class BiasMonitor:
         self._turned: bool | None = None
         overall = TOLERANCE_LEARNING if learns else TOLERANCE_OVERALL
         self._residuals = Residuals(bucket_ms, learns, alarm_ms) if kind == "regression" else None
-        self._asked = bucket_ms, alarm_ms, overall, Span(settles=learns)
+        found = (
+            TOLERANCE_LEARNING if learns else TOLERANCE
+        )  # its weights are of features, and waver
+        self._asked = bucket_ms, alarm_ms, overall, found, Span(settles=learns)
         self._tests, self._found = self._make()
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
@@ -81,9 +84,9 @@ class BiasMonitor:
         return findings
 
     def _make(self) -> tuple[BiasTests, FoundSlices]:
-        bucket_ms, alarm_ms, overall, span = self._asked
+        bucket_ms, alarm_ms, overall, found, span = self._asked
         tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), TOLERANCE, overall, span)
-        return tests, FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, span, self._warmup_ms)
+        return tests, FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, found, span, self._warmup_ms)
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual, everywhere: slices are held against each other."""

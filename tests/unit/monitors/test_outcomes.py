@@ -150,7 +150,7 @@ def test_a_slice_nobody_declared_is_found(where: str) -> None:
 def test_candidates_are_bounded() -> None:
     """Many features of many values do not make many candidates."""
     rng = random.Random(1)
-    found = FoundSlices(HOUR_MS, 1e9, Span(0, 100))
+    found = FoundSlices(HOUR_MS, 1e9, span=Span(0, 100))
     odd: list[Callable[[], Any]] = [rng.random, lambda: f"v{rng.random()}", lambda: None]
     for hour in range(6):
         rows = [
