@@ -58,7 +58,7 @@ class BiasMonitor:
         self._residuals = Residuals(bucket_ms, learns, alarm_ms) if kind == "regression" else None
         found = (
             TOLERANCE_LEARNING if learns else TOLERANCE
-        )  # its weights are of features, and waver
+        )  # by feature, too
         self._asked = bucket_ms, alarm_ms, overall, found, Span(settles=learns)
         self._tests, self._found = self._make()
 

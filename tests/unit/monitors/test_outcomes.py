@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from streamproc.alerts import new_judge
 from streamproc.errors import DefinitionError
 from streamproc.messages import Alert
+from streamproc.models.versions import dumps, loads
 from streamproc.monitors import (
     Calibration,
     ConceptDrift,
@@ -23,7 +25,8 @@ from streamproc.monitors.foundslices import FoundSlices
 from streamproc.monitors.growing import Span
 from streamproc.monitors.outcomes import SAMPLED, combined, least
 from streamproc.monitors.outcomespec import outcome_plan
-from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, steps
+from streamproc.tasks.judging import allowed
+from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, sent, steps
 
 Chance = Callable[[float, float], float]
 
@@ -235,3 +238,25 @@ def test_what_says_nothing_of_a_model_is_refused() -> None:
             outcome_plan(Facts(monitors=monitors, kind=kind))
     with pytest.raises(DefinitionError, match="weight"):
         Calibration(weight=0)
+
+
+def test_the_state_goes_into_a_snapshot_and_back() -> None:
+    """All that the monitors keep may be read back, and goes on the same."""
+    made = outcomes(10, 20, lambda _, logit: logistic(logit), 300)
+    for one in made:
+        one["slices"] = {"country": one["features"]["country"]}
+        if one["slices"]["country"] == "B" and one["event_time_ms"] >= 15 * DAY_MS:
+            one["label"] = 1
+    facts = Facts(monitors=NOTHING, learns=False)
+    fold, judge = bias_fold(facts), new_judge(facts, 1)
+    other = new_judge(facts, 1)
+    alerts: list[list[Alert]] = [[], []]
+    for i in range(0, len(made), 500):
+        fold.update(made[i : i + 500])
+        record = sent("bias", 0, fold)
+        for number, each in enumerate((judge, other)):
+            alerts[number] += each.update([record], i)
+        other = loads(dumps(other), allowed())
+
+    assert alerts[0] == alerts[1]
+    assert "prediction_bias/country=B" in {alert["key"] for alert in alerts[0]}
