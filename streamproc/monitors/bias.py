@@ -5,8 +5,8 @@ Each slice is tested twice, against the odds its model gave, put right by the pa
 bucket a share is expected to fall into it. Both must say the same. So neither a model that is off
 as a whole makes every slice alarm, nor one slice that rises makes the others seem to fall; and as
 the smaller of two e-detectors is one, false alarms are no more frequent than either's. Where the
-whole does not waver (its kappa is near 1) half the comparison's evidence, as a logarithm, will do:
-it knows less, as it does not know how much there should be in all.
+whole does not waver (a model that does not learn, its kappa near 1) half the comparison's evidence,
+as a logarithm, will do: it knows less, as it does not know how much there should be in all.
 
 The two hypotheses are: odds of at most ``tolerance`` times the usual ones, and theta times that;
 and the same downward. With bursts, as fraud comes in, evidence is divided by kappa, which is how
@@ -105,6 +105,7 @@ class BiasTests:
         self.opened: dict[int, Open] = {}
         self._bucket_ms = bucket_ms
         self._tested_ms = 0
+        self._wavers = span is not None and span.settles
         self._alarm_ms = alarm_ms
         self._tolerance = log(tolerance), log(tolerance_overall)
         self._own, self._beside = Bank(_WEIGHTS), Bank(_WEIGHTS)
@@ -117,7 +118,7 @@ class BiasTests:
     def evidence(self) -> tuple[Floats, Floats]:
         """Return by slice the evidence for more, and for fewer, than expected."""
         both, bucket = [], log(self._bucket_ms)
-        need = 1.0 if 0 in self.opened else min(1.0, self.usual.of_all.kappa / 2)
+        need = 1.0 if self._wavers or 0 in self.opened else min(1.0, self.usual.of_all.kappa / 2)
         for side in (_UP, _DOWN):
             own, beside = self._own.evidence(side), self._beside.evidence(side)
             beside[:1] = own[:1]  # there are no others
@@ -153,15 +154,14 @@ class BiasTests:
         self._tested_ms += self._bucket_ms
         self._own.update(start_ms, self._bucket_ms, own)
         self._beside.update(start_ms, self._bucket_ms, beside)
-        quiet = not self.opened and not rests
         self._rest(related, rests)
         if not rests:
             for row, sign, evidence in self._alarmed(related):
                 self._open(row, sign, Block(start_ms, end_ms, table.dense(), table.yes))
                 steps.append(self._step(row, "opened", evidence))
                 self._rest(related, rests)
-        if quiet and not self.opened:
-            self.usual.learn(start_ms, end_ms, table)
+        if not rests and 0 not in self.opened:
+            self.usual.learn(start_ms, end_ms, table.without(sorted(self.opened)))
         return steps
 
     def _rest(self, related: Sequence[tuple[str, ...]] | None, all_: bool) -> None:

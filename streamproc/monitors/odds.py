@@ -76,6 +76,25 @@ class Table:
         yes, delay_ms = np.concatenate((self.yes, more)), np.concatenate((self.delay_ms, more))
         return Table(self.row, self.bin, self.n, self.p, yes, delay_ms)
 
+    def without(self, rows: Sequence[int]) -> Table:
+        """Return it without some slices, which share no outcome; overall has theirs no more."""
+        if not rows:
+            return self
+        out, all_ = np.isin(self.row, rows), self.row == 0
+        size = BINS + 1
+        n, p = self.n.copy(), self.p.copy()
+        gone, sums = (np.bincount(self.bin[out], each[out], minlength=size) for each in (n, n * p))
+        at = self.bin[all_]
+        left = np.maximum(n[all_] - gone[at], 0.0)
+        mean = (n[all_] * p[all_] - sums[at]) / np.maximum(left, 1e-9)
+        p[all_] = np.where(left > 0, np.clip(mean, _LEAST_P, 1 - _LEAST_P), p[all_])
+        n[all_] = left
+        kept = ~out & (n > 0)
+        yes = self.yes.copy()
+        yes[0] -= yes[list(rows)].sum()
+        yes[list(rows)] = 0.0
+        return Table(self.row[kept], self.bin[kept], n[kept], p[kept], yes, self.delay_ms)
+
     def dense(self) -> Floats:
         """Return it with coarse bins: slice x bin x (n, sum of p)."""
         at = self.row * COARSE + self.bin // 4

@@ -7,7 +7,8 @@ the spread of all slices' factors (empirical Bayes, DerSimonian and Laird 1986),
 beyond what the largest of so many would be.
 
 The past is the older half of what stayed quiet: the newer half, and a week at least, is in
-quarantine. Found changes leave the quarantine and are never learnt.
+quarantine. Found changes leave the quarantine and are never learnt. Of a model that learns the past
+fades, and a week is in quarantine: it is not what it was.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ STEADY = log(1.25)
 """A model that learns has settled once halves of the first reference are as near."""
 
 CAREFUL_MS = 28 * DAY_MS
+FADES_MS = 28 * DAY_MS
+"""In so much time what a model that learns was counts half."""
+
 MOST_GIVEN_UP = 8
 _BLOCKS = 16
 _MOST_KAPPA = 25.0
@@ -149,9 +153,16 @@ class Recalibrated:
             self.of_all.add(off, of)
         self._hold(block)
         assert self._kept is not None
+        released = False
         while self._blocks and self._blocks[0].end_ms <= end_ms - self._quarantine_ms(end_ms):
-            self._kept.add(self._blocks.pop(0))
-        if self._kept.dense[0, :, 0].sum() >= REFRESH * self._fitted_n:
+            block = self._blocks.pop(0)
+            if self._span.settles:
+                fades = 0.5 ** ((block.end_ms - block.start_ms) / FADES_MS)
+                self._kept.dense, self._kept.yes = self._kept.dense * fades, self._kept.yes * fades
+            self._kept.add(block)
+            released = True
+        grown = self._kept.dense[0, :, 0].sum() >= REFRESH * self._fitted_n
+        if grown or (released and self._span.settles):
             self._fit()
 
     def forget(self, since_ms: int) -> Block | None:
@@ -182,7 +193,7 @@ class Recalibrated:
 
     def _quarantine_ms(self, now_ms: int, most: bool = False) -> int:
         least = self._span.least_ms
-        return least if most else max(least, (now_ms - self._first_ms) // 2)
+        return least if most or self._span.settles else max(least, (now_ms - self._first_ms) // 2)
 
     def _begin(self, block: Block, table: Table) -> None:
         self._waiting.append((block.start_ms, table))

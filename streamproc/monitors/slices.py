@@ -56,9 +56,7 @@ class BiasMonitor:
         self._turned: bool | None = None
         overall = TOLERANCE_LEARNING if learns else TOLERANCE_OVERALL
         self._residuals = Residuals(bucket_ms, learns, alarm_ms) if kind == "regression" else None
-        found = (
-            TOLERANCE_LEARNING if learns else TOLERANCE
-        )  # by feature, too
+        found = TOLERANCE_LEARNING if learns else TOLERANCE  # by feature, too
         self._asked = bucket_ms, alarm_ms, overall, found, Span(settles=learns)
         self._tests, self._found = self._make()
 
