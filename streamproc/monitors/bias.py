@@ -119,11 +119,12 @@ class BiasTests:
         """Return by slice the evidence for more, and for fewer, than expected."""
         both, bucket = [], log(self._bucket_ms)
         need = 1.0 if self._wavers or 0 in self.opened else min(1.0, self.usual.of_all.kappa / 2)
-        for side in (_UP, _DOWN):
+        overall = self.opened[0].sign if 0 in self.opened else 0
+        for sign, side in ((1, _UP), (-1, _DOWN)):
             own, beside = self._own.evidence(side), self._beside.evidence(side)
             beside[:1] = own[:1]  # there are no others
             beside = bucket + (beside - bucket) / need
-            if 0 in self.opened:  # it explains what moves everywhere
+            if sign == overall:  # it explains what moves everywhere
                 own[1:] = beside[1:]
             both.append(np.minimum(own, beside))
         return both[0], both[1]
