@@ -19,8 +19,9 @@ from math import log, sqrt
 
 import numpy as np
 
-from streamproc.monitors.growing import DAY_MS, LEAST_BUCKETS, Span
+from streamproc.monitors.growing import LEAST_BUCKETS, Span
 from streamproc.monitors.odds import COARSE, Table, expected, moved, offsets
+from streamproc.monitors.recent import DAY_MS
 from streamproc.monitors.sketch import Floats, Ints
 
 REFRESH = 1.05
