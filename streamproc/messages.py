@@ -100,3 +100,20 @@ class Alert(TypedDict):
     first_seen_ms: int
     detected_at_ms: int
     summary: str
+
+
+class PerformanceReport(TypedDict):
+    """How good predictions were in a window of time, by metric, beside baselines.
+
+    ``about`` is outcomes, or predictions whose labels are on their way.
+    """
+
+    about: str
+    slice: dict[str, str] | None
+    from_ms: int
+    to_ms: int
+    event_from_ms: int | None
+    event_to_ms: int | None
+    n: int
+    unusable: int
+    metrics: dict[str, dict[str, float | None]]

@@ -9,7 +9,8 @@ from typing import Any
 
 from streamproc.alerts import new_judge
 from streamproc.messages import Alert
-from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors import bias_fold, drift_fold
+from streamproc.monitors.spec import Monitor
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -19,10 +20,11 @@ DAY_MS = 24 * HOUR_MS
 class Facts:
     """What monitors need of a pipeline."""
 
-    monitors: Sequence[Drift | PredictionBias] = ()
+    monitors: Sequence[Monitor] = ()
     kind: str = "binary"
     classes: tuple[Any, ...] | None = (0, 1)
     learns: bool = True
+    threshold: float = 0.5
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
     warmup: int = 0
