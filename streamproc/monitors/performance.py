@@ -34,6 +34,9 @@ MOST_CLASSES = 50
 LOG_ALARM = log(1e7)
 """How many outcomes false alarms are apart, where the pipeline's budget doesn't say."""
 
+LEAST_OUTCOMES = 1_000
+"""Outcomes before the model is held against its baselines: neither knows much before."""
+
 CRITICAL = 1.1
 """From a loss of so many times the baseline's on, it is critical."""
 
@@ -123,6 +126,7 @@ class PerformanceMonitor:
             if about == "outcomes" and kind != "anomaly"
         }
         self._pane: int | None = None
+        self._outcomes = 0
 
     def take(self) -> list[PerformanceReport]:
         """Return the reports since they were last taken."""
@@ -182,12 +186,12 @@ class PerformanceMonitor:
 
     def _test(self, row: Mapping[str, Any], start_ms: int) -> list[Finding]:
         findings = []
+        known, self._outcomes = self._outcomes, self._outcomes + row["model"].get("n", 0)
         for name, test in self._tests.items():
             losses = _losses(row, name, self._kind)
-            first_event_ms = min(row["event_ms"][0], start_ms)
-            if losses is None:
+            if losses is None or known < LEAST_OUTCOMES:
                 continue
-            changed = test.update(losses, first_event_ms)
+            changed = test.update(losses, min(row["event_ms"][0], start_ms))
             if changed or test.open:
                 findings.append(_finding(test, name, self._kind))
         return findings

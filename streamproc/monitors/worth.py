@@ -41,6 +41,7 @@ LOG_BACK = log(100)
 
 _MEMORY = 512
 _MOST_BLOCK = 32
+_LONG = 4
 _UNSURE = 6.0
 
 
@@ -99,6 +100,7 @@ class WorthTest:
         self.statistic = 0.0
         self.log_alarm = log_alarm
         self._margin = margin
+        self._spread = 0.0
         self._past: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
         self._runs = [_Run(bet) for bet in BETS]
         self._back = [0.0 for _ in BETS]
@@ -108,11 +110,12 @@ class WorthTest:
         if seen.n <= 0:
             return False
         excess = seen.model - (1 - self._margin) * seen.baseline
-        spread = self._spread() if len(self._past) >= LEAST_BUCKETS else 0.0
+        if not self.open and len(self._past) >= LEAST_BUCKETS:
+            self._spread = self._measured()  # while it is open, that of before is the measure
         self._past.append((seen.n, excess))
-        if not spread > 0.0:
+        if not self._spread > 0.0:
             return False
-        z = excess / (spread * sqrt(seen.n))
+        z = excess / (self._spread * sqrt(seen.n))
         return self._follow(seen, z) if self.open else self._test(seen, z, start_ms)
 
     def _test(self, seen: Losses, z: float, start_ms: int) -> bool:
@@ -141,15 +144,24 @@ class WorthTest:
             self.found = self.found.plus(seen)
         return False
 
-    def _spread(self) -> float:
-        """Return how much the excess of an outcome varies, from that of buckets and of blocks."""
+    def _measured(self) -> float:
+        """Return how much the excess of an outcome varies, from that of buckets and of blocks.
+
+        From differences between one and the next, so that a change of the mean, which is what is
+        looked for, doesn't hide itself. Of long blocks, which are few, the largest difference is
+        left out for the same reason, and what that takes off on average is put back.
+        """
         past = np.array(self._past)
-        n, excess = past.T
-        excess = excess - n * (excess.sum() / n.sum())
         worst, length = 0.0, 1
         while length <= min(_MOST_BLOCK, len(past) // 8):
-            of, off = _blocks(n, length), _blocks(excess, length)
-            worst = max(worst, float((off * off / of).mean()) * (1 + _UNSURE * length / len(past)))
+            n, excess = _blocks(past[:, 0], length), _blocks(past[:, 1], length)
+            squares = np.diff(excess / n) ** 2 / (1 / n[1:] + 1 / n[:-1])
+            count = len(squares)
+            mean = float(squares.mean())
+            if length >= _LONG:
+                left = 1 - (2 * log(count) + 0.3) / count
+                mean = (mean - float(squares.max()) / count) / left
+            worst = max(worst, mean * (1 + _UNSURE * length / len(past)))
             length *= 2
         return sqrt(worst)
 
