@@ -21,6 +21,10 @@ Watched = ScoreTask | RekeyedTask
 """The tasks that hold windows."""
 
 
+OF_SLICES = ("accuracy", "precision", "recall", "roc_auc", "log_loss", "mae", "r2")
+"""The metrics told of slices, which may be many: all others are on the topic."""
+
+
 class Growth:
     """Counts for a worker what each of its tasks counts from its own beginning.
 
@@ -91,6 +95,7 @@ class Observer:
             metrics.model_staleness.set(stale_ms / 1000)
         self._refresh_hashed(scoring)
         self._refresh_alerts()
+        self._refresh_performance()
         self._refresh_lag()
 
     def _refresh_lookups(self) -> None:
@@ -117,6 +122,22 @@ class Observer:
         self.metrics.alerts_open.clear()
         for kind, count in open_by_kind.items():
             self.metrics.alerts_open.labels(kind).set(count)
+
+    def _refresh_performance(self) -> None:
+        """Tell the newest reports; a metric that isn't defined is left out."""
+        task = self.judge.task if self.judge else None
+        self.metrics.performance.clear()
+        for report in task.judge.latest_reports() if task else ():
+            slice_ = ",".join(f"{key}={value}" for key, value in (report["slice"] or {}).items())
+            for what, found in report["metrics"].items():
+                if slice_ and what != "model":
+                    continue
+                for metric, value in found.items():
+                    if value is not None and (not slice_ or metric in OF_SLICES):
+                        gauge = self.metrics.performance.labels(
+                            metric, what, report["about"], slice_
+                        )
+                        gauge.set(value)
 
     def _refresh_lag(self) -> None:
         self.metrics.lag.clear()  # a partition that went to another worker is told of there

@@ -62,6 +62,8 @@ __all__ = [  # noqa: RUF022  in reading order
     "Shared",
     "Drift",
     "PredictionBias",
+    "Performance",
+    "Ranking",
     "Replay",
     "StreamprocError",
     "DefinitionError",
@@ -85,7 +87,7 @@ _HOME = {
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),
-    "monitors": ("Drift", "PredictionBias"),
+    "monitors": ("Drift", "PredictionBias", "Performance", "Ranking"),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),
 }

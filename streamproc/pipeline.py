@@ -37,9 +37,10 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import Drift, PredictionBias
+from streamproc.monitors import Drift, Performance, PredictionBias
+from streamproc.monitors.budget import FalseAlarms
 
-Monitor = Drift | PredictionBias
+Monitor = Drift | PredictionBias | Performance
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -116,6 +117,7 @@ class Topics:
     buckets: str
     rekeyed: str
     windows: str
+    metrics: str
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class Pipeline:
     ``late`` what becomes of later ones: ``"score"``, or ``"dead_letter"``,
     ``threshold`` the score from which a decision is yes, ``publish_every`` how many outcomes the
     model learns from between two published versions, ``seed`` what models without a seed of their
-    own are given. Raises :class:`DefinitionError`, which names the field and the remedy.
+    own are given, ``false_alarms`` how many of them are expected over everything that is watched.
+    Raises :class:`DefinitionError`, which names the field and the remedy.
 
     >>> from river import linear_model
     >>> Pipeline(
@@ -149,6 +152,7 @@ class Pipeline:
     late: Late = "score"
     publish_every: int = 1000
     seed: int = 7
+    false_alarms: str = "1 per 30d"
     shared: tuple[Shared, ...] = dataclasses.field(init=False, repr=False, compare=False)
     """Which of the features are shared, for the catalogue; ``features`` has them all, by itself."""
 
@@ -184,6 +188,7 @@ class Pipeline:
             )
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 31:
             raise DefinitionError("Pipeline: seed must be a whole number, such as 7")
+        self.budget  # noqa: B018  and false alarms that are not understood
         self.kind  # noqa: B018  a model that is none is told here
         if self.labels is not None and self.labels.topic == self.events.topic:
             raise DefinitionError("Labels: topic must be another one than that of the events")
@@ -273,8 +278,24 @@ class Pipeline:
             or (isinstance(feature, Encoder) and not isinstance(feature, Hashed | HashedWords))
             or isinstance(feature, Field | Lookup)
             for name in feature.names
-            if type_of(feature, name) == "number"
+            if type_of(feature, name) in ("number", "bool")
         )
+
+    @cached_property
+    def categorical_features(self) -> tuple[str, ...]:
+        """The texts a drift monitor watches by default."""
+        return tuple(
+            name
+            for feature in self.features
+            if isinstance(feature, Field | Lookup)
+            for name in feature.names
+            if type_of(feature, name) == "text"
+        )
+
+    @cached_property
+    def budget(self) -> FalseAlarms:
+        """How many false alarms are expected over everything that is watched."""
+        return FalseAlarms.parse(self.false_alarms)
 
     @cached_property
     def lookups(self) -> tuple[Lookup, ...]:
@@ -286,13 +307,20 @@ class Pipeline:
         """The topics that are looked up in, each once."""
         return topics_of(self.lookups)
 
+    @property
+    def reports(self) -> bool:
+        """Whether reports of performance are made, which have a topic of their own."""
+        return any(isinstance(monitor, Performance) for monitor in self.monitors)
+
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
-        """The fields of the event that monitors slice by."""
+        """The fields of the event that monitors slice by, or group."""
         fields: dict[str, None] = {}
         for monitor in self.monitors:
             for declared in getattr(monitor, "slices", ()):
                 fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
+            ranking = getattr(monitor, "ranking", None)
+            fields |= dict.fromkeys((ranking.group,) if ranking else ())
         return tuple(fields)
 
     def warmup_ms(self, feature: str) -> int:
@@ -340,7 +368,10 @@ class Pipeline:
         """Twelve hex digits that change when the definition does."""
         parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)
         rest = (self.threshold, self.lateness, self.publish_every, self.seed)
-        asked = () if self.late == "score" else (self.late,)  # else as before there was a choice
+        asked: tuple[str, ...] = (
+            () if self.late == "score" else (self.late,)
+        )  # else as before there was a choice
+        asked += () if self.false_alarms == "1 per 30d" else (self.false_alarms,)
         return hashlib.sha256(repr((*parts, *rest, *asked)).encode()).hexdigest()[:12]
 
 
@@ -402,14 +433,21 @@ def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
 
 def _check_monitors(pipeline: Pipeline) -> None:
     for monitor in pipeline.monitors:
-        if not isinstance(monitor, Drift | PredictionBias):
+        if not isinstance(monitor, Monitor):
             raise DefinitionError(
-                f"Pipeline: monitors holds {monitor!r:.60}; use Drift or PredictionBias"
+                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias or "
+                "Performance"
             )
-        if isinstance(monitor, PredictionBias) and pipeline.labels is None:
+        if isinstance(monitor, PredictionBias | Performance) and pipeline.labels is None:
             raise DefinitionError(
-                "Pipeline: PredictionBias compares predictions with labels; "
+                f"Pipeline: {type(monitor).__name__} compares predictions with labels; "
                 "declare labels=Labels(...)"
+            )
+        baseline = getattr(monitor, "baseline", None)
+        if isinstance(baseline, str) and baseline not in pipeline.feature_names:
+            raise DefinitionError(
+                f"Performance: baseline {baseline!r} is no feature that is declared; "
+                "declare Field(...) for it, or write a function of the features"
             )
         unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)
         if unknown:

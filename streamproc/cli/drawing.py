@@ -10,7 +10,7 @@ from typing import Any
 from streamproc.catalogue import kept_long
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
 from streamproc.features.shared import definitions
-from streamproc.monitors import Drift
+from streamproc.monitors import Drift, Performance, outcome_fold, prediction_fold
 from streamproc.pipeline import Monitor, Pipeline
 
 _WIDTH = 80
@@ -86,8 +86,8 @@ def drawn(pipeline: Pipeline) -> Iterator[str]:
 
 def _picture(pipeline: Pipeline) -> Iterator[str]:
     """Yield the way of an event; what the pipeline lacks is not drawn."""
-    kinds = {type(monitor).__name__ for monitor in pipeline.monitors}
-    drift, bias, labels = "Drift" in kinds, "PredictionBias" in kinds, pipeline.labels is not None
+    drift, bias = prediction_fold(pipeline) is not None, outcome_fold(pipeline) is not None
+    labels = pipeline.labels is not None
     if pipeline.lookups:
         yield "  lookups ───┐"
     yield "  events ──► score ──► predictions" + (" ──► drift ──► alerts" if drift else "")
@@ -119,6 +119,8 @@ def _topics(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
         yield "lookup", f"{each.topic}: {fields} by {each.by}"
     for role in ("predictions", "outcomes", "models", "alerts", "late", "dead_letters"):
         yield role.replace("_", "-"), getattr(pipeline.topics, role)
+    if pipeline.reports:
+        yield "metrics", pipeline.topics.metrics
 
 
 def _section(title: str, rows: Any) -> Iterator[str]:
@@ -153,6 +155,9 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         features = count if monitor.features is None else ", ".join(named)
         return f"{features} and the score, in buckets of {monitor.bucket}"
     slices = ["overall", *(" by ".join(fields) for fields in monitor.fields if fields)]
+    if isinstance(monitor, Performance):
+        beside = "zero-rule" + (f" and {monitor.baseline_name}" if monitor.baseline_name else "")
+        return f"{', '.join(slices)}, beside {beside}, in windows of {monitor.window}"
     return f"{', '.join(slices)}, in buckets of {monitor.bucket}"
 
 

@@ -56,6 +56,10 @@ class HasTopics(Protocol):
     def horizon_ms(self) -> int:
         """How long a prediction waits for its label; 0 where it waits for none."""
 
+    @property
+    def reports(self) -> bool:
+        """Whether reports of performance are made."""
+
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return the entities whose windows are computed where these are, and not the events."""
 
@@ -146,6 +150,8 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
     ]
+    if pipeline.reports:
+        wanted.append(Topic(names.metrics, "how good predictions were", one, True, _RECORDS))
     if pipeline.rekeyed(count):
         wanted += [
             Topic(names.rekeyed, "events on their way to another entity", count, True, _RECORDS),

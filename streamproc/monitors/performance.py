@@ -10,8 +10,8 @@ is about.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from math import log
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from streamproc.messages import PerformanceReport, Severity
@@ -19,10 +19,11 @@ from streamproc.metrics import Report
 from streamproc.monitors.baselines import baselines_of
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.metrics import guess_of, metrics_of
+from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.rankings import merge_groups, ranking_of
 from streamproc.monitors.scores import PROBABILITY_STEPS, SEPARATOR, Sketch, merge
 from streamproc.monitors.slices import slice_of
-from streamproc.monitors.spec import MAX_SLICES, Performance
+from streamproc.monitors.spec import MAX_SLICES
 from streamproc.monitors.worth import Losses, WorthTest
 
 PANES = 32
@@ -30,9 +31,6 @@ PANES = 32
 
 MOST_CLASSES = 50
 """Classes told of by name; labels and decisions beyond the most frequent are one class, (other)."""
-
-LOG_ALARM = log(1e7)
-"""How many outcomes false alarms are apart, where the pipeline's budget doesn't say."""
 
 LEAST_OUTCOMES = 1_000
 """Outcomes before the model is held against its baselines: neither knows much before."""
@@ -106,12 +104,13 @@ class PerformanceMonitor:
     """The slices of one monitor, bucket after bucket; overall is the slice ``""``.
 
     ``about`` says what it is fed: ``outcomes``, or ``predictions``, of which only a guess can be
-    made. ``reports`` are those since they were last taken: overall of each bucket, and of every
-    slice when a pane of the window begins. ``latest`` has the last one of each slice.
+    made. ``alarm_ms`` is the mean time between false alarms of all its tests. ``reports`` are those
+    since they were last taken: overall of each bucket, and of every slice when a pane of the window
+    begins. ``latest`` has the last one of each slice.
     """
 
     def __init__(
-        self, monitor: Performance, kind: str, about: str, log_alarm: float = LOG_ALARM
+        self, monitor: Performance, kind: str, alarm_ms: float, about: str = "outcomes"
     ) -> None:
         self.overflowed = 0
         self.reports: list[PerformanceReport] = []
@@ -120,9 +119,10 @@ class PerformanceMonitor:
         self._kind = kind
         self._about = about
         self._windows: dict[str, Window] = {}
+        against = ("zero_rule",) if monitor.baseline is None else ("zero_rule", "own")
         self._tests = {
-            name: WorthTest(log_alarm)
-            for name in ("zero_rule", *(("own",) if monitor.baseline is not None else ()))
+            name: WorthTest(alarm_ms * len(against))
+            for name in against
             if about == "outcomes" and kind != "anomaly"
         }
         self._pane: int | None = None
@@ -132,6 +132,10 @@ class PerformanceMonitor:
         """Return the reports since they were last taken."""
         reports, self.reports = self.reports, []
         return reports
+
+    def combined(self, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return one row for several of one slice and bucket, whatever their order."""
+        return reduce(lambda a, b: merge_rows(a, b, self._monitor.k), parts)
 
     def update(self, start_ms: int, rows: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
         """Take in a sealed bucket: rows by slice."""
@@ -191,7 +195,8 @@ class PerformanceMonitor:
             losses = _losses(row, name, self._kind)
             if losses is None or known < LEAST_OUTCOMES:
                 continue
-            changed = test.update(losses, min(row["event_ms"][0], start_ms))
+            n, delay_ms = row["delay"]
+            changed = test.update(losses, start_ms, self._monitor.bucket_ms, delay_ms // n)
             if changed or test.open:
                 findings.append(_finding(test, name, self._kind))
         return findings
@@ -255,8 +260,8 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
         ongoing=test.open,
         severity=severity,
         effect=ratio,
-        statistic=test.statistic,
-        threshold=test.log_alarm,
+        statistic=test.detector.evidence,
+        threshold=test.detector.threshold,
         expected=other,
         observed=model,
         samples=found.n,
@@ -283,16 +288,16 @@ def _of_chance(report: Report) -> Report:
 def _lumped(confusion: Mapping[str, int]) -> dict[str, int]:
     """Make one class of those beyond the most frequent."""
     counts: dict[str, int] = {}
-    pairs = [(*cell.split(SEPARATOR), n) for cell, n in sorted(confusion.items())]
-    for label, decision, n in pairs:
+    pairs = [(cell.split(SEPARATOR), n) for cell, n in sorted(confusion.items())]
+    for (label, decision), n in pairs:
         counts[label] = counts.get(label, 0) + n
         counts[decision] = counts.get(decision, 0) + n
     if len(counts) <= MOST_CLASSES:
         return dict(confusion)
     kept = set(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_CLASSES])
     lumped: dict[str, int] = {}
-    for label, decision, n in pairs:
-        names = (name if name in kept else "(other)" for name in (label, decision))
+    for pair, n in pairs:
+        names = (name if name in kept else "(other)" for name in pair)
         cell = SEPARATOR.join(names)
         lumped[cell] = lumped.get(cell, 0) + n
     return lumped

@@ -15,6 +15,7 @@ import numpy as np
 
 from streamproc.monitors.fold import NEVER, coded_slices, column
 from streamproc.monitors.performance import merge_rows
+from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.rankings import groups_of
 from streamproc.monitors.scores import (
     Sketch,
@@ -24,8 +25,11 @@ from streamproc.monitors.scores import (
     several_classes,
     two_classes,
 )
-from streamproc.monitors.spec import MAX_SLICES, Performance, Watched, performance_plan
+from streamproc.monitors.spec import MAX_SLICES, Watched, performance_plan
 from streamproc.monitors.sums import Floats, Ints
+
+GUESSED = ("binary", "multiclass")
+"""The kinds of model of whose performance a guess can be made from scores alone."""
 
 _HELD = 2_048
 _LONGEST = 100
@@ -33,6 +37,11 @@ _TIMES = itemgetter("event_time_ms"), itemgetter("label_time_ms")
 _TIME, _FEATURES, _SCORE, _MODEL = map(itemgetter, ("event_time_ms", "features", "score", "model"))
 
 Messages = list[dict[str, Any]]
+
+
+def guess_number(number: int) -> int:
+    """Return the number under which a monitor's predictions go, beside its outcomes."""
+    return -1 - number
 
 
 class PerformanceFold:
@@ -49,8 +58,8 @@ class PerformanceFold:
         self.bucket_ms = min((monitor.bucket_ms for _, monitor in plan), default=3_600_000)
         self.watermark_ms = NEVER
         self.overflowed = 0
-        self._plan = plan
         self._outcomes = about == "outcomes"
+        self._plan = plan if self._outcomes else [(guess_number(i), m) for i, m in plan]
         self._stage = "bias" if self._outcomes else "drift"
         self._columns = Columns(pipeline.kind, pipeline.classes, pipeline.threshold)
         self._learns = pipeline.learns
@@ -72,8 +81,8 @@ class PerformanceFold:
         self._fold()
         buckets, self._buckets = self._buckets, {}
         return [
-            {"stage": self._stage, "monitor": monitor, "bucket_ms": bucket_ms, "series": rows}
-            for (monitor, bucket_ms), rows in sorted(buckets.items())
+            {"stage": self._stage, "monitor": number, "bucket_ms": bucket_ms, "series": rows}
+            for (number, bucket_ms), rows in sorted(buckets.items())
         ]
 
     def _fold(self) -> None:
@@ -94,7 +103,7 @@ class PerformanceFold:
             for fields in monitor.fields if self._outcomes else ((),):
                 names, codes = coded_slices(fields, told)
                 keys = np.where(codes >= 0, (bucket - first) * len(names) + codes, -1)
-                for key, row in batch.rows(keys, event_ms, monitor, overall=not fields):
+                for key, row in batch.rows(keys, event_ms, known_ms, monitor, not fields):
                     start, code = divmod(key, len(names))
                     self._add(number, (first + start) * monitor.bucket_ms, names[code], row)
 
@@ -175,7 +184,7 @@ class Batch:
         self._own_score = column(own or [])
 
     def rows(
-        self, keys: Ints, event_ms: Ints, monitor: Performance, overall: bool
+        self, keys: Ints, event_ms: Ints, known_ms: Ints, monitor: Performance, overall: bool
     ) -> list[tuple[int, dict[str, Any]]]:
         """Return a row for each key that is there; those below 0 are left out."""
         at = np.flatnonzero(keys >= 0)
@@ -185,7 +194,7 @@ class Batch:
         size = len(found)
         sketches: dict[str, list[Sketch]] = {}
         if not self._labelled:
-            if self._of.kind in ("binary", "multiclass"):
+            if self._of.kind in GUESSED:
                 sketches["model"] = predicted(self._said[at], self._decided[at], groups, size)
         else:
             sketches["model"] = self._sketches(at, groups, size, monitor, own=False)
@@ -195,9 +204,14 @@ class Batch:
         first, last = np.full(size, np.iinfo(np.int64).max), np.full(size, NEVER)
         np.minimum.at(first, groups, event_ms[at])
         np.maximum.at(last, groups, event_ms[at])
+        n = np.bincount(groups, minlength=size)
+        delay_ms = np.zeros(size, np.int64)
+        np.add.at(delay_ms, groups, (known_ms - event_ms)[at])
+        told = np.stack((first, last, n, delay_ms), axis=1).tolist()
         rows: list[dict[str, Any]] = [
-            {"event_ms": [a, b], **{who: of[i] for who, of in sketches.items() if of[i]}}
-            for i, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True))
+            {"event_ms": row[:2], "delay": row[2:]}
+            | {who: of[i] for who, of in sketches.items() if of[i]}
+            for i, row in enumerate(told)
         ]
         if overall and self._groups is not None:
             self._add_groups(rows, at, groups, monitor.k)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import isfinite
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
+from streamproc.monitors.budget import FalseAlarms
+from streamproc.monitors.declared import check_bucket, check_weight, checked_slices, fields_of
+from streamproc.monitors.growing import Span
+from streamproc.monitors.performance_spec import Performance
 
 MAX_SLICES = 1_000
 """How many slices one monitor watches; the smaller ones beyond that are counted and left out."""
@@ -16,16 +19,18 @@ MAX_SLICES = 1_000
 
 @dataclass(frozen=True)
 class Drift:
-    """Watches the mean of every numeric feature and of the score for change.
+    """Watches the distribution of every feature, of the score and of the decisions for change.
 
     ``bucket`` is the span of event time that values are summed over before they are tested.
-    ``features`` names the features to watch; without it all numbers are watched that the clock
-    does not give. The score is always watched (each class's probability of a multiclass model),
-    from the first version that has learnt.
+    ``features`` names the features to watch; without it all are watched that the clock does not
+    give. The score is always watched (each class's probability of a multiclass model), from the
+    first version that has learnt. What comes first, for the time ``reference``, is what is usual.
+    A change of a mean below ``tolerance`` standard deviations, or of a share below such a part of
+    it, is none. ``weight`` is the monitor's part of the pipeline's false alarms.
 
-    ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each
-    series; without it ADWIN and Page-Hinkley run side by side, see `streamproc.monitors.drift`.
-    What it is given are the means of the buckets, less their reference, in standard errors.
+    ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each numeric
+    series, in place of our own test; see `streamproc.monitors.detectors`. What it is given are the
+    means of the buckets, less their reference, in standard errors.
 
     Raises `DefinitionError`, which names the field and the remedy.
 
@@ -36,9 +41,16 @@ class Drift:
     detector: Any = None
     bucket: str = "1h"
     features: Sequence[str] | None = None
+    reference: str = "7d"
+    tolerance: float = 0.1
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_bucket("Drift", self.bucket)
+        check_bucket("Drift", self.bucket)
+        check_weight("Drift", self.weight)
+        parse_duration_ms(self.reference, "Drift, reference")
+        if not 0 <= self.tolerance < 100:
+            raise DefinitionError("Drift: tolerance is in standard deviations, such as 0.1")
         detector = self.detector
         if isinstance(detector, type):
             raise DefinitionError(
@@ -63,6 +75,11 @@ class Drift:
         """How much event time a bucket spans."""
         return parse_duration_ms(self.bucket, "Drift, bucket")
 
+    @property
+    def span(self) -> Span:
+        """How much the first reference holds."""
+        return Span(parse_duration_ms(self.reference, "Drift, reference"))
+
 
 @dataclass(frozen=True)
 class PredictionBias:
@@ -82,10 +99,12 @@ class PredictionBias:
 
     slices: Sequence[str | tuple[str, ...]] = ()
     bucket: str = "1h"
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_bucket("PredictionBias", self.bucket)
-        object.__setattr__(self, "slices", _checked_slices("PredictionBias", self.slices))
+        check_bucket("PredictionBias", self.bucket)
+        check_weight("PredictionBias", self.weight)
+        object.__setattr__(self, "slices", checked_slices("PredictionBias", self.slices))
 
     @property
     def bucket_ms(self) -> int:
@@ -95,97 +114,7 @@ class PredictionBias:
     @property
     def fields(self) -> tuple[tuple[str, ...], ...]:
         """The fields of each kind of slice, the first being none at all: overall."""
-        return _fields_of(self.slices)
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The groups whose items a score puts in order: nDCG of the first ``k`` of each.
-
-    ``group`` names a field of the event, such as a session's id; what an item gains is its label
-    (1 for the positive class). All labels of a group should become known in one bucket.
-    """
-
-    group: str
-    k: int = 10
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.group, str) or not self.group:
-            raise DefinitionError("Ranking: group names a field, such as 'session_id'")
-        if type(self.k) is not int or not 1 <= self.k <= 100:
-            raise DefinitionError("Ranking: k must be a whole number from 1 to 100, such as 10")
-
-
-@dataclass(frozen=True)
-class Performance:
-    """Tells how good predictions were: metrics of a sliding window, overall and by slice.
-
-    ``window`` is how much time the metrics are about; it moves on by ``bucket`` or by 1/32 of
-    itself, whichever is more. Both are spans of the time at which labels became known. ``slices``
-    are as a bias monitor's. Metrics stand beside those of zero-rule, of chance, and of your own
-    ``baseline``: the name of a feature, or a function of the features, that gives what a model of
-    the kind would (a probability or yes and no, a class, a number), or None where it can't. Where
-    the model is no better, that is an alert.
-
-    ``beta`` is how many times as much recall counts as precision in F-beta; ``tolerance`` which
-    part of the true value a regression may be off by, to count as almost correct.
-
-    Raises `DefinitionError`, which names the field and the remedy.
-
-    >>> Performance(window="7d", slices=("country",)).window_ms
-    604800000
-    """
-
-    window: str = "7d"
-    slices: Sequence[str | tuple[str, ...]] = ()
-    baseline: Any = field(default=None, repr=False)
-    beta: float = 1.0
-    tolerance: float = 0.1
-    ranking: Ranking | None = None
-    bucket: str = "1h"
-    baseline_name: str | None = field(init=False, compare=False)
-    """What the baseline is called; it stands for it where the pipeline's fingerprint is made."""
-
-    def __post_init__(self) -> None:
-        _check_bucket("Performance", self.bucket)
-        object.__setattr__(self, "slices", _checked_slices("Performance", self.slices))
-        if self.window_ms < self.bucket_ms:
-            raise DefinitionError(
-                f"Performance: a window of {self.window} is shorter than a bucket, {self.bucket}"
-            )
-        base = self.baseline
-        if base is not None and not callable(base) and not (isinstance(base, str) and base):
-            raise DefinitionError(
-                f"Performance: baseline {base!r:.60} is neither a feature's name nor a function "
-                "of the features, such as lambda features: features['amount'] > 220"
-            )
-        name = getattr(base, "__qualname__", type(base).__qualname__) if callable(base) else base
-        object.__setattr__(self, "baseline_name", name)
-        for what, value in (("beta", self.beta), ("tolerance", self.tolerance)):
-            if type(value) not in (int, float) or not (isfinite(value) and value > 0):
-                raise DefinitionError(f"Performance: {what} must be a number above 0, such as 1.0")
-        if self.ranking is not None and not isinstance(self.ranking, Ranking):
-            raise DefinitionError("Performance: ranking must be made by Ranking(group=...)")
-
-    @property
-    def window_ms(self) -> int:
-        """How much time the metrics are about."""
-        return parse_duration_ms(self.window, "Performance, window")
-
-    @property
-    def bucket_ms(self) -> int:
-        """How much time a bucket spans."""
-        return parse_duration_ms(self.bucket, "Performance, bucket")
-
-    @property
-    def k(self) -> int:
-        """How many of a ranking's items count; 0 without one."""
-        return self.ranking.k if self.ranking else 0
-
-    @property
-    def fields(self) -> tuple[tuple[str, ...], ...]:
-        """The fields of each kind of slice, the first being none at all: overall."""
-        return _fields_of(self.slices)
+        return fields_of(self.slices)
 
 
 Monitor = Drift | PredictionBias | Performance
@@ -220,14 +149,31 @@ class Watched(Protocol):
 
     @property
     def numeric_features(self) -> tuple[str, ...]:
-        """The features watched by default."""
+        """The features watched by default that are numbers."""
+
+    @property
+    def categorical_features(self) -> tuple[str, ...]:
+        """The features watched by default that are texts."""
+
+    @property
+    def budget(self) -> FalseAlarms:
+        """How many false alarms are expected over everything that is watched."""
 
     def warmup_ms(self, feature: str) -> int:
         """How long a feature's windows take to fill."""
 
 
-def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, tuple[str, ...], bool]]:
-    """Return for each drift monitor its number, itself, its features and whether it has the score.
+@dataclass(frozen=True)
+class Series:
+    """The series of one drift monitor: features that are numbers, texts, and whether the score."""
+
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
+    score: bool
+
+
+def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, Series]]:
+    """Return for each drift monitor its number, itself and its series.
 
     Nothing is watched twice: a monitor that names a feature goes before one that names none, and
     the first has the score.
@@ -235,11 +181,24 @@ def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, tuple[str, ...], boo
     drifts = [(i, m) for i, m in enumerate(pipeline.monitors) if isinstance(m, Drift)]
     taken: set[str] = set()
     features: dict[int, tuple[str, ...]] = {}
+    known = (*pipeline.numeric_features, *pipeline.categorical_features)
     for i, monitor in sorted(drifts, key=lambda pair: (pair[1].features is None, pair[0])):
-        wanted = pipeline.numeric_features if monitor.features is None else monitor.features
+        wanted = known if monitor.features is None else monitor.features
         features[i] = tuple(name for name in dict.fromkeys(wanted) if name not in taken)
         taken.update(features[i])
-    return [(i, monitor, features[i], i == drifts[0][0]) for i, monitor in drifts]
+    texts = set(pipeline.categorical_features)
+    return [
+        (
+            i,
+            monitor,
+            Series(
+                tuple(name for name in features[i] if name not in texts),
+                tuple(name for name in features[i] if name in texts),
+                i == drifts[0][0],
+            ),
+        )
+        for i, monitor in drifts
+    ]
 
 
 def bias_plan(pipeline: Watched) -> list[tuple[int, PredictionBias]]:
@@ -275,26 +234,3 @@ def performance_plan(pipeline: Watched) -> list[tuple[int, Performance]]:
                 "leave the ranking out"
             )
     return found
-
-
-def _checked_slices(what: str, declared: Any) -> tuple[str | tuple[str, ...], ...]:
-    slices = (declared,) if isinstance(declared, str) else tuple(declared)
-    slices = tuple(one if isinstance(one, str) else tuple(one) for one in slices)
-    for one in slices:
-        fields = (one,) if isinstance(one, str) else one
-        if not fields or not all(isinstance(each, str) and each for each in fields):
-            raise DefinitionError(
-                f"{what}: slice {one!r} names no fields; write 'country' or ('country', 'channel')"
-            )
-    if len(set(_fields_of(slices))) != len(slices) + 1:
-        raise DefinitionError(f"{what}: a slice is declared twice; leave one out")
-    return slices
-
-
-def _fields_of(slices: Sequence[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    return ((), *((one,) if isinstance(one, str) else tuple(one) for one in slices))
-
-
-def _check_bucket(what: str, bucket: str) -> None:
-    if parse_duration_ms(bucket, f"{what}, bucket") == 0:
-        raise DefinitionError(f"{what}, bucket: a bucket of 0 holds nothing; write e.g. '1h'")

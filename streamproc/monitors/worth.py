@@ -13,20 +13,21 @@ has an expectation of 1 at most, since exp(x - x^2 / 6) <= 1 + x + x^2 / 3 for a
 Wang and Ramdas 2023, "Catoni-style confidence sequences for heavy-tailed mean estimation", SPA
 163). So losses need no bound, and one wild bucket adds 1.5 nats at most. (Bets on losses cut to a
 range, as in Waudby-Smith and Ramdas 2024, would favour one side where a rare yes is what a model
-gains on.) With the recursion M <- (n + M) exp(...), alarms on models that are worth it are A
-outcomes apart on average, where it alarms at M >= A (Shin, Ramdas and Rinaldo 2023, "E-detectors",
-NEJSDS 2(2)). That s is estimated, from the buckets before, is the part that is not exact. Blocks of
-buckets are looked at too, since losses come in spells; the largest counts.
+gains on.) They go through the recursion of `streamproc.monitors.edetector`, so that alarms on
+models that are worth it are A apart on average. That s is estimated, from the buckets before, is
+the part that is not exact. Blocks of buckets are looked at too, since losses come in spells; the
+largest counts.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import exp, log, log1p, sqrt
+from math import log, sqrt
 
 import numpy as np
 
+from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.sums import Floats
 
 BETS = (0.125, 0.25, 0.5, 1.0)
@@ -67,67 +68,51 @@ class Losses:
         return Losses(self.n + more.n, self.model + more.model, self.baseline + more.baseline)
 
 
-@dataclass
-class _Run:
-    """One bet: the detector's sum as a logarithm, and what was seen since it began to grow."""
-
-    bet: float
-    log_sum: float = -1e300
-    growth: float = 0.0
-    since: Losses | None = None
-    start_ms: int = 0
-
-    def add(self, seen: Losses, z: float, start_ms: int) -> None:
-        step = evidence(z, self.bet)
-        self.log_sum = _log_add(self.log_sum, log(seen.n)) + step
-        if self.growth <= 0.0 or self.since is None:
-            self.growth, self.since, self.start_ms = 0.0, Losses(), start_ms
-        self.growth += step
-        self.since = self.since.plus(seen)
-
-
 class WorthTest:
     """Tests a model against one baseline, bucket after bucket; see the module.
 
-    ``log_alarm`` is the logarithm of A, how many outcomes false alarms are apart. ``open`` says
-    that the model is not worth it; ``found`` is what was seen since ``first_seen_ms``.
+    ``alarm_ms`` is A, the mean time between false alarms. ``open`` says that the model is not
+    worth it; ``found`` is what was seen since ``first_seen_ms``.
     """
 
-    def __init__(self, log_alarm: float, margin: float = MARGIN) -> None:
+    def __init__(self, alarm_ms: float, margin: float = MARGIN) -> None:
         self.open = False
         self.found = Losses()
         self.first_seen_ms = 0
-        self.statistic = 0.0
-        self.log_alarm = log_alarm
+        self.detector = EDetector(np.full(len(BETS), 1 / len(BETS)), alarm_ms)
         self._margin = margin
         self._spread = 0.0
         self._past: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
-        self._runs = [_Run(bet) for bet in BETS]
+        self._recent: deque[tuple[int, int, Losses]] = deque(maxlen=_MEMORY)
         self._back = [0.0 for _ in BETS]
 
-    def update(self, seen: Losses, start_ms: int) -> bool:
-        """Take in a bucket; return whether it opened or ended now. Without outcomes it is none."""
+    def update(self, seen: Losses, start_ms: int, span_ms: int, delay_ms: int = 0) -> bool:
+        """Take in a bucket; return whether it opened or ended now. Without outcomes it is none.
+
+        ``delay_ms`` is how long before the bucket the events were that it is about.
+        """
         if seen.n <= 0:
             return False
         excess = seen.model - (1 - self._margin) * seen.baseline
         if not self.open and len(self._past) >= LEAST_BUCKETS:
             self._spread = self._measured()  # while it is open, that of before is the measure
         self._past.append((seen.n, excess))
+        self._recent.append((start_ms, delay_ms, seen))
         if not self._spread > 0.0:
             return False
         z = excess / (self._spread * sqrt(seen.n))
-        return self._follow(seen, z) if self.open else self._test(seen, z, start_ms)
+        return self._follow(seen, z) if self.open else self._test(z, start_ms, span_ms)
 
-    def _test(self, seen: Losses, z: float, start_ms: int) -> bool:
-        for run in self._runs:
-            run.add(seen, z, start_ms)
-        top = max(run.log_sum for run in self._runs)
-        total = sum(exp(run.log_sum - top) for run in self._runs)
-        self.statistic = top + log(total / len(self._runs))
-        if self.statistic < self.log_alarm:
+    def _test(self, z: float, start_ms: int, span_ms: int) -> bool:
+        ratios = np.array([evidence(z, bet) for bet in BETS])
+        self.detector.update(start_ms, span_ms, ratios)
+        if not self.detector.alarmed:
             return False
-        best = max(self._runs, key=lambda run: run.log_sum)
-        self.open, self.found, self.first_seen_ms = True, best.since or seen, best.start_ms
+        self.open, self.found = True, Losses()
+        since = [each for each in self._recent if each[0] >= self.detector.since_ms]
+        self.first_seen_ms = since[0][0] - since[0][1]
+        for _, _, seen in since:
+            self.found = self.found.plus(seen)
         self._back = [0.0 for _ in BETS]
         return True
 
@@ -138,7 +123,7 @@ class WorthTest:
         ]
         if max(self._back) >= LOG_BACK:
             self.open = False
-            self._runs = [_Run(bet) for bet in BETS]
+            self.detector.restart()
             return True
         if not any(self._back):
             self.found = self.found.plus(seen)
@@ -171,8 +156,3 @@ def _blocks(values: Floats, length: int) -> Floats:
     kept = values[len(values) % length :]
     sums: Floats = kept.reshape(-1, length).sum(axis=1)
     return sums
-
-
-def _log_add(a: float, b: float) -> float:
-    high, low = max(a, b), min(a, b)
-    return high + log1p(exp(low - high))

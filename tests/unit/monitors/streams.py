@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 from streamproc.alerts import new_judge
 from streamproc.messages import Alert
 from streamproc.monitors import bias_fold, drift_fold
+from streamproc.monitors.budget import FalseAlarms
 from streamproc.monitors.spec import Monitor
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+ONE_A_MONTH = FalseAlarms(1, 30 * DAY_MS)
 
 
 @dataclass
@@ -27,6 +30,8 @@ class Facts:
     threshold: float = 0.5
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
+    categorical_features: tuple[str, ...] = ()
+    budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
 
     def warmup_ms(self, feature: str) -> int:
@@ -114,3 +119,15 @@ def sent(stage: str, partition: int, fold: Any, caught_up: bool = False) -> dict
 def steps(alerts: Sequence[Alert]) -> list[tuple[str, str]]:
     """Return status and key of alerts, updates left out."""
     return [(a["status"], a["key"]) for a in alerts if a["status"] != "update"]
+
+
+def values_of(row: list[Any]) -> list[float]:
+    """Return the values that a packed sketch of few values counts, by the format's description."""
+    _, shift, first, steps, counts = row[:5]
+    assert shift == 0
+    found: list[float] = []
+    for step, count in zip([0, *steps], counts, strict=False):
+        first += step
+        bits = first if first >= 0 else -(1 << 63) - first
+        found += struct.unpack("<d", struct.pack("<q", bits)) * count
+    return found

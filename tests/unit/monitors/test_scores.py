@@ -41,6 +41,16 @@ def sketch(outcomes: list[tuple[Any, Any, Any]], probability: bool = True) -> di
     return two_classes(y, p, d, np.zeros(len(y), np.int64), 1, probability)[0]
 
 
+def told_of(kind: str, of: dict[str, Any], **how: Any) -> dict[str, Any]:
+    """Return the metrics of a sketch."""
+    return dict(metrics_of(kind, of, **how))
+
+
+def guessed_of(kind: str, of: dict[str, Any]) -> dict[str, Any]:
+    """Return what is guessed from a sketch."""
+    return dict(guess_of(kind, of))
+
+
 def of_pairs(pairs: list[tuple[float, float]], tolerance: float = 0.1) -> dict[str, Any]:
     """Return the sketch of a regression's (label, score)."""
     y, p = (np.array(column, np.float64) for column in zip(*pairs, strict=True))
@@ -56,9 +66,11 @@ def close(a: float | None, b: float | None, within: float = 1e-9) -> bool:
 
 @settings(deadline=None, max_examples=150)
 @given(OUTCOMES)
-def test_two_classes_are_told_as_from_the_outcomes(outcomes: list[tuple[bool, float, bool]]) -> None:
+def test_two_classes_are_told_as_from_the_outcomes(
+    outcomes: list[tuple[bool, float, bool]],
+) -> None:
     """All but what bins blur is exact, and an AUC is within the error it comes with."""
-    told = metrics_of("binary", sketch(outcomes), beta=2.0)
+    told = told_of("binary", sketch(outcomes), beta=2.0)
     y, p, said = ([row[i] for row in outcomes] for i in range(3))
     table = exact.at_threshold(y, [float(each) for each in said], 0.5)
     for name in ("accuracy", "precision", "recall"):
@@ -68,7 +80,8 @@ def test_two_classes_are_told_as_from_the_outcomes(outcomes: list[tuple[bool, fl
     assert close(told["f_beta"], 5 * true / both if both else None)
     assert close(told["brier"], sum((b - a) ** 2 for a, b in zip(y, p, strict=True)) / len(y), 1e-8)
     assert close(told["log_loss"], exact.log_loss(y, p), 1e-6)
-    auc, error = exact.roc_auc(y, p), told["roc_auc_error"]
+    auc: Any = exact.roc_auc(y, p)
+    error = told["roc_auc_error"]
     assert close(told["roc_auc"], auc) or abs(told["roc_auc"] - auc) <= error + 1e-12
 
 
@@ -78,13 +91,11 @@ def test_average_precision_lies_between_the_best_and_the_worst_order_in_bins(
     outcomes: list[tuple[bool, float, bool]],
 ) -> None:
     """What bins blur is the order of the scores of one bin, and nothing else."""
-    told = metrics_of("binary", sketch(outcomes))["average_precision"]
+    told = told_of("binary", sketch(outcomes))["average_precision"]
     bins = bins_of(np.array([p for _, p, _ in outcomes])).tolist()
-    both = []
+    both: list[Any] = []
     for sign in (1, -1):
-        ranked = [
-            (b + sign * 0.5 * y, y) for b, (y, _, _) in zip(bins, outcomes, strict=True)
-        ]
+        ranked = [(b + sign * 0.5 * y, y) for b, (y, _, _) in zip(bins, outcomes, strict=True)]
         both.append(exact.average_precision([y for _, y in ranked], [score for score, _ in ranked]))
     if both[0] is None:
         assert told is None
@@ -96,12 +107,14 @@ def test_average_precision_lies_between_the_best_and_the_worst_order_in_bins(
 @given(PAIRS)
 def test_regressions_are_told_as_from_the_outcomes(pairs: list[tuple[float, float]]) -> None:
     """The median is within a cell, all else exact."""
-    told = metrics_of("regression", of_pairs(pairs))
+    told = told_of("regression", of_pairs(pairs))
     off = [abs(y - p) for y, p in pairs]
     y = [label for label, _ in pairs]
     assert close(told["mae"], sum(off) / len(off))
     assert close(told["mse"], sum(each * each for each in off) / len(off))
-    assert close(told["acper"], sum(e <= 0.1 * abs(t) for e, t in zip(off, y, strict=True)) / len(y))
+    assert close(
+        told["acper"], sum(e <= 0.1 * abs(t) for e, t in zip(off, y, strict=True)) / len(y)
+    )
     if max(y) - min(y) > 1e-3:
         r2 = exact.r2(y, [p for _, p in pairs])
         assert close(told["r2"], r2, 1e-6)
@@ -126,7 +139,7 @@ def test_parts_add_up_to_the_whole(outcomes: list[tuple[bool, float, bool]], see
     assert merge(parts[0], parts[-1]) == merge(parts[-1], parts[0])
     for part in parts[1:]:
         total = merge(total, part, sign=-1)
-    assert metrics_of("binary", total) == metrics_of("binary", parts[0])
+    assert told_of("binary", total) == told_of("binary", parts[0])
 
 
 @settings(deadline=None, max_examples=60)
@@ -137,8 +150,8 @@ def test_sums_of_numbers_do_not_depend_on_their_order(pairs: list[tuple[float, f
     assert of_pairs(pairs[::-1]) == first
     together = merge(first, second)
     assert together == merge(second, first)
-    back = metrics_of("regression", merge(together, second, sign=-1))
-    assert back == metrics_of("regression", first)
+    back = told_of("regression", merge(together, second, sign=-1))
+    assert back == told_of("regression", first)
 
 
 def test_groups_are_sketched_apart() -> None:
@@ -163,12 +176,12 @@ def test_what_cannot_be_used_is_counted_and_left_out() -> None:
     assert told["unusable"] == len(bad)
     assert told["n"] == 1
     assert "confusion" not in told
-    for name, value in metrics_of("binary", sketch(bad)).items():
+    for name, value in told_of("binary", sketch(bad)).items():
         assert value is None, name
-    assert all(value is None for value in metrics_of("binary", {}).values())
-    assert all(value is None for value in metrics_of("multiclass", {}).values())
-    assert all(value is None for value in metrics_of("regression", {}, ranking="ndcg@5").values())
-    assert metrics_of("regression", of_pairs([(nan, 1.0), (1.0, nan)]))["mae"] is None
+    assert all(value is None for value in told_of("binary", {}).values())
+    assert all(value is None for value in told_of("multiclass", {}).values())
+    assert all(value is None for value in told_of("regression", {}, ranking="ndcg@5").values())
+    assert told_of("regression", of_pairs([(nan, 1.0), (1.0, nan)]))["mae"] is None
     one = several_classes(["a", None], ["a", "a"], [None, {"a": 1.0}], np.zeros(2, np.int64), 1)[0]
     assert (one["n"], one["unusable"]) == (0, 2)
 
@@ -176,7 +189,7 @@ def test_what_cannot_be_used_is_counted_and_left_out() -> None:
 @pytest.mark.parametrize("label", [0, 1])
 def test_labels_of_one_class_give_no_ranking(label: int) -> None:
     """Nothing can be said of an order then, nor of a slope; of errors it can."""
-    told = metrics_of("binary", sketch([(label, 0.2, 0), (label, 0.9, 1)]))
+    told = told_of("binary", sketch([(label, 0.2, 0), (label, 0.9, 1)]))
     assert told["roc_auc"] is told["calibration_slope"] is told["roc_auc_error"] is None
     assert told["accuracy"] == 0.5
     assert told["log_loss"] is not None
@@ -192,7 +205,7 @@ def test_several_classes_are_told_as_from_the_outcomes() -> None:
         score = {name: weight / sum(weights) for name, weight in zip(names, weights, strict=True)}
         rows.append((rng.choices(names, weights)[0], max(names, key=lambda n: score[n]), score))
     labels, decisions, scores = (list(column) for column in zip(*rows, strict=True))
-    told = metrics_of(
+    told = told_of(
         "multiclass", several_classes(labels, decisions, scores, np.zeros(300, np.int64), 1)[0]
     )
     report = exact.prequential_report("multiclass", labels, scores, 0.5, names)
@@ -218,7 +231,7 @@ def calibrated(n: int, slope: float, seed: int) -> list[tuple[float, float, floa
 def test_a_calibration_slope_is_found() -> None:
     """Scores twice as extreme as they should be have a slope of a half; right ones of 1."""
     for slope in (0.5, 1.0, 2.0):
-        told = metrics_of("binary", sketch(calibrated(40_000, slope, 1)))
+        told = told_of("binary", sketch(calibrated(40_000, slope, 1)))
         assert told["calibration_slope"] == pytest.approx(slope, rel=0.05)
 
 
@@ -226,12 +239,12 @@ def test_the_calibration_error_is_within_its_interval() -> None:
     """Of calibrated scores the interval holds 0; of others it holds the true error, mostly."""
     held = 0
     for seed in range(40):
-        told = metrics_of("binary", sketch(calibrated(2_000, 1.0, seed)))
+        told = told_of("binary", sketch(calibrated(2_000, 1.0, seed)))
         held += told["ece_low"] == 0.0
         assert told["ece_low"] <= told["ece"] <= told["ece_high"]
     assert held >= 38
-    truth = metrics_of("binary", sketch(calibrated(100_000, 0.5, 99)))["ece"]
-    off = [metrics_of("binary", sketch(calibrated(5_000, 0.5, seed))) for seed in range(20)]
+    truth = told_of("binary", sketch(calibrated(100_000, 0.5, 99)))["ece"]
+    off = [told_of("binary", sketch(calibrated(5_000, 0.5, seed))) for seed in range(20)]
     assert sum(told["ece_low"] <= truth <= told["ece_high"] for told in off) >= 19
     assert all(told["ece_low"] > 0.02 for told in off)
     assert ECE_GROUPS == 10
@@ -249,9 +262,9 @@ def test_a_guess_is_what_comes_true_of_calibrated_scores() -> None:
     """Each metric is guessed without a label, from outcomes and from predictions alike."""
     rows = calibrated(40_000, 1.0, 5)
     _, p, d = (np.array(column) for column in zip(*rows, strict=True))
-    guess = guess_of("binary", predicted(p, d, np.zeros(len(p), np.int64), 1)[0])
-    assert guess == guess_of("binary", sketch(rows))
-    told = metrics_of("binary", sketch(rows))
+    guess = guessed_of("binary", predicted(p, d, np.zeros(len(p), np.int64), 1)[0])
+    assert guess == guessed_of("binary", sketch(rows))
+    told = told_of("binary", sketch(rows))
     assert set(guess) >= {"accuracy", "precision", "recall", "roc_auc", "brier", "log_loss"}
     for name, value in guess.items():
         assert told[name] == pytest.approx(value, abs=0.015), name
@@ -260,9 +273,9 @@ def test_a_guess_is_what_comes_true_of_calibrated_scores() -> None:
 def test_a_guess_does_not_see_labels_that_changed() -> None:
     """Its assumption is that scores are right: where they are not, it is off, as stated."""
     rows = [(1 - y, p, d) for y, p, d in calibrated(5_000, 1.0, 5)]
-    assert guess_of("binary", sketch(rows))["accuracy"] > 0.7
-    assert metrics_of("binary", sketch(rows))["accuracy"] < 0.3
-    assert guess_of("regression", of_pairs([(1.0, 2.0)])) == {}
+    assert guessed_of("binary", sketch(rows))["accuracy"] > 0.7
+    assert told_of("binary", sketch(rows))["accuracy"] < 0.3
+    assert guessed_of("regression", of_pairs([(1.0, 2.0)])) == {}
 
 
 def test_cells_are_ordered_and_narrow() -> None:
