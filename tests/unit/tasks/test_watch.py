@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from streamproc.codec import JsonCodec
 from streamproc.monitors import Drift, drift_fold
+from streamproc.monitors.fold import NEVER
 from streamproc.tasks.records import PlainRecord
-from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, JudgeTask
+from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, JudgeTask, sums_in_records
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
 HOUR_MS = 3_600_000
@@ -113,9 +114,16 @@ class Echo:
 
     def __init__(self) -> None:
         self.seen: list[int] = []
+        self.untold: list[int] = []
+
+    def take_reports(self) -> list[dict[str, Any]]:
+        """Return a report for each record since they were last taken."""
+        untold, self.untold = self.untold, []
+        return [{"about": "outcomes", "slice": None, "to_ms": n} for n in untold]
 
     def update(self, records: list[dict[str, Any]], now_ms: int) -> list[dict[str, Any]]:
         """Return an alert a record."""
+        self.untold += [record["n"] for record in records]
         self.seen += [record["n"] for record in records]
         names = [str(record["n"]) for record in records]
         return [{"key": n, "alert_id": n, "status": "open", "samples": 1} for n in names]
@@ -168,3 +176,56 @@ def test_an_alert_that_is_on_the_topic_is_not_emitted_again() -> None:
     task = JudgeTask(judge, BUCKETS, JsonCodec(), emitted=[("1", "open", 0), ("2", "resolved", 0)])
     task.take(BUCKETS, SUMS[:3], False, NOW_MS)
     assert alerts_of(task) == ["0", "2"]
+
+
+def reports_of(task: JudgeTask) -> list[tuple[bytes | None, int]]:
+    """Process, and return the keys of the reports and what they are up to."""
+    records = task.process(NOW_MS).records.get("metrics", ())
+    return [(out["key"], orjson.loads(out["value"] or b"")["to_ms"]) for out in records]
+
+
+@pytest.mark.parametrize("cut", [0, 3, 10])
+def test_a_restart_repeats_no_report_and_loses_none(cut: int) -> None:
+    """Those of sums that were judged before the restart are on the topic already."""
+    task, _ = judge_task()
+    task.take(BUCKETS, SUMS[:cut], False, NOW_MS)
+    told = reports_of(task)
+    again, _ = judge_task(task.positions().get(BUCKETS, 0))
+    again.take(BUCKETS, SUMS, False, NOW_MS)
+    told += reports_of(again)
+    assert told == [(b"outcomes", n) for n in range(10)]
+
+
+def test_a_report_that_is_on_the_topic_is_not_emitted_again() -> None:
+    """A bucket that a silence sealed early is reported on again after a restart."""
+    judge: Any = Echo()
+    task = JudgeTask(judge, BUCKETS, JsonCodec(), reported_ms={"outcomes": 6, "predictions": 99})
+    task.take(BUCKETS, SUMS, False, NOW_MS)
+    assert [to_ms for _, to_ms in reports_of(task)] == [7, 8, 9]
+
+
+@given(
+    st.lists(st.dictionaries(st.text("abc", min_size=1, max_size=9), st.integers()), max_size=6),
+    st.integers(80, 400),
+)
+def test_sums_that_are_too_large_go_in_several_records(
+    series: list[dict[str, int]], most_bytes: int
+) -> None:
+    """Nothing is lost, and only the last says how far the partition has come."""
+    buckets = [
+        {"stage": "bias", "monitor": 0, "bucket_ms": i, "series": of} for i, of in enumerate(series)
+    ]
+    records = sums_in_records("bias", 3, 77, True, buckets, most_bytes)
+    told = [orjson.loads(record) for record in records]
+    found: list[dict[str, int]] = [{} for _ in series]
+    for record in told:
+        assert (record["stage"], record["partition"]) == ("bias", 3)
+        for bucket in record["buckets"]:
+            found[bucket["bucket_ms"]] |= bucket["series"]
+    assert found == series
+    assert [record["caught_up"] for record in told] == [False] * (len(told) - 1) + [True]
+    assert [record["watermark_ms"] for record in told[:-1]] == [NEVER] * (len(told) - 1)
+    assert told[-1]["watermark_ms"] == 77
+    for record, data in zip(told, records, strict=True):
+        single = sum(len(bucket["series"]) for bucket in record["buckets"]) <= 1
+        assert len(data) <= most_bytes or single
