@@ -79,13 +79,13 @@ class SeriesTest:
 
     def update(self, start_ms: int, counts: Floats) -> str | None:
         """Take in a bucket; return ``"opened"``, ``"open"``, ``"over"``, or None."""
-        bucket = Bin(start_ms, counts)
+        bucket = Bin.of(start_ms, counts, self.bins.tilts.scores)
         if bucket.n <= 0:
             return None
         if not self.reference.ready:
             self.reference.learn(bucket)
             return None
-        self._refit()
+        self.refit()
         if self.open:
             return self._follow(bucket)
         self.detector.update(start_ms, self.limits.bucket_ms, self.ratios(bucket))
@@ -99,7 +99,7 @@ class SeriesTest:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
         usual = self.reference.usual(bucket.start_ms)
-        ratios = tilts.ratios(bucket.n, tilts.scores @ bucket.counts, usual, self._psi)
+        ratios = tilts.ratios(bucket.n, bucket.sums, usual, self._psi)
         if self.limits.tolerance:
             ratios = ratios - self._tolerated(bucket.n, usual)
         kappa = self.reference.kappa[tilts.of]
@@ -125,7 +125,8 @@ class SeriesTest:
         unit = np.where(tilts.indicator, np.minimum(rate, 1 - rate), 1.0)
         return np.abs(tilts.strength) * self.limits.tolerance * n * unit
 
-    def _refit(self) -> None:
+    def refit(self) -> None:
+        """Bring what is usual up to what the reference holds."""
         if self.reference.n >= 1.05 * self._fitted_n or self._fitted_n < 0:
             self._fitted_n = self.reference.n
             self._p = self.bins.smoothed(self.reference.counts)
