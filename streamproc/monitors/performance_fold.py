@@ -98,14 +98,15 @@ class PerformanceFold:
         told = [message.get("slices") or {} for message in held]
         for number, monitor in self._plan:
             batch = self._columns.of(held, monitor, self._outcomes)
-            bucket = known_ms // monitor.bucket_ms
+            bucket_ms = monitor.bucket_ms
+            bucket = known_ms // bucket_ms
             first = int(bucket.min())
             for fields in monitor.fields if self._outcomes else ((),):
                 names, codes = coded_slices(fields, told)
                 keys = np.where(codes >= 0, (bucket - first) * len(names) + codes, -1)
                 for key, row in batch.rows(keys, event_ms, known_ms, monitor, not fields):
                     start, code = divmod(key, len(names))
-                    self._add(number, (first + start) * monitor.bucket_ms, names[code], row)
+                    self._add(number, (first + start) * bucket_ms, names[code], row)
 
     def _add(self, number: int, bucket_ms: int, name: str, row: dict[str, Any]) -> None:
         rows = self._buckets.setdefault((number, bucket_ms), {})
@@ -161,11 +162,11 @@ class Batch:
     ) -> None:
         self._of = of
         self._labelled = labels is not None
-        self._texts = [_text(label) for label in labels or ()], [_text(each) for each in decisions]
         self._maps = scores
         self._own = own
         self._groups = groups
         if of.kind == "multiclass":
+            self._texts = tuple([_text(one) for one in each] for each in (labels or [], decisions))
             self._own_maps = [_certain(each) for each in own or ()]
             self._said = column(
                 [
@@ -198,7 +199,7 @@ class Batch:
                 sketches["model"] = predicted(self._said[at], self._decided[at], groups, size)
         else:
             sketches["model"] = self._sketches(at, groups, size, monitor, own=False)
-            if self._own is not None:
+            if overall and self._own is not None:
                 sketches["own"] = self._sketches(at, groups, size, monitor, own=True)
                 sketches["paired"] = paired(*self._losses(at), groups, size)
         first, last = np.full(size, np.iinfo(np.int64).max), np.full(size, NEVER)
