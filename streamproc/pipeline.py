@@ -115,6 +115,7 @@ class Topics:
     journal: str
     learn: str
     buckets: str
+    operations: str
     rekeyed: str
     windows: str
     metrics: str
@@ -315,13 +316,12 @@ class Pipeline:
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
         """The fields of the event that monitors slice by, or group."""
-        fields: dict[str, None] = {}
-        for monitor in self.monitors:
-            for declared in getattr(monitor, "slices", ()):
-                fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
-            ranking = getattr(monitor, "ranking", None)
-            fields |= dict.fromkeys((ranking.group,) if ranking else ())
-        return tuple(fields)
+        return _fields_of(self.monitors)
+
+    @cached_property
+    def drift_slice_fields(self) -> tuple[str, ...]:
+        """Those of them that predictions are sliced by; a header of each prediction has them."""
+        return _fields_of([each for each in self.monitors if isinstance(each, Drift)])
 
     def warmup_ms(self, feature: str) -> int:
         """How long after the first event a feature's windows have filled: its longest span."""
@@ -373,6 +373,16 @@ class Pipeline:
         )  # else as before there was a choice
         asked += () if self.false_alarms == "1 per 30d" else (self.false_alarms,)
         return hashlib.sha256(repr((*parts, *rest, *asked)).encode()).hexdigest()[:12]
+
+
+def _fields_of(monitors: Sequence[Monitor]) -> tuple[str, ...]:
+    fields: dict[str, None] = {}
+    for monitor in monitors:
+        for declared in getattr(monitor, "slices", ()):
+            fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
+        ranking = getattr(monitor, "ranking", None)
+        fields |= dict.fromkeys((ranking.group,) if ranking else ())
+    return tuple(fields)
 
 
 def _listed(value: object) -> tuple[Any, ...]:

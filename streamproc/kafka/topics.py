@@ -27,6 +27,7 @@ _DAY_MS = 86_400_000
 _KEPT = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"}
 _PUBLIC = {**_KEPT, "retention.ms": str(7 * _DAY_MS)}
 _RECORDS = {**_KEPT, "retention.ms": str(30 * _DAY_MS)}
+_KEPT_FOR_EVER = {**_KEPT, "retention.ms": "-1"}
 _COMPACTED = {
     "message.timestamp.type": "LogAppendTime",
     "cleanup.policy": "compact",
@@ -35,6 +36,8 @@ _COMPACTED = {
     "segment.bytes": str(2 * 1024 * 1024),
     "min.cleanable.dirty.ratio": "0.2",
 }
+# Read for a week, a history of alerts; then how each stands.
+_ALERTS = {**_COMPACTED, "min.compaction.lag.ms": str(7 * _DAY_MS)}
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _TABLE = {"cleanup.policy": "compact", "retention.ms": "-1"}
 _POLL_S = 0.5
@@ -143,12 +146,14 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.outcomes, "predictions with their labels", count, True, public),
         # The models and the alerts of a pipeline have one order, so one partition.
         Topic(names.models, "published model versions", one, True, _COMPACTED),
-        Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),
+        Topic(names.alerts, "what went wrong, and when it ended", one, True, _ALERTS),
         Topic(names.dead_letters, "records that could not be used", count, True, dead_letters),
         Topic(names.late, "events later than the lateness", count, True, _RECORDS),
         Topic(names.journal, "what each task consumed", count, True, _RECORDS),
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
+        # Who silenced what, and when, is asked long after.
+        Topic(names.operations, "what people ask of the monitors", one, True, _KEPT_FOR_EVER),
     ]
     if pipeline.reports:
         wanted.append(Topic(names.metrics, "how good predictions were", one, True, _RECORDS))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.monitors.fold import NEVER, coded_slices, column
+from streamproc.monitors.fold import NEVER, column, slices_by_code
 from streamproc.monitors.performance import merge_rows
 from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.rankings import groups_of
@@ -102,7 +102,7 @@ class PerformanceFold:
             bucket = known_ms // bucket_ms
             first = int(bucket.min())
             for fields in monitor.fields if self._outcomes else ((),):
-                names, codes = coded_slices(fields, told)
+                names, codes = slices_by_code(fields, told)
                 keys = np.where(codes >= 0, (bucket - first) * len(names) + codes, -1)
                 for key, row in batch.rows(keys, event_ms, known_ms, monitor, not fields):
                     start, code = divmod(key, len(names))

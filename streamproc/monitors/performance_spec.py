@@ -84,6 +84,10 @@ class Performance:
         if self.ranking is not None and not isinstance(self.ranking, Ranking):
             raise DefinitionError("Performance: ranking must be made by Ranking(group=...)")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a judge's snapshot keeps: of a function its name, as only folds call it."""
+        return {**self.__dict__, "baseline": self.baseline_name}
+
     @property
     def window_ms(self) -> int:
         """How much time the metrics are about."""

@@ -26,7 +26,8 @@ class Drift:
     give. The score is always watched (each class's probability of a multiclass model), from the
     first version that has learnt. What comes first, for the time ``reference``, is what is usual.
     A change of a mean below ``tolerance`` standard deviations, or of a share below such a part of
-    it, is none. ``weight`` is the monitor's part of the pipeline's false alarms.
+    it, is none. ``weight`` is the monitor's part of the pipeline's false alarms. With ``slices``,
+    fields of the event as of :class:`PredictionBias`, features are watched in each slice, too.
 
     ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each numeric
     series, in place of our own test; see `streamproc.monitors.detectors`. What it is given are the
@@ -44,9 +45,11 @@ class Drift:
     reference: str = "7d"
     tolerance: float = 0.1
     weight: float = 1.0
+    slices: Sequence[str | tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         check_bucket("Drift", self.bucket)
+        object.__setattr__(self, "slices", checked_slices("Drift", self.slices))
         check_weight("Drift", self.weight)
         parse_duration_ms(self.reference, "Drift, reference")
         if not 0 <= self.tolerance < 100:
@@ -74,6 +77,11 @@ class Drift:
     def bucket_ms(self) -> int:
         """How much event time a bucket spans."""
         return parse_duration_ms(self.bucket, "Drift, bucket")
+
+    @property
+    def fields(self) -> tuple[tuple[str, ...], ...]:
+        """The fields of each kind of slice."""
+        return fields_of(self.slices)[1:]
 
     @property
     def span(self) -> Span:

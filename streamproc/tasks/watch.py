@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -10,9 +10,11 @@ import orjson
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
 from streamproc.monitors.fold import NEVER
-from streamproc.monitors.judge import Judge
+from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.tasks.merge import AT_ONCE
+from streamproc.tasks.operations import read_operation
 from streamproc.tasks.records import Out, Output, Record, dead_letter
+from streamproc.tasks.waits import Believed, Idle, Waits
 
 MOST_BYTES = 500_000
 """How large a record of sums becomes, about; a broker's limit is 1 MB."""
@@ -20,8 +22,8 @@ MOST_BYTES = 500_000
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
-Step = tuple[str, str, int]
-"""A step in an alert's life; see :func:`step_of`."""
+SLICES = "slices"
+"""The header of a prediction with the fields of its event that it is sliced by."""
 
 
 class Fold(Protocol):
@@ -82,9 +84,14 @@ class FoldTask:
         messages = []
         for record in records:
             try:
-                messages.append(self._codec.decode(self._kind, record.value()))
+                message = self._codec.decode(self._kind, record.value())
             except BadRecord as bad:
                 self._dead.append(dead_letter(record, bad, self.stage))
+                continue
+            for name, value in record.headers() or ():
+                if name == SLICES and value:
+                    message["slices"] = orjson.loads(value)
+            messages.append(message)
         if messages:
             self._fold.update(messages)
         if records:
@@ -168,10 +175,10 @@ def _halves(
 class JudgeTask:
     """Judges the sums of all partitions and emits alerts.
 
-    Its state is rebuilt from the log of sums: up to ``silent_until`` nothing is emitted, since the
-    run before did so. ``emitted`` holds the alerts on the topic, as :func:`step_of` them, and
-    ``reported_ms`` up to when performance was reported on, of outcomes and of predictions: a bucket
-    that was sealed early, by a silence, is sealed a little later when it is judged again.
+    What it does is decided by the log of sums, record by record, and by nothing else: waits that
+    are over and what people ask for are written to it first, and done when they come back. So who
+    reads the log again knows the same, and has told the same. ``begins_at`` is the offset up to
+    which the judge has read it. While it is ``held`` it judges nothing.
     """
 
     def __init__(
@@ -179,55 +186,78 @@ class JudgeTask:
         judge: Judge,
         topic: str,
         codec: Codec,
-        silent_until: int = 0,
-        emitted: Collection[Step] = (),
-        reported_ms: Mapping[str, int] | None = None,
+        begins_at: int = 0,
+        operations: str | None = None,
+        idle: Idle | None = None,
     ) -> None:
         self.judge = judge
-        self._reported_ms = dict(reported_ms or {})
-        self._emitted = frozenset(emitted)
+        self.held = False
         self._topic = topic
         self._codec = codec
-        self._silent_until = silent_until
-        self._next_offset = self._judged_until = silent_until
-        self._taken: list[dict[str, Any]] = []
-        self._silent: list[dict[str, Any]] = []
+        self._operations = operations
+        self._waits = Waits(judge.sealer, idle or Believed())
+        self._positions = {topic: begins_at} if begins_at else {}
+        self._taken: list[Record] = []
+        self._asked: list[Record] = []
 
     def waiting(self) -> dict[str, int]:
         """Return that no record waits: each is dealt with as it is taken in."""
-        return {self._topic: 0}
+        return dict.fromkeys(filter(None, (self._topic, self._operations)), 0)
 
     def positions(self) -> dict[str, int]:
-        """Return the offset of the first sums not yet judged."""
-        return {self._topic: self._judged_until} if self._judged_until else {}
+        """Return the offsets of the first records not yet dealt with."""
+        return dict(self._positions)
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
-        """Take sums in."""
+        """Take sums in, or what people ask for."""
+        (self._taken if topic == self._topic else self._asked).extend(records)
+
+    def replay(self, records: Iterable[Record]) -> None:
+        """Take in what was judged before, and tell nothing."""
         for record in records:
-            into = self._silent if record.offset() < self._silent_until else self._taken
-            into.append(orjson.loads(record.value() or b"{}"))
-            self._next_offset = max(self._next_offset, record.offset() + 1)
+            self._judge(record, Output())
 
     def process(self, now_ms: int) -> Output:
-        """Judge the buckets that are sealed; return the alerts."""
+        """Judge what was taken in; pass on to the log what is to be in it."""
         output = Output()
-        if self._silent:
-            self.judge.update(self._silent, now_ms)
-            self.judge.take_reports()
-            self._silent = []
+        if self.held:
+            return output
         taken, self._taken = self._taken, []
-        self._judged_until = self._next_offset
-        for alert in self.judge.update(taken, now_ms):
-            if step_of(alert) in self._emitted:
-                continue
+        for record in taken:
+            self._judge(record, output, now_ms)
+        asked, self._asked = self._asked, []
+        for record in asked:
+            self._pass_on(record, output)
+        for topic, records in ((self._topic, taken), (self._operations, asked)):
+            if records and topic:
+                self._positions[topic] = records[-1].offset() + 1
+        for seal in self._waits.seals(now_ms):
+            output.to("buckets").append(Out(key=None, value=orjson.dumps(seal)))
+        return output
+
+    def _judge(self, record: Record, output: Output, now_ms: int | None = None) -> None:
+        said = _object_in(record.value())
+        if said is None:
+            bad = BadRecord("not_an_object", "nothing of ours writes such a record")
+            output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
+            return
+        if now_ms is not None and "partition" in said:
+            self._waits.heard(said["stage"], said["partition"], now_ms)
+        for alert in self.judge.update([said], record.timestamp()[1]):
             value = self._codec.encode("alert", alert)
             output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
         for report in self.judge.take_reports():
-            if report["to_ms"] > self._reported_ms.get(report["about"], NEVER):
-                value = self._codec.encode("performance", report)
-                key = slice_key(report["about"], report["slice"])
-                output.to("metrics").append(Out(key=key.encode(), value=value))
-        return output
+            value = self._codec.encode("performance", report)
+            key = slice_key(report["about"], report["slice"])
+            output.to("metrics").append(Out(key=key.encode(), value=value))
+
+    def _pass_on(self, record: Record, output: Output) -> None:
+        try:
+            said = {"stage": OPERATION, "operation": read_operation(record.value())}
+        except BadRecord as bad:
+            output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
+            return
+        output.to("buckets").append(Out(key=None, value=orjson.dumps(said)))
 
 
 def slice_key(about: str, slice_: Mapping[str, str] | None) -> str:
@@ -241,11 +271,9 @@ def slice_key(about: str, slice_: Mapping[str, str] | None) -> str:
     return f"{about}/" + ",".join(f"{field}={value}" for field, value in sorted(slice_.items()))
 
 
-def step_of(alert: Mapping[str, Any]) -> Step:
-    """Return what tells one step in an alert's life from another: its id, status and samples.
-
-    >>> step_of({"alert_id": "a1", "status": "open", "samples": 40})
-    ('a1', 'open', 0)
-    """
-    updated = alert["status"] == "update"
-    return (alert["alert_id"], alert["status"], alert["samples"] if updated else 0)
+def _object_in(value: bytes | None) -> dict[str, Any] | None:
+    try:
+        said = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and "stage" in said else None
