@@ -14,6 +14,7 @@ from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.monitors.judge import Judge
 from streamproc.notify.sink import one_line, slice_text
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
@@ -117,10 +118,9 @@ class Observer:
 
     def _refresh_alerts(self) -> None:
         open_by_kind: dict[str, int] = {}
-        metrics, task = self.metrics, self.judge.task if self.judge else None
-        here = any(each is task for each in list(self.runner.tasks.values()))
+        metrics, judge = self.metrics, self._judge()
         metrics.alert_open.clear()
-        for alert in task.judge.open_alerts() if task and here else ():
+        for alert in judge.open_alerts() if judge else ():
             open_by_kind[alert["kind"]] = open_by_kind.get(alert["kind"], 0) + 1
             about = (alert["kind"], one_line(alert["subject"]), slice_text(alert))
             metrics.alert_open.labels(*about, alert["severity"], alert["alert_id"]).set(1)
@@ -128,12 +128,18 @@ class Observer:
         for kind, count in open_by_kind.items():
             self.metrics.alerts_open.labels(kind).set(count)
 
+    def _judge(self) -> Judge | None:
+        """Return the judge while it is here."""
+        task = self.judge.task if self.judge else None
+        here = any(each is task for each in list(self.runner.tasks.values()))
+        return task.judge if task and here else None
+
     def _refresh_performance(self) -> None:
         """Tell the newest reports; a metric that isn't defined is left out."""
-        task = self.judge.task if self.judge else None
+        judge = self._judge()
         self.metrics.performance.clear()
-        for report in task.judge.latest_reports() if task else ():
-            slice_ = ",".join(f"{key}={value}" for key, value in (report["slice"] or {}).items())
+        for report in judge.latest_reports() if judge else ():
+            slice_ = slice_text(report)
             for what, found in report["metrics"].items():
                 if slice_ and what != "model":
                     continue
