@@ -35,6 +35,7 @@ def log_of(hours: int) -> list[PlainRecord]:
     """Return a log of sums: two records an hour."""
     rng = random.Random(3)
     fold = outcome_fold(FACTS)
+    assert fold is not None
     records = []
     for half in range(2 * hours):
         at_ms = half * HOUR_MS // 2
@@ -94,7 +95,7 @@ def test_a_restart_repeats_no_report_and_loses_none(cut: int, by_snapshot: bool)
 
 def test_a_function_of_the_users_stops_no_snapshot() -> None:
     """Only folds call it: what judges knows its name."""
-    check_kept(FACTS)  # type: ignore[arg-type]
+    check_kept(FACTS)
     (monitor,) = loads(dumps(tuple(FACTS.monitors)), allowed())
     assert monitor.baseline == monitor.baseline_name
     assert monitor.window_ms == 24 * HOUR_MS
