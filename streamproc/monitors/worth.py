@@ -42,6 +42,7 @@ LOG_BACK = log(100)
 
 _MEMORY = 512
 _MOST_BLOCK = 32
+_MEASURED_EVERY = 8
 _LONG = 4
 _UNSURE = 6.0
 
@@ -82,6 +83,7 @@ class WorthTest:
         self.detector = EDetector(np.full(len(BETS), 1 / len(BETS)), alarm_ms)
         self._margin = margin
         self._spread = 0.0
+        self._buckets = 0
         self._past: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
         self._recent: deque[tuple[int, int, Losses]] = deque(maxlen=_MEMORY)
         self._back = [0.0 for _ in BETS]
@@ -94,7 +96,9 @@ class WorthTest:
         if seen.n <= 0:
             return False
         excess = seen.model - (1 - self._margin) * seen.baseline
-        if not self.open and len(self._past) >= LEAST_BUCKETS:
+        self._buckets += 1
+        due = self._buckets > LEAST_BUCKETS and self._buckets % _MEASURED_EVERY == 1
+        if due and not self.open:
             self._spread = self._measured()  # while it is open, that of before is the measure
         self._past.append((seen.n, excess))
         self._recent.append((start_ms, delay_ms, seen))

@@ -268,8 +268,8 @@ def test_models_that_are_worth_it_are_let_be(how: str) -> None:
         "rare losses": lambda _, rng: 100 * rng.poisson(1) - 100,
         "t3": lambda _, rng: rng.standard_t(3) * 10,
     }
-    opened = sum(len(worth(make[how], 400, seed)) for seed in range(25))
-    assert opened <= 4  # 2 are expected at most in so many buckets; each opens once
+    opened = sum(len(worth(make[how], 400, seed)) for seed in range(12))
+    assert opened <= 3  # 1 is expected at most in so many buckets; each opens once
 
 
 def test_a_model_that_is_not_worth_it_is_told_and_comes_back() -> None:
@@ -326,8 +326,8 @@ def test_one_judge_has_them_all() -> None:
 def test_a_model_without_skill_is_an_alert() -> None:
     """Against zero-rule and against the user's own; one that has skill is none."""
     facts = Facts(monitors=[Performance(bucket="1h", baseline=lambda f: 0.5 if f["rule"] else 0.1)])
-    assert monitored(facts, folded(facts, scored(4, 6, 1_000)))[1] == []
-    _, found = monitored(facts, folded(facts, scored(5, 12, 1_000, skill=0.0)))
+    assert monitored(facts, folded(facts, scored(4, 4, 1_000)))[1] == []
+    _, found = monitored(facts, folded(facts, scored(5, 9, 1_000, skill=0.0)))
     assert {finding.subject for finding in found} == {"own", "zero_rule"}
     first = next(finding for finding in found if finding.subject == "own")
     assert first.key == "performance/own"
