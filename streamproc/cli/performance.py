@@ -19,7 +19,7 @@ from streamproc.cli.common import (
     print_json,
     width,
 )
-from streamproc.cli.performance_table import newest, performance_table
+from streamproc.cli.performance_table import newest, tell_performance
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import BadRecord, DefinitionError, StreamprocError
 from streamproc.kafka.registry import Registry
@@ -59,7 +59,7 @@ def performance(
         typer.echo("no report yet: there is one once a bucket's labels are all known")
     console = Console(width=width(), highlight=False)
     for report in found:
-        console.print(performance_table(report))
+        tell_performance(report, console)
         console.print()
 
 

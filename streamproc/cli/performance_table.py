@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from streamproc.cli.common import printable
@@ -47,18 +48,26 @@ def newest(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     )
 
 
-def performance_table(report: Mapping[str, Any]) -> Table:
-    """Return the table: a row a metric, a column for the model and each of what is beside it."""
+def tell_performance(report: Mapping[str, Any], console: Console) -> None:
+    """Print what a report is about, and a table of its metrics."""
+    console.print(_about(report), style="bold", markup=False)
+    console.print(_table(report["metrics"]))
+
+
+def _about(report: Mapping[str, Any]) -> str:
     slice_ = ", ".join(f"{field}={value}" for field, value in (report["slice"] or {}).items())
     what = {"outcomes": "outcomes", "predictions": "predictions without their labels"}
     about = f"{report['n']:,} {what.get(report['about'], report['about'])}"
     if report["event_from_ms"] is not None:
         since, until = (_moment(report[name]) for name in ("event_from_ms", "event_to_ms"))
         about += f", events of {since} to {until}"
-    title = f"{printable(slice_)}: {about}" if slice_ else about
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    return f"{printable(slice_)}: {about}" if slice_ else about
+
+
+def _table(metrics: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """Return a row a metric, a column for the model and each of what is beside it."""
+    table = Table(box=None, pad_edge=False)
     table.add_column("", min_width=18)
-    metrics = report["metrics"]
     shown = [who for who in _TITLES if who in metrics]
     for who in shown:
         table.add_column(_TITLES[who], justify="right", min_width=9)
@@ -76,6 +85,8 @@ def words(name: str) -> str:
     """
     if "/" in name:
         return printable(name)
+    if name.startswith("ndcg@"):
+        return "nDCG@" + name.removeprefix("ndcg@")
     return " ".join(_WORDS.get(word, word) for word in name.split("_"))
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamproc.cli.common import printable, width
-from streamproc.cli.performance_table import newest, performance_table
+from streamproc.cli.performance_table import newest, tell_performance
 from streamproc.messages import Alert
 from streamproc.metrics import prequential_report
 from streamproc.models.scoring import Scorer
@@ -162,7 +162,7 @@ def tell(report: Report, out: Path | None) -> None:
     for each in report.performance:
         if each["slice"] is None and each["about"] == "outcomes":
             console.print("\nthe last window, as a monitor reports it:")
-            console.print(performance_table(each))
+            tell_performance(each, console)
     _tell_alerts(report, console)
     if report.late:
         console.print(f"\nevents later than {report.pipeline.lateness}: {report.late:,}")

@@ -206,7 +206,7 @@ class PerformanceMonitor:
         total, events = window.total, window.event_ms
         metrics: dict[str, Report] = {}
         if self._about == "outcomes":
-            ranking = f"ndcg@{monitor.k}" if monitor.ranking else None
+            ranking = f"ndcg@{monitor.k}" if monitor.ranking and not name else None
             for who in ("model", "zero_rule", "random", "own"):
                 if who in total or who == "model":
                     named = ranking if "ranking" in total.get(who, {}) or who == "model" else None
