@@ -204,6 +204,18 @@ def test_zero_rule_knows_nothing_of_its_bucket() -> None:
         assert metrics_of("binary", zero)["accuracy"] == 1 - labels[0]
 
 
+def test_nothing_of_a_bucket_is_known_before_it() -> None:
+    """The first bucket's zero-rule says a half, whatever the labels are; the second's knows it."""
+    for label in (0, 1):
+        outcomes = [outcome(i, i, label=label) for i in range(8)]
+        later = [outcome(8 + i, DAY_MS + i, label=label) for i in range(8)]
+        told = []
+        for some in (outcomes, outcomes + later):
+            watch, _ = monitored(FACTS, folded(FACTS, some))
+            told.append(watch.latest[""]["metrics"]["zero_rule"]["brier"])
+        assert told == pytest.approx([0.25, (0.25 + 0.01) / 2])
+
+
 def test_zero_rule_of_classes_and_numbers() -> None:
     """The most frequent class with each one's share, and the mean."""
     zeros = np.zeros(4, np.int64)
