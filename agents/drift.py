@@ -6,7 +6,7 @@ from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
 from agents.stage import Stage
-from streamproc.monitors import drift_fold
+from streamproc.monitors import prediction_fold
 from streamproc.tasks.watch import FoldTask
 
 
@@ -23,7 +23,8 @@ class DriftStage(Stage):
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""
-        fold = drift_fold(self.deployment.pipeline)
+        fold = prediction_fold(self.deployment.pipeline)
+        assert fold is not None, "this stage is made where something is folded"
         return FoldTask(
             "drift",
             partition,

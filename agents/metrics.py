@@ -121,6 +121,12 @@ class Metrics:
         self.alerts_open = Gauge(
             "streamproc_alerts_open", "Open alerts", ["kind"], registry=registry
         )
+        self.performance = Gauge(
+            "streamproc_performance",
+            "How good predictions were in the last window, by metric; what=model is the model's",
+            ["metric", "what", "about", "slice"],
+            registry=registry,
+        )
         self.alert_open = Gauge(
             "streamproc_alert_open",
             "1 for each open alert",

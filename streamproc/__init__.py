@@ -65,6 +65,8 @@ __all__ = [  # noqa: RUF022  in reading order
     "Calibration",
     "LabelShift",
     "ConceptDrift",
+    "Performance",
+    "Ranking",
     "Replay",
     "StreamprocError",
     "DefinitionError",
@@ -88,7 +90,10 @@ _HOME = {
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),
-    "monitors": ("Drift", "PredictionBias", "Calibration", "LabelShift", "ConceptDrift"),
+    "monitors": (
+        *("Drift", "PredictionBias", "Calibration", "LabelShift", "ConceptDrift"),
+        *("Performance", "Ranking"),
+    ),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),
 }

@@ -37,10 +37,10 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import Drift, OutcomeMonitor
+from streamproc.monitors import Drift, OutcomeMonitor, Performance
 from streamproc.monitors.budget import FalseAlarms
 
-Monitor = Drift | OutcomeMonitor
+Monitor = Drift | OutcomeMonitor | Performance
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -118,6 +118,7 @@ class Topics:
     operations: str
     rekeyed: str
     windows: str
+    metrics: str
 
 
 @dataclass(frozen=True)
@@ -307,9 +308,14 @@ class Pipeline:
         """The topics that are looked up in, each once."""
         return topics_of(self.lookups)
 
+    @property
+    def reports(self) -> bool:
+        """Whether reports of performance are made, which have a topic of their own."""
+        return any(isinstance(monitor, Performance) for monitor in self.monitors)
+
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
-        """The fields of the event that monitors slice by."""
+        """The fields of the event that monitors slice by, or group."""
         return _fields_of(self.monitors)
 
     @cached_property
@@ -391,6 +397,8 @@ def _fields_of(monitors: Sequence[Monitor]) -> tuple[str, ...]:
     for monitor in monitors:
         for declared in getattr(monitor, "slices", ()):
             fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
+        ranking = getattr(monitor, "ranking", None)
+        fields |= dict.fromkeys((ranking.group,) if ranking else ())
     return tuple(fields)
 
 
@@ -454,12 +462,19 @@ def _check_monitors(pipeline: Pipeline) -> None:
     for monitor in pipeline.monitors:
         if not isinstance(monitor, Monitor):
             raise DefinitionError(
-                f"Pipeline: monitors holds {monitor!r:.60}; use Drift or PredictionBias"
+                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias or "
+                "Performance"
             )
-        if isinstance(monitor, OutcomeMonitor) and pipeline.labels is None:
+        if isinstance(monitor, OutcomeMonitor | Performance) and pipeline.labels is None:
             raise DefinitionError(
                 f"Pipeline: {type(monitor).__name__} compares predictions with labels; "
                 "declare labels=Labels(...)"
+            )
+        baseline = getattr(monitor, "baseline", None)
+        if isinstance(baseline, str) and baseline not in pipeline.feature_names:
+            raise DefinitionError(
+                f"Performance: baseline {baseline!r} is no feature that is declared; "
+                "declare Field(...) for it, or write a function of the features"
             )
         unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)
         if unknown:

@@ -59,6 +59,10 @@ class HasTopics(Protocol):
     def horizon_ms(self) -> int:
         """How long a prediction waits for its label; 0 where it waits for none."""
 
+    @property
+    def reports(self) -> bool:
+        """Whether reports of performance are made."""
+
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return the entities whose windows are computed where these are, and not the events."""
 
@@ -151,6 +155,8 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         # Who silenced what, and when, is asked long after.
         Topic(names.operations, "what people ask of the monitors", one, True, _KEPT_FOR_EVER),
     ]
+    if pipeline.reports:
+        wanted.append(Topic(names.metrics, "how good predictions were", one, True, _RECORDS))
     if pipeline.rekeyed(count):
         wanted += [
             Topic(names.rekeyed, "events on their way to another entity", count, True, _RECORDS),

@@ -1,8 +1,10 @@
 """Monitors: folds sum what they see per bucket, one judge tests the sums of all partitions."""
 
 from streamproc.monitors.drift_fold import DriftFold, drift_fold
+from streamproc.monitors.folds import outcome_fold, prediction_fold
 from streamproc.monitors.outcomefold import BiasFold, bias_fold
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift, OutcomeMonitor
+from streamproc.monitors.performance_spec import Performance, Ranking
 from streamproc.monitors.spec import Drift, PredictionBias
 
 __all__ = [
@@ -13,7 +15,11 @@ __all__ = [
     "DriftFold",
     "LabelShift",
     "OutcomeMonitor",
+    "Performance",
     "PredictionBias",
+    "Ranking",
     "bias_fold",
     "drift_fold",
+    "outcome_fold",
+    "prediction_fold",
 ]

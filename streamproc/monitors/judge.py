@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from streamproc.messages import Alert
+from streamproc.messages import Alert, PerformanceReport
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.outcomejudge import outcome_monitor
 from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.performance import PerformanceMonitor
+from streamproc.monitors.performance_fold import GUESSED, guess_number
 from streamproc.monitors.sealing import Sealer
-from streamproc.monitors.spec import Watched, drift_plan
+from streamproc.monitors.spec import Watched, drift_plan, performance_plan
 
 OPERATION = "operation"
 """The stage of a record that says what a person asked for."""
@@ -71,15 +73,27 @@ class Judge:
             number: outcome_monitor(monitor, pipeline, alarm_ms[number])
             for number, monitor in outcome_plan(pipeline)
         }
-        self._monitors: dict[int, Monitor] = {**self._drift, **self._bias}
-        wanted: tuple[tuple[str, Mapping[int, Monitor]], ...] = (
-            ("drift", self._drift),
-            ("bias", self._bias),
-        )
-        self._lengths_ms = {i: monitor.bucket_ms for i, monitor in enumerate(pipeline.monitors)}
+        self._performance = {
+            number: PerformanceMonitor(monitor, pipeline.kind, alarm_ms[number])
+            for number, monitor in performance_plan(pipeline)
+        }
+        self._guesses = {
+            guess_number(number): PerformanceMonitor(
+                monitor, pipeline.kind, alarm_ms[number], "predictions"
+            )
+            for number, monitor in performance_plan(pipeline)
+            if pipeline.kind in GUESSED
+        }
+        of_predictions: Mapping[int, Monitor] = {**self._drift, **self._guesses}
+        of_outcomes: Mapping[int, Monitor] = {**self._bias, **self._performance}
+        self._monitors: dict[int, Monitor] = {**of_predictions, **of_outcomes}
+        wanted = (("drift", of_predictions), ("bias", of_outcomes))
+        lengths_ms = {number: monitor.bucket_ms for number, monitor in enumerate(pipeline.monitors)}
+        lengths_ms |= {number: lengths_ms[guess_number(number)] for number in self._guesses}
+        self._lengths_ms = lengths_ms
         self.sealer = Sealer(
             [name for name, any_ in wanted if any_],
-            self._lengths_ms,
+            lengths_ms,
             partitions,
             pipeline.lateness_ms,
         )
@@ -92,7 +106,20 @@ class Judge:
     @property
     def overflowed(self) -> int:
         """How often a slice was left out because there were too many."""
-        return sum(monitor.overflowed for monitor in self._bias.values())
+        of_features = sum(monitor.overflowed for monitor in self._drift.values())
+        of_slices = sum(monitor.overflowed for monitor in self._bias.values())
+        return of_features + of_slices + sum(each.overflowed for each in self._performance.values())
+
+    def take_reports(self) -> list[PerformanceReport]:
+        """Return the reports of performance since they were last taken, in order of time."""
+        monitors = (*self._performance.values(), *self._guesses.values())
+        reports = [report for monitor in monitors for report in monitor.take()]
+        return sorted(reports, key=lambda report: report["to_ms"])
+
+    def latest_reports(self) -> list[PerformanceReport]:
+        """Return the newest report of each slice, those of predictions behind those of outcomes."""
+        monitors = (*self._performance.values(), *self._guesses.values())
+        return [report for monitor in monitors for report in list(monitor.latest.values())]
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts as they were last told."""

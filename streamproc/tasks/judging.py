@@ -24,13 +24,14 @@ from streamproc.monitors.calibration import CalibrationTest
 from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.judge import Judge
+from streamproc.monitors.performance import Window
 from streamproc.monitors.spec import Watched
 from streamproc.state.snapshots import Snapshot
 from streamproc.state.tables import Rows
 from streamproc.tasks.frozen import Frozen
 from streamproc.tasks.watch import JudgeTask
 
-FORMAT = 2
+FORMAT = 3
 """Of what judges, their monitors and their alerts keep. Raise it with each change to that: what an
 older version wrote is passed over then, and the log of sums is read again instead."""
 
@@ -38,7 +39,7 @@ PACKED_BYTES = 100_000
 """From how many bytes on the rest of the state waits for the next round."""
 
 _TABLE = "judge"
-_APART = (DistributionTest, DetectorTest, BiasTests, CalibrationTest)
+_APART = (DistributionTest, DetectorTest, BiasTests, CalibrationTest, Window)
 
 
 class JudgeFreezer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -10,10 +10,14 @@ import orjson
 from streamproc.alerts.commands import read_command
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
+from streamproc.monitors.fold import NEVER
 from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 from streamproc.tasks.waits import Believed, Idle, Waits
+
+MOST_BYTES = 500_000
+"""How large a record of sums becomes, about; a broker's limit is 1 MB."""
 
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
@@ -29,7 +33,10 @@ class Fold(Protocol):
     """
 
     bucket_ms: int
-    watermark_ms: int
+
+    @property
+    def watermark_ms(self) -> int:
+        """The newest time folded."""
 
     def update(self, messages: Sequence[dict[str, Any]]) -> None:
         """Fold messages in."""
@@ -106,16 +113,63 @@ class FoldTask:
         due = now_ms - sent_ms >= SEND_EVERY_MS
         if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
             return output
-        sums = {
-            "stage": self.stage,
-            "partition": self.partition,
-            "watermark_ms": fold_ms,
-            "caught_up": caught_up_now,
-            "buckets": fold.take(),
-        }
+        told = (self.stage, self.partition, fold_ms, caught_up_now)
+        for value in sums_in_records(*told, fold.take()):
+            output.to("buckets").append(Out(key=None, value=value))
         self._sent = (self._next_offset, fold_ms, caught_up_now, now_ms)
-        output.to("buckets").append(Out(key=None, value=orjson.dumps(sums)))
         return output
+
+
+def sums_in_records(
+    stage: str,
+    partition: int,
+    watermark_ms: int,
+    caught_up: bool,
+    buckets: list[dict[str, Any]],
+    most_bytes: int = MOST_BYTES,
+) -> list[bytes]:
+    """Return sums as records for the judge: one, or several where that would be too large.
+
+    Only the last tells how far the partition has come, since all belongs to it.
+
+    >>> wide = [{"stage": "bias", "monitor": 0, "bucket_ms": 0, "series": {"a": [1], "b": [2]}}]
+    >>> records = sums_in_records("bias", 0, 9, True, wide, most_bytes=150)
+    >>> [orjson.loads(value)["caught_up"] for value in records]
+    [False, True]
+    """
+    sums = {
+        "stage": stage,
+        "partition": partition,
+        "watermark_ms": watermark_ms,
+        "caught_up": caught_up,
+        "buckets": buckets,
+    }
+    value = orjson.dumps(sums)
+    if len(value) <= most_bytes:
+        return [value]
+    halves = _halves(buckets)
+    if halves is None:  # one series of one bucket
+        return [value]
+    first, second = halves
+    head = sums_in_records(stage, partition, NEVER, False, first, most_bytes)
+    tail = sums_in_records(stage, partition, watermark_ms, caught_up, second, most_bytes)
+    return head + tail
+
+
+def _halves(
+    buckets: list[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
+    middle = len(buckets) // 2
+    if middle:
+        return buckets[:middle], buckets[middle:]
+    bucket = buckets[0] if buckets else {"series": {}}
+    series = list(bucket["series"].items())
+    middle = len(series) // 2
+    if not middle:
+        return None
+    parts = (dict(series[:middle]), dict(series[middle:]))
+    first, second = ([{**bucket, "series": part}] for part in parts)
+    return first, second
 
 
 class JudgeTask:
@@ -192,6 +246,10 @@ class JudgeTask:
         for alert in self.judge.update([said], record.timestamp()[1]):
             value = self._codec.encode("alert", alert)
             output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
+        for report in self.judge.take_reports():
+            value = self._codec.encode("performance", report)
+            key = slice_key(report["about"], report["slice"])
+            output.to("metrics").append(Out(key=key.encode(), value=value))
 
     def _pass_on(self, record: Record, output: Output) -> None:
         try:
@@ -201,6 +259,17 @@ class JudgeTask:
             return
         said = {"stage": OPERATION, "operation": command.fields()}
         output.to("buckets").append(Out(key=None, value=orjson.dumps(said)))
+
+
+def slice_key(about: str, slice_: Mapping[str, str] | None) -> str:
+    """Return the key of a report.
+
+    >>> slice_key("outcomes", None), slice_key("outcomes", {"country": "FR"})
+    ('outcomes', 'outcomes/country=FR')
+    """
+    if not slice_:
+        return about
+    return f"{about}/" + ",".join(f"{field}={value}" for field, value in sorted(slice_.items()))
 
 
 def _object_in(value: bytes | None) -> dict[str, Any] | None:

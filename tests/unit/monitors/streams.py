@@ -27,6 +27,7 @@ class Facts:
     kind: str = "binary"
     classes: tuple[Any, ...] | None = (0, 1)
     learns: bool = True
+    threshold: float = 0.5
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
     categorical_features: tuple[str, ...] = ()
