@@ -118,6 +118,11 @@ class Metrics:
             "How long ago the version that scores was published",
             registry=registry,
         )
+        self.models_held_back = Gauge(
+            "streamproc_models_held_back",
+            "Versions held back for the numbers in them, since the learner started",
+            registry=registry,
+        )
         self.alerts_open = Gauge(
             "streamproc_alerts_open", "Open alerts", ["kind"], registry=registry
         )

@@ -14,6 +14,7 @@ from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.tasks.learn import LearnTask
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
@@ -82,6 +83,8 @@ class Observer:
         for growth in self._growths:
             growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
+        learning = [task for task in tasks if isinstance(task, LearnTask)]
+        metrics.models_held_back.set(sum(task.held_back for task in learning))
         keepers = list(self.runner.keepers.values())
         if keepers:
             oldest_s = min(keeper.written_s for keeper in keepers)

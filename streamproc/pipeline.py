@@ -37,9 +37,9 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import Drift, PredictionBias
+from streamproc.monitors import Drift, Health, PredictionBias
 
-Monitor = Drift | PredictionBias
+Monitor = Drift | PredictionBias | Health
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -295,6 +295,11 @@ class Pipeline:
                 fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
         return tuple(fields)
 
+    @cached_property
+    def watches_health(self) -> bool:
+        """Whether workers and the learner tell the judge how they are."""
+        return any(isinstance(monitor, Health) for monitor in self.monitors)
+
     def warmup_ms(self, feature: str) -> int:
         """How long after the first event a feature's windows have filled: its longest span."""
         for declared in self.features:
@@ -401,11 +406,18 @@ def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
 
 
 def _check_monitors(pipeline: Pipeline) -> None:
+    if sum(isinstance(monitor, Health) for monitor in pipeline.monitors) > 1:
+        raise DefinitionError("Pipeline: Health is declared twice; write one with all limits")
     for monitor in pipeline.monitors:
-        if not isinstance(monitor, Drift | PredictionBias):
+        if not isinstance(monitor, Monitor):
             raise DefinitionError(
-                f"Pipeline: monitors holds {monitor!r:.60}; use Drift or PredictionBias"
+                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias or Health"
             )
+        if (
+            isinstance(monitor, Health)
+            and sum(isinstance(m, Health) for m in pipeline.monitors) > 1
+        ):
+            raise DefinitionError("Pipeline: Health is declared twice; write one with all limits")
         if isinstance(monitor, PredictionBias) and pipeline.labels is None:
             raise DefinitionError(
                 "Pipeline: PredictionBias compares predictions with labels; "

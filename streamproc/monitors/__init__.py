@@ -1,6 +1,7 @@
 """Monitors: folds sum what they see per bucket, one judge tests the sums of all partitions."""
 
 from streamproc.monitors.fold import BiasFold, DriftFold, bias_fold, drift_fold
+from streamproc.monitors.health import Health
 from streamproc.monitors.spec import Drift, PredictionBias
 
-__all__ = ["BiasFold", "Drift", "DriftFold", "PredictionBias", "bias_fold", "drift_fold"]
+__all__ = ["BiasFold", "Drift", "DriftFold", "Health", "PredictionBias", "bias_fold", "drift_fold"]

@@ -11,6 +11,7 @@ from streamproc.messages import Alert
 from streamproc.monitors.drift import DriftTest
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.fold import NEVER, SCORE
+from streamproc.monitors.health import Health, HealthWatch
 from streamproc.monitors.reference import Bucket
 from streamproc.monitors.slices import BiasMonitor
 from streamproc.monitors.spec import Drift, PredictionBias, Watched, bias_plan, drift_plan
@@ -73,7 +74,9 @@ class Judge:
         self.late = 0
         self._book = book
         self._lateness_ms = pipeline.lateness_ms
-        self._lengths_ms = {i: m.bucket_ms for i, m in enumerate(pipeline.monitors)}
+        self._lengths_ms = {
+            i: m.bucket_ms for i, m in enumerate(pipeline.monitors) if not isinstance(m, Health)
+        }
         self._drift: dict[int, _DriftMonitor] = {
             number: _DriftMonitor(monitor, watched, {f: pipeline.warmup_ms(f) for f in watched})
             for number, monitor, watched, _ in drift_plan(pipeline)
@@ -85,6 +88,8 @@ class Judge:
         self._stages = {
             name: _Stage([_Source() for _ in range(partitions)]) for name, any_ in wanted if any_
         }
+        health = next((m for m in pipeline.monitors if isinstance(m, Health)), None)
+        self._health = HealthWatch(health) if health else None
         self._started_ms: int | None = None
 
     @property
@@ -100,9 +105,12 @@ class Judge:
         """Take in what folds sent, in the log's order; return the alerts this gives rise to."""
         if self._started_ms is None:
             self._started_ms = now_ms
-        for record in records:
-            self._take(record, now_ms)
         findings: list[Finding] = []
+        for record in records:
+            if record["stage"] in ("health", "model"):
+                findings.extend(self._health.update(record) if self._health else ())
+            else:
+                self._take(record, now_ms)
         for stage in self._stages.values():
             findings.extend(self._seal(stage, now_ms))
         return self._book.apply(findings, now_ms)

@@ -113,7 +113,7 @@ class Watched(Protocol):
     """What monitors need to know of a pipeline; `streamproc.Pipeline` is one."""
 
     @property
-    def monitors(self) -> Sequence[Drift | PredictionBias]:
+    def monitors(self) -> Sequence[Any]:
         """What is watched."""
 
     @property
