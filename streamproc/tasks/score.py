@@ -81,6 +81,8 @@ class ScoreTask:
             pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
         )
         self.watermark_ms = AT_ONCE
+        self.label_ms = AT_ONCE
+        """The newest time at which a label became known, since this task started."""
         self._expired_ms = AT_ONCE
         self.late = 0
         self.overtaken_labels = 0
@@ -505,6 +507,8 @@ class ScoreTask:
             output.to("dead_letters").append(dead_letter(early.record, never, "score"))
 
     def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
+        if label.time_ms > self.label_ms:
+            self.label_ms = label.time_ms
         waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
         if waiting is not None:
             if self._labels_enter and label.time_ms <= self.watermark_ms:
