@@ -1,0 +1,165 @@
+"""The test of one series of bins: learn what is usual, look for a change, look for its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Protocol
+
+import numpy as np
+
+from streamproc.monitors.edetector import EDetector
+from streamproc.monitors.growing import Bin, Reference, Span
+from streamproc.monitors.sketch import Floats
+from streamproc.monitors.tilts import Tilts
+
+BACK = log(1_000)
+"""The odds for what is usual, against what was found, at which a change is over."""
+
+LEAST_QUIET = 3
+"""And it takes so many buckets in a row that are nearer to what is usual."""
+
+_PRIOR_N = 20.0
+_MOST_A_BUCKET = BACK / 2.5
+
+
+class Bins(Protocol):
+    """How a kind of series is binned; see `streamproc.monitors.tilts`."""
+
+    bins: int
+    tilts: Tilts
+
+    def smoothed(self, counts: Floats) -> Floats:
+        """Return the distribution that counts tell of."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a test keeps to.
+
+    ``alarm_ms`` is the mean time between false alarms. A change of a score's mean below
+    ``tolerance`` standard deviations, or of a share below such a part of it, is not worth telling.
+    """
+
+    alarm_ms: float
+    bucket_ms: int
+    tolerance: float = 0.1
+    span: Span = Span()
+
+
+class SeriesTest:
+    """Tests counts by bin, bucket after bucket in order of time.
+
+    >>> from streamproc.monitors.tilts import Rate
+    >>> rate, limits = Rate(1), Limits(1e7, 1_000, 0.0, Span(0, 1_000))
+    >>> test = SeriesTest(rate, limits)
+    >>> for second in range(100):
+    ...     _ = test.update(second * 1_000, rate.counts(5.0 if second < 80 else 15.0, 50.0))
+    >>> test.open, test.since_ms, float(test.found[1] / test.found.sum())
+    (True, 80000, 0.3)
+    """
+
+    def __init__(self, bins: Bins, limits: Limits) -> None:
+        self.limits = limits
+        self.bins = bins
+        self.reference = Reference(bins.tilts.scores, limits.bucket_ms, limits.span)
+        self.detector = EDetector(bins.tilts.weights, limits.alarm_ms)
+        self.open = False
+        self.component = 0
+        self.since_ms = 0
+        self.found: Floats = np.zeros(bins.bins)
+        self._fitted_n = -1.0
+        self._p: Floats = np.zeros(bins.bins)
+        self._psi: Floats = np.zeros(len(bins.tilts.weights))
+        self._back = 0.0
+        self._back_from: list[Bin] = []
+
+    def update(self, start_ms: int, counts: Floats) -> str | None:
+        """Take in a bucket; return ``"opened"``, ``"open"`` or ``"over"`` where there is a change."""
+        bucket = Bin(start_ms, counts)
+        if bucket.n <= 0:
+            return None
+        if not self.reference.ready:
+            self.reference.learn(bucket)
+            return None
+        self._refit()
+        if self.open:
+            return self._follow(bucket)
+        self.detector.update(start_ms, self.limits.bucket_ms, self.ratios(bucket))
+        self.reference.learn(bucket)
+        if not self.detector.alarmed:
+            return None
+        self._begin()
+        return "opened"
+
+    def ratios(self, bucket: Bin) -> Floats:
+        """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
+        tilts = self.bins.tilts
+        usual = self.reference.usual(bucket.start_ms)
+        ratios = tilts.ratios(bucket.n, tilts.scores @ bucket.counts, usual, self._psi)
+        if self.limits.tolerance:
+            ratios = ratios - self._tolerated(bucket.n, usual)
+        return ratios / self.reference.kappa[tilts.of]
+
+    def relearn(self) -> None:
+        """Begin anew: what comes now is usual."""
+        self.open = False
+        self.reference = Reference(self.bins.tilts.scores, self.limits.bucket_ms, self.limits.span)
+        self.detector.restart()
+        self._fitted_n = -1.0
+
+    @property
+    def usual(self) -> Floats:
+        """The distribution over bins that is usual."""
+        return self._p
+
+    def _tolerated(self, n: float, usual: Floats) -> Floats:
+        """Return the evidence that a change as large as is tolerated would give, by component."""
+        tilts = self.bins.tilts
+        rate = np.clip(usual[tilts.of], 0.0, 1.0)
+        unit = np.where(tilts.indicator, np.minimum(rate, 1 - rate), 1.0)
+        return np.abs(tilts.strength) * self.limits.tolerance * n * unit
+
+    def _refit(self) -> None:
+        if self.reference.n >= 1.05 * self._fitted_n or self._fitted_n < 0:
+            self._fitted_n = self.reference.n
+            self._p = self.bins.smoothed(self.reference.counts)
+            self._psi = self.bins.tilts.psi(self._p)
+
+    def _begin(self) -> None:
+        self.open = True
+        self.component = self.detector.best
+        self.since_ms = self.detector.since_ms
+        gone = self.reference.forget(self.since_ms)
+        self.found = sum((each.counts for each in gone), np.zeros(self.bins.bins))
+        self._back, self._back_from = 0.0, []
+
+    def _follow(self, bucket: Bin) -> str:
+        """While it lasts: Page's test with the hypotheses exchanged, what was found against usual.
+
+        It takes odds of 1,000 to one, at least three buckets, and less than half of what was found
+        being left.
+        """
+        changed = (self.found + _PRIOR_N * self._p) / (self.found.sum() + _PRIOR_N)
+        worst = float(self.reference.kappa.max())
+        step = float(bucket.counts @ (np.log(self._p) - np.log(changed))) / worst
+        self._back = max(0.0, self._back + min(step, _MOST_A_BUCKET))
+        if self._back == 0.0:
+            for each in (*self._back_from, bucket):
+                self.found = self.found + each.counts
+            self._back_from = []
+            return "open"
+        self._back_from.append(bucket)
+        enough = self._back >= BACK and len(self._back_from) >= LEAST_QUIET
+        if not enough or not self._is_back():
+            return "open"
+        self.open = False
+        self.detector.restart()
+        return "over"
+
+    def _is_back(self) -> bool:
+        now = sum((each.counts for each in self._back_from), np.zeros(self.bins.bins))
+        score = self.bins.tilts.scores[self.bins.tilts.of[self.component]]
+        left = score @ now / now.sum() - score @ self._p
+        found = score @ self.found / self.found.sum() - score @ self._p
+        return bool(abs(left) <= max(abs(found) / 2, self.limits.tolerance / 2))

@@ -1,0 +1,201 @@
+"""Histograms that add up: the finest dyadic grid on which values fill no more than some cells.
+
+A float64 is turned into a whole number that is ordered as the floats are; dropping its lowest
+``shift`` bits makes a cell of all floats that share the rest. Each grid is nested in the finer ones.
+So the finest grid on which a set of values fills at most `CELLS` cells is a property of the set: it
+does not depend on how the set was spread over partitions, nor on the order in which parts are
+added. Counts are whole numbers, and add exactly. Up to `CELLS` different values are kept as they
+are; beyond that a cell is about 3 % wide.
+
+Categories are hashed to 63 bits and kept in the same way: where there are too many, cells are groups
+of categories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS = 1_024
+"""The most cells of one sketch."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_LOWEST = np.int64(-(1 << 63))
+_BITS = 63
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Counts by cell, in ascending order of cell; ``missing`` counts what was no value.
+
+    >>> few = Sketch.of(np.array([1.0, 2.0, 2.0, np.nan]))
+    >>> few.values.tolist(), few.counts.tolist(), few.missing
+    ([1.0, 2.0], [1, 2], 1)
+    >>> added([few, Sketch.of(np.array([3.0]))]).values.tolist()
+    [1.0, 2.0, 3.0]
+    """
+
+    shift: int
+    cells: Ints
+    counts: Ints
+    missing: int = 0
+
+    @classmethod
+    def of(cls, values: Floats) -> Sketch:
+        """Return the sketch of an array; NaN counts as missing."""
+        there = values[~np.isnan(values)]
+        keys = np.sort(ordered(there))
+        return _coarse(keys, np.ones(len(keys), np.int64), 0, len(values) - len(there))
+
+    @property
+    def n(self) -> int:
+        """How many values were there."""
+        return int(self.counts.sum())
+
+    @property
+    def values(self) -> Floats:
+        """The middle of each cell; the value itself on the finest grid."""
+        if not self.shift:
+            return floats(self.cells)
+        low = self.cells << self.shift
+        return (floats(low) + floats(low + ((1 << self.shift) - 1))) / 2
+
+    def coarser(self, shift: int) -> Sketch:
+        """Return it on a coarser grid."""
+        cells = self.cells >> max(shift - self.shift, 0)
+        return Sketch(max(shift, self.shift), *_summed(cells, self.counts), self.missing)
+
+    def moments(self) -> tuple[int, float, float]:
+        """Return count, mean and variance of the values: of the cells' middles.
+
+        >>> Sketch.of(np.array([1.0, 2.0, 3.0, np.nan])).moments()
+        (3, 2.0, 0.6666666666666666)
+        """
+        n = self.n
+        if not n:
+            return 0, float("nan"), float("nan")
+        values = self.values
+        mean = float(values @ self.counts) / n
+        return n, mean, float((values - mean) ** 2 @ self.counts) / n
+
+    def packed(self) -> list[Any]:
+        """Return it for JSON: ``[missing, shift, first cell, steps, counts]``.
+
+        >>> unpacked(Sketch.of(np.array([2.0, 1.0])).packed()).values.tolist()
+        [1.0, 2.0]
+        """
+        first = int(self.cells[0]) if len(self.cells) else 0
+        steps = np.diff(self.cells).tolist()
+        return [self.missing, self.shift, first, steps, self.counts.tolist()]
+
+
+def unpacked(row: Sequence[Any]) -> Sketch:
+    """Return the sketch of what `Sketch.packed` gave."""
+    missing, shift, first, steps, counts = row
+    cells = np.empty(len(counts), np.int64)
+    if len(counts):
+        cells[0] = first
+        np.cumsum(np.array(steps, np.int64), out=cells[1:])
+        cells[1:] += first
+    return Sketch(shift, cells, np.array(counts, np.int64), missing)
+
+
+def added(parts: Sequence[Sketch]) -> Sketch:
+    """Return the sketch of all values of the parts, whatever their order."""
+    if len(parts) == 1:
+        return parts[0]
+    shift = max(part.shift for part in parts)
+    cells = np.concatenate([part.cells >> (shift - part.shift) for part in parts])
+    counts = np.concatenate([part.counts for part in parts])
+    order = np.argsort(cells, kind="stable")
+    return _coarse(cells[order], counts[order], shift, sum(part.missing for part in parts))
+
+
+def sketches(table: Floats) -> list[Sketch]:
+    """Return the sketch of each row of a table, series x n; NaN counts as missing."""
+    n = table.shape[1]
+    keys = np.sort(ordered(np.where(np.isnan(table), np.inf, table)), axis=1)
+    missing = np.isnan(table).sum(axis=1).tolist()
+    ones = np.ones(n, np.int64)
+    return [
+        _coarse(row[: n - gone], ones[: n - gone], 0, gone)
+        for row, gone in zip(keys, missing, strict=True)
+    ]
+
+
+def categories(values: Sequence[str | None]) -> tuple[Sketch, dict[int, str]]:
+    """Return the sketch of categories, None being missing, and the name of each one's hash.
+
+    >>> sketch, names = categories(["NL", "DE", "NL", None])
+    >>> sorted((names[int(c)], int(n)) for c, n in zip(sketch.cells, sketch.counts))
+    [('DE', 1), ('NL', 2)]
+    """
+    seen: dict[str | None, int] = {}
+    for value in values:
+        seen[value] = seen.get(value, 0) + 1
+    missing = seen.pop(None, 0)
+    names = {hashed(value): value for value in seen if value is not None}
+    keys = np.fromiter(sorted(names), np.int64, len(names))
+    counts = np.fromiter((seen[names[int(key)]] for key in keys), np.int64, len(names))
+    return _coarse(keys, counts, 0, missing), names
+
+
+def hashed(value: str) -> int:
+    """Return a category's 63 bits, the same in every process.
+
+    >>> hashed("NL")
+    270274450674911358
+    """
+    digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def ordered(values: Floats) -> Ints:
+    """Return whole numbers in the order of the floats; -0.0 is 0.0."""
+    bits: Ints = (values + 0.0).view(np.int64)
+    return np.where(bits < 0, _LOWEST - bits, bits)
+
+
+def floats(keys: Ints) -> Floats:
+    """Return the floats that `ordered` made whole numbers of."""
+    return np.where(keys < 0, _LOWEST - keys, keys).view(np.float64)
+
+
+def _coarse(keys: Ints, counts: Ints, shift: int, missing: int) -> Sketch:
+    """Sum what is sorted, on the finest grid on which it has at most `CELLS` cells."""
+    if len(keys) > 1:
+        differ = keys[1:] ^ keys[:-1]
+        # Two cells side by side are apart on grids finer than their highest differing bit.
+        widths = np.where(differ < 0, _BITS + 1, _bit_length(differ))
+        apart = np.bincount(widths[widths > 0], minlength=_BITS + 2)
+        left = 1 + int(apart.sum())
+        more = 0
+        while left > CELLS:
+            more += 1
+            left -= int(apart[more])
+        if more:
+            keys, shift = keys >> more, shift + more
+    return Sketch(shift, *_summed(keys, counts), missing)
+
+
+def _summed(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    if not len(keys):
+        return keys, counts
+    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    return keys[starts], np.add.reduceat(counts, starts)
+
+
+def _bit_length(values: Ints) -> Ints:
+    """Return the bit length of whole numbers from 0 on, exactly: floats round above 53 bits."""
+    high = values >> 32
+    low = values & 0xFFFFFFFF
+    _, of_high = np.frexp(high.astype(np.float64))
+    _, of_low = np.frexp(low.astype(np.float64))
+    return np.where(high > 0, of_high + 32, of_low).astype(np.int64)
