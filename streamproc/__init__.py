@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Shared,
         Window,
     )
-    from streamproc.monitors import Drift, Health, PredictionBias
+    from streamproc.monitors import DataQuality, Drift, Health, PredictionBias
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
 
@@ -62,6 +62,7 @@ __all__ = [  # noqa: RUF022  in reading order
     "Shared",
     "Drift",
     "PredictionBias",
+    "DataQuality",
     "Health",
     "Replay",
     "StreamprocError",
@@ -86,7 +87,7 @@ _HOME = {
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),
-    "monitors": ("Drift", "PredictionBias", "Health"),
+    "monitors": ("Drift", "PredictionBias", "DataQuality", "Health"),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),
 }

@@ -37,9 +37,9 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import Drift, Health, PredictionBias
+from streamproc.monitors import DataQuality, Drift, Health, PredictionBias
 
-Monitor = Drift | PredictionBias | Health
+Monitor = Drift | PredictionBias | DataQuality | Health
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -296,6 +296,18 @@ class Pipeline:
         return tuple(fields)
 
     @cached_property
+    def number_fields(self) -> tuple[str, ...]:
+        """The features that are numbers of the event, as they stand."""
+        fields = (each for each in self.features if isinstance(each, Field))
+        return tuple(each.name for each in fields if each.type == "number")
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float | None, float | None]]:
+        """The least and the most of the fields that declare one."""
+        fields = (each for each in self.features if isinstance(each, Field))
+        return {each.name: each.range for each in fields if each.range != (None, None)}
+
+    @cached_property
     def watches_health(self) -> bool:
         """Whether workers and the learner tell the judge how they are."""
         return any(isinstance(monitor, Health) for monitor in self.monitors)
@@ -406,12 +418,14 @@ def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
 
 
 def _check_monitors(pipeline: Pipeline) -> None:
-    if sum(isinstance(monitor, Health) for monitor in pipeline.monitors) > 1:
-        raise DefinitionError("Pipeline: Health is declared twice; write one with all limits")
+    for once in (DataQuality, Health):
+        if sum(isinstance(monitor, once) for monitor in pipeline.monitors) > 1:
+            raise DefinitionError(f"Pipeline: {once.__name__} is declared twice; write one")
     for monitor in pipeline.monitors:
         if not isinstance(monitor, Monitor):
             raise DefinitionError(
-                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias or Health"
+                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias, "
+                "DataQuality or Health"
             )
         if (
             isinstance(monitor, Health)

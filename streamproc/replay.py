@@ -20,12 +20,12 @@ from streamproc.errors import DefinitionError
 from streamproc.features.lookup import Find
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
-from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors import PredictionBias, bias_fold
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.learn import IDLE_MS, LearnTask
 from streamproc.tasks.records import Out, Output, PlainRecord, Task
 from streamproc.tasks.score import ScoreTask
-from streamproc.tasks.watch import FoldTask, JudgeTask
+from streamproc.tasks.watch import FoldTask, JudgeTask, predictions_task, watches_predictions
 from streamproc.timeline import Entry
 
 CHUNK = 1_000
@@ -71,11 +71,11 @@ class Replay:
         self.learn = LearnTask(pipeline, partitions=1)
         self._down: dict[str, tuple[Task, str]] = {"learn": (self.learn, topics.learn)}
         kinds = {type(monitor) for monitor in pipeline.monitors}
-        if Drift in kinds:
-            drift = FoldTask(
-                "drift", 0, drift_fold(pipeline), topics.predictions, "prediction", codec
-            )
-            self._down["predictions"] = (drift, topics.predictions)
+        if watches_predictions(pipeline):
+            watching = predictions_task(pipeline, 0, codec)
+            for role in ("predictions", "dead_letters", "late"):
+                if (topic := getattr(topics, role)) in watching.waiting():
+                    self._down[role] = (watching, topic)
         if PredictionBias in kinds:
             bias = FoldTask("bias", 0, bias_fold(pipeline), topics.outcomes, "outcome", codec)
             self._down["outcomes"] = (bias, topics.outcomes)
@@ -134,7 +134,9 @@ class Replay:
         first = self._offsets[role]
         self._offsets[role] = first + len(outs)
         return [
-            PlainRecord(topic, first + i, self.now_ms, out["key"], out["value"])
+            PlainRecord(
+                topic, first + i, self.now_ms, out["key"], out["value"], out.get("headers")
+            )
             for i, out in enumerate(outs)
         ]
 

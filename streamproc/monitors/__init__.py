@@ -2,6 +2,7 @@
 
 from streamproc.monitors.fold import BiasFold, DriftFold, bias_fold, drift_fold
 from streamproc.monitors.health import Health
+from streamproc.monitors.quality import DataQuality
 from streamproc.monitors.spec import Drift, PredictionBias
 
-__all__ = ["BiasFold", "Drift", "DriftFold", "Health", "PredictionBias", "bias_fold", "drift_fold"]
+__all__ = ["BiasFold", "DataQuality", "Drift", "DriftFold", "Health", "PredictionBias", "bias_fold", "drift_fold"]

@@ -9,7 +9,10 @@ import orjson
 
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
+from streamproc.monitors import DataQuality, Drift, drift_fold
 from streamproc.monitors.judge import Judge
+from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 
@@ -27,7 +30,10 @@ class Fold(Protocol):
     """
 
     bucket_ms: int
-    watermark_ms: int
+
+    @property
+    def watermark_ms(self) -> int:
+        """The newest time folded."""
 
     def update(self, messages: Sequence[dict[str, Any]]) -> None:
         """Fold messages in."""
@@ -36,8 +42,16 @@ class Fold(Protocol):
         """Return the sums of what was folded since they were last taken."""
 
 
+Read = Callable[[Record], dict[str, Any] | None]
+"""Returns the message in a record, or None for one that is not folded."""
+
+
 class FoldTask:
-    """Folds one partition of predictions or outcomes and sends the sums to the judge."""
+    """Folds one partition of predictions or outcomes and sends the sums to the judge.
+
+    ``more`` are further topics, each with how a record is read and what its messages are folded by;
+    sums are sent as far as those have come, too, unless they had been read to their end.
+    """
 
     def __init__(
         self,
@@ -48,6 +62,7 @@ class FoldTask:
         kind: Kind,
         codec: Codec,
         upstream_caught_up: Callable[[], bool] = lambda: True,
+        more: Mapping[str, tuple[Read, Fold]] | None = None,
     ) -> None:
         self.stage = stage
         self.partition = partition
@@ -55,23 +70,33 @@ class FoldTask:
         self._topic = topic
         self._kind = kind
         self._codec = codec
+        self._more = dict(more or {})
+        self._behind: dict[str, int] = {}
         self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
-        self._next_offset: int | None = None
-        self._sent: tuple[int | None, int, bool, int] = (None, AT_ONCE, False, AT_ONCE)
+        self._next: dict[str, int] = {}
+        self._sent: tuple[dict[str, int], int, bool, int] = ({}, AT_ONCE, False, AT_ONCE)
         self._dead: list[Out] = []
 
     def waiting(self) -> dict[str, int]:
         """Return that no record waits: each is dealt with as it is taken in."""
-        return {self._topic: 0}
+        return dict.fromkeys((self._topic, *self._more), 0)
 
     def positions(self) -> dict[str, int]:
-        """Return the offset up to which the sums were sent."""
-        offset = self._sent[0]
-        return {} if offset is None else {self._topic: offset}
+        """Return the offsets up to which the sums were sent."""
+        return dict(self._sent[0])
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Fold records in."""
+        if topic in self._more:
+            self._take_more(topic, records, caught_up)
+        else:
+            self._take_main(records)
+            self._caught_up = caught_up
+        if records:
+            self._next[topic] = records[-1].offset() + 1
+
+    def _take_main(self, records: Sequence[Record]) -> None:
         messages = []
         for record in records:
             try:
@@ -80,9 +105,21 @@ class FoldTask:
                 self._dead.append(dead_letter(record, bad, self.stage))
         if messages:
             self._fold.update(messages)
-        if records:
-            self._next_offset = records[-1].offset() + 1
-        self._caught_up = caught_up
+
+    def _take_more(self, topic: str, records: Sequence[Record], caught_up: bool) -> None:
+        read, fold = self._more[topic]
+        found = [message for record in records if (message := read(record)) is not None]
+        if found:
+            fold.update(found)
+        if caught_up:
+            self._behind.pop(topic, None)
+        elif found:
+            self._behind[topic] = max(message["watermark_ms"] for message in found)
+
+    @property
+    def _watermark_ms(self) -> int:
+        """How far all that is folded has come."""
+        return min((self._fold.watermark_ms, *self._behind.values()))
 
     def process(self, now_ms: int) -> Output:
         """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
@@ -90,11 +127,11 @@ class FoldTask:
         if self._dead:
             output.to("dead_letters").extend(self._dead)
             self._dead = []
-        fold, fold_ms = self._fold, self._fold.watermark_ms
-        offset, watermark_ms, caught_up, sent_ms = self._sent
-        new = self._next_offset != offset
+        fold, fold_ms = self._fold, self._watermark_ms
+        offsets, watermark_ms, caught_up, sent_ms = self._sent
+        new = self._next != offsets
         bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
-        caught_up_now = self._caught_up and self._upstream_caught_up()
+        caught_up_now = self._caught_up and not self._behind and self._upstream_caught_up()
         now_caught_up = caught_up_now and not caught_up
         due = now_ms - sent_ms >= SEND_EVERY_MS
         if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
@@ -106,9 +143,69 @@ class FoldTask:
             "caught_up": caught_up_now,
             "buckets": fold.take(),
         }
-        self._sent = (self._next_offset, fold_ms, caught_up_now, now_ms)
+        self._sent = (dict(self._next), fold_ms, caught_up_now, now_ms)
         output.to("buckets").append(Out(key=None, value=orjson.dumps(sums)))
         return output
+
+
+class Together:
+    """Several folds of the same messages as one.
+
+    >>> Together([]).take()
+    []
+    """
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        self._folds = tuple(folds)
+        self.bucket_ms = min((fold.bucket_ms for fold in folds), default=3_600_000)
+
+    @property
+    def watermark_ms(self) -> int:
+        """The newest time folded."""
+        return max((fold.watermark_ms for fold in self._folds), default=AT_ONCE)
+
+    def update(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Fold messages in."""
+        for fold in self._folds:
+            fold.update(messages)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the sums of what was folded since they were last taken."""
+        return [bucket for fold in self._folds for bucket in fold.take()]
+
+
+def predictions_task(
+    pipeline: Pipeline,
+    partition: int,
+    codec: Codec,
+    upstream_caught_up: Callable[[], bool] = lambda: True,
+) -> FoldTask:
+    """Return what folds a partition of predictions for all monitors that look at them."""
+    folds: list[Fold] = []
+    more: dict[str, tuple[Read, Fold]] = {}
+    if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):
+        folds.append(drift_fold(pipeline))
+    topics, quality = pipeline.topics, quality_fold(pipeline)
+    if quality is not None:
+        folds.append(quality)
+
+        def read_late(record: Record) -> dict[str, Any]:
+            late: dict[str, Any] = codec.decode("late", record.value())
+            return late
+
+        more[topics.dead_letters] = (
+            lambda record: read_dead_letter(dict(record.headers() or ())),
+            quality,
+        )
+        more[topics.late] = (read_late, quality)
+    fold = folds[0] if len(folds) == 1 else Together(folds)
+    return FoldTask("drift", partition, fold, topics.predictions, "prediction", codec,
+                    upstream_caught_up, more)  # fmt: skip
+
+
+def watches_predictions(pipeline: Pipeline) -> bool:
+    """Say whether any monitor looks at predictions."""
+    return any(isinstance(monitor, Drift | DataQuality) for monitor in pipeline.monitors)
 
 
 class JudgeTask:
