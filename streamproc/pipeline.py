@@ -38,6 +38,7 @@ from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import DataQuality, Drift, Health, PredictionBias
+from streamproc.monitors.budget import FalseAlarms
 
 Monitor = Drift | PredictionBias | DataQuality | Health
 Late = Literal["score", "dead_letter"]
@@ -126,7 +127,8 @@ class Pipeline:
     ``late`` what becomes of later ones: ``"score"``, or ``"dead_letter"``,
     ``threshold`` the score from which a decision is yes, ``publish_every`` how many outcomes the
     model learns from between two published versions, ``seed`` what models without a seed of their
-    own are given. Raises :class:`DefinitionError`, which names the field and the remedy.
+    own are given, ``false_alarms`` how many of them are expected over everything that is watched.
+    Raises :class:`DefinitionError`, which names the field and the remedy.
 
     >>> from river import linear_model
     >>> Pipeline(
@@ -149,6 +151,7 @@ class Pipeline:
     late: Late = "score"
     publish_every: int = 1000
     seed: int = 7
+    false_alarms: str = "1 per 30d"
     shared: tuple[Shared, ...] = dataclasses.field(init=False, repr=False, compare=False)
     """Which of the features are shared, for the catalogue; ``features`` has them all, by itself."""
 
@@ -184,6 +187,7 @@ class Pipeline:
             )
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 31:
             raise DefinitionError("Pipeline: seed must be a whole number, such as 7")
+        self.budget  # noqa: B018  and false alarms that are not understood
         self.kind  # noqa: B018  a model that is none is told here
         if self.labels is not None and self.labels.topic == self.events.topic:
             raise DefinitionError("Labels: topic must be another one than that of the events")
@@ -273,8 +277,24 @@ class Pipeline:
             or (isinstance(feature, Encoder) and not isinstance(feature, Hashed | HashedWords))
             or isinstance(feature, Field | Lookup)
             for name in feature.names
-            if type_of(feature, name) == "number"
+            if type_of(feature, name) in ("number", "bool")
         )
+
+    @cached_property
+    def categorical_features(self) -> tuple[str, ...]:
+        """The texts a drift monitor watches by default."""
+        return tuple(
+            name
+            for feature in self.features
+            if isinstance(feature, Field | Lookup)
+            for name in feature.names
+            if type_of(feature, name) == "text"
+        )
+
+    @cached_property
+    def budget(self) -> FalseAlarms:
+        """How many false alarms are expected over everything that is watched."""
+        return FalseAlarms.parse(self.false_alarms)
 
     @cached_property
     def lookups(self) -> tuple[Lookup, ...]:
@@ -357,7 +377,10 @@ class Pipeline:
         """Twelve hex digits that change when the definition does."""
         parts = (self.name, self.events, self.labels, self.features, self.monitors, self.model)
         rest = (self.threshold, self.lateness, self.publish_every, self.seed)
-        asked = () if self.late == "score" else (self.late,)  # else as before there was a choice
+        asked: tuple[str, ...] = (
+            () if self.late == "score" else (self.late,)
+        )  # else as before there was a choice
+        asked += () if self.false_alarms == "1 per 30d" else (self.false_alarms,)
         return hashlib.sha256(repr((*parts, *rest, *asked)).encode()).hexdigest()[:12]
 
 

@@ -134,9 +134,7 @@ class Replay:
         first = self._offsets[role]
         self._offsets[role] = first + len(outs)
         return [
-            PlainRecord(
-                topic, first + i, self.now_ms, out["key"], out["value"], out.get("headers")
-            )
+            PlainRecord(topic, first + i, self.now_ms, out["key"], out["value"], out.get("headers"))
             for i, out in enumerate(outs)
         ]
 

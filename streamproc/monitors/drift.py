@@ -1,197 +1,100 @@
-"""The drift test: has the mean of a series changed, and since when; is it back.
-
-River's detectors see, bucket by bucket, how far the mean is from the reference, beyond what is
-tolerated, in standard errors. So one setting suits every series. By default two run side by side:
-
-- ADWIN (Bifet and Gavaldà 2007, "Learning from time-changing data with adaptive windowing", SDM)
-  compares all recent windows, and is the quicker one for small lasting changes;
-- Page-Hinkley (Page 1954, "Continuous inspection schemes", Biometrika 41) adds up what exceeds
-  half a standard error, and is the quicker one for large changes.
-"""
+"""The series of one drift monitor, tested beside each other."""
 
 from __future__ import annotations
 
-from collections import deque
-from copy import deepcopy
-from math import log, sqrt
+from collections.abc import Sequence
 from typing import Any
 
-from river import drift
+from streamproc.messages import AlertKind
+from streamproc.monitors.detectors import DetectorTest
+from streamproc.monitors.distribution import DistributionTest
+from streamproc.monitors.drift_fold import DECISION, SCORE, Row, combined, read
+from streamproc.monitors.finding import Finding
+from streamproc.monitors.growing import WEEK_MS, Span
+from streamproc.monitors.recent import Bucket
+from streamproc.monitors.series import Limits
+from streamproc.monitors.spec import Drift, Series, Watched
 
-from streamproc.messages import AlertKind, Severity
-from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.reference import LEAST_DAYS, Bucket, Reference
+SCORE_TOLERANCE = 0.5
+"""A model that learns moves its scores; less than so many standard deviations is no drift."""
 
-TOLERANCE = 0.15
-"""A change of the mean below this many standard deviations of single values is no drift."""
-
-CRITICAL = 0.5
-"""From this many standard deviations on it is critical."""
-
-CLIP = 5.0
-"""What a single bucket counts at most, in standard errors, so that none alarms alone."""
-
-_MEMORY = 64
-_OVER = log(1_000)
-_LEAST_QUIET = 3
-_SURE = 3.5
+_MODEL = "look at the features that moved and at the model's last versions"
 
 
-def default_detectors() -> list[Any]:
-    """Return ADWIN and Page-Hinkley as they are set for standardised bucket means."""
-    adwin: Any = drift.ADWIN  # not typed
-    return [
-        adwin(delta=1e-4, clock=1, min_window_length=3, grace_period=6),
-        drift.PageHinkley(min_instances=1, delta=0.5, threshold=12.0, alpha=1.0),
-    ]
+class DriftMonitor:
+    """Tests every series of a drift monitor; classes of the score are added as they appear.
 
-
-class DriftTest:
-    """Tests one series, bucket after bucket in order of time.
-
-    ``after_ms`` is when its windows have filled; what is earlier is left out. ``noun`` is what a
-    sentence calls it. ``look_at`` ends the sentence.
+    ``alarm_ms`` is the mean time between false alarms of all together; each series has an equal
+    part of them.
     """
 
-    def __init__(
-        self,
-        kind: AlertKind,
-        subject: str,
-        bucket_ms: int,
-        detector: Any = None,
-        *,
-        slice_: dict[str, str] | None = None,
-        after_ms: int = 0,
-        noun: str | None = None,
-        look_at: str = "look at where it comes from",
-        tolerance: float = TOLERANCE,
-        least_days: int = LEAST_DAYS,
-    ) -> None:
-        self.kind = kind
-        self.subject = subject
-        self.slice = slice_
-        self.after_ms = after_ms
-        self.noun = noun or subject
-        self.look_at = look_at
-        self.reference = Reference(bucket_ms, tolerance, least_days)
-        self.open = False
-        self._detector = detector
-        self._detectors = self._fresh()
-        self._recent: deque[tuple[Bucket, float]] = deque(maxlen=_MEMORY)
-        self._since: list[float] = []
-        self._first_seen_ms = 0
-        self._shift = 0.0
-        self._back = 0.0
-        self._quiet = 0
+    def __init__(self, monitor: Drift, series: Series, pipeline: Watched, alarm_ms: float) -> None:
+        self._monitor = monitor
+        self._series = series
+        self._alarm_ms = alarm_ms
+        self._learns = pipeline.learns
+        self._warmup_ms = {
+            name: pipeline.warmup_ms(name) for name in (*series.numbers, *series.texts)
+        }
+        self._tests: dict[str, DistributionTest | DetectorTest] = {}
+        self._first_ms: int | None = None
 
-    def update(self, bucket: Bucket) -> Finding | None:
-        """Take in the next bucket; return what there is to say."""
-        if bucket.start_ms < self.after_ms or bucket.n <= 0:
-            return None
-        if not self.reference.ready:
-            self.reference.learn(bucket)
-            return None
-        off = self.reference.standardised(bucket)
-        clipped = min(max(off, -CLIP), CLIP)
-        if self.open:
-            return self._follow(bucket, clipped)
-        self._recent.append((bucket, clipped))
-        self.reference.learn(bucket)
-        fired = False
-        for detector in self._detectors:
-            detector.update(clipped)
-            fired = fired or bool(detector.drift_detected)
-        return self._opening() if fired else None
+    def combined(self, parts: Sequence[Row]) -> Row:
+        """Return one row for several of one series and bucket, whatever their order."""
+        return combined(parts)
 
-    def _fresh(self) -> list[Any]:
-        return default_detectors() if self._detector is None else [deepcopy(self._detector)]
+    def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
+        """Take in a sealed bucket."""
+        if self._first_ms is None:
+            self._first_ms = start_ms
+        findings = []
+        for name in sorted(rows):
+            sketch, names = read(rows[name])
+            test = self._tests.get(name) or self._add(name, categorical=len(rows[name]) > 5)
+            if isinstance(test, DetectorTest):
+                finding = test.update(Bucket(start_ms, *sketch.moments())) if sketch.n else None
+            else:
+                finding = test.update(start_ms, sketch, names)
+            if finding is not None:
+                findings.append(finding)
+        return findings
 
-    def _opening(self) -> Finding | None:
-        """Find where the change began; open if the mean since is off by more than tolerated.
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual for what a finding's key is about; return whether it is here."""
+        found = [test for test in self._tests.values() if test.key == key]
+        for test in found:
+            test.relearn()
+        return bool(found)
 
-        A detector also fires where a series comes back to what is usual.
-        """
-        best, at, total = 0.0, 0, 0.0
-        recent = list(self._recent)
-        for i in range(len(recent) - 1, -1, -1):
-            total += recent[i][1]
-            score = abs(total) / sqrt(len(recent) - i)
-            if score > best:
-                best, at = score, i
-        changed = recent[at:]
-        n, expected, observed = self._compare([bucket for bucket, _ in changed])
-        last = recent[-1][1]
-        direction = sum(off for _, off in changed)
-        if best < _SURE or last * direction <= 0:
-            return None
-        if abs(observed - expected) <= self.reference.tolerance * self.reference.sd:
-            return None
-        self.open = True
-        self._shift = direction / len(changed)
-        self._back, self._quiet = 0.0, 0
-        self._first_seen_ms = changed[0][0].start_ms
-        self._since = [n, n * expected, n * observed]
-        self.reference.forget(len(changed))
-        return self._finding(ongoing=True)
+    def _add(self, name: str, categorical: bool) -> DistributionTest | DetectorTest:
+        test = self._tests[name] = self._new_test(name, categorical)
+        for each in self._tests.values():
+            if isinstance(each, DistributionTest):
+                each.share_out(self._alarm_ms * len(self._tests))
+        return test
 
-    def _compare(self, buckets: list[Bucket]) -> tuple[float, float, float]:
-        n = sum(bucket.n for bucket in buckets)
-        expected = sum(b.n * self.reference.expected(b.start_ms) for b in buckets) / n
-        return n, expected, sum(b.n * b.mean for b in buckets) / n
-
-    def _follow(self, bucket: Bucket, off: float) -> Finding:
-        """While it lasts: test for the way back.
-
-        Page's test with the hypotheses exchanged: off by the shift that was found, against not
-        off. It takes odds of 1,000 to one and at least three buckets in a row nearer to usual.
-        """
-        shift = min(max(abs(self._shift), 1.0), 4.0)
-        along = off if self._shift > 0 else -off
-        self._back = max(0.0, self._back + shift * (shift / 2 - along))
-        self._quiet = self._quiet + 1 if along < shift / 2 else 0
-        if self._back >= _OVER and self._quiet >= _LEAST_QUIET:
-            over = self._finding(ongoing=False)
-            self.open = False
-            self._detectors = self._fresh()
-            self._recent.clear()
-            return over
-        if not self._quiet:
-            n = bucket.n
-            more = (n, n * self.reference.expected(bucket.start_ms), n * bucket.mean)
-            self._since = [a + b for a, b in zip(self._since, more, strict=True)]
-        return self._finding(ongoing=True)
-
-    def _finding(self, ongoing: bool) -> Finding:
-        n, expected, observed = self._since
-        expected, observed = expected / n, observed / n
-        sd = max(self.reference.sd, 1e-9 * abs(expected), 1e-300)
-        effect = abs(observed - expected) / sd
-        severity: Severity = "critical" if effect >= CRITICAL else "warning"
-        return Finding(
-            kind=self.kind,
-            subject=self.subject,
-            slice=self.slice,
-            ongoing=ongoing,
-            severity=severity,
-            effect=effect,
-            statistic=round(effect, 6),
-            threshold=self.reference.tolerance,
-            expected=expected,
-            observed=observed,
-            samples=int(n),
-            first_seen_ms=self._first_seen_ms,
-            summary=self._sentence(expected, observed, effect, int(n), ongoing),
-        )
-
-    def _sentence(
-        self, expected: float, observed: float, effect: float, n: int, ongoing: bool
-    ) -> str:
-        since = when(self._first_seen_ms)
-        if not ongoing:
-            return f"The mean of {self.noun} is back to usual after a change since {since}."
-        moved = "higher" if observed > expected else "lower"
-        return (
-            f"The mean of {self.noun} is {moved} than usual since {since}: {observed:.4g} "
-            f"instead of {expected:.4g} over {n:,} events, {effect:.2g} standard deviations; "
-            f"{self.look_at}."
-        )
+    def _new_test(self, name: str, categorical: bool) -> DistributionTest | DetectorTest:
+        monitor = self._monitor
+        told: dict[str, Any] = {}
+        kind: AlertKind = "covariate_drift"
+        subject = name
+        tolerance, span = monitor.tolerance, monitor.span
+        if name.startswith("="):
+            kind, subject = "prior_drift", "decision" if name == DECISION else "score"
+            of_class = name[len(SCORE) + 1 :] if name.startswith(SCORE) else ""
+            told["slice_"] = {"class": of_class} if of_class else None
+            told["noun"] = f"the score of class {of_class}" if of_class else f"the {subject}"
+            told["look_at"] = _MODEL
+            if self._learns:  # a model that has yet to see a weekend is not settled
+                tolerance = max(tolerance, SCORE_TOLERANCE)
+                span = Span(max(span.least_ms, WEEK_MS), span.least_n, settles=True)
+        else:
+            told["after_ms"] = (self._first_ms or 0) + self._warmup_ms.get(name, 0)
+        if monitor.detector is not None and not categorical:
+            days = -(-span.least_ms // 86_400_000)
+            return DetectorTest(
+                kind, subject, monitor.bucket_ms, monitor.detector, **told,
+                tolerance=tolerance, least_days=days,
+            )  # fmt: skip
+        limits = Limits(self._alarm_ms, monitor.bucket_ms, tolerance, span)
+        return DistributionTest(kind, subject, limits, categorical=categorical, **told)

@@ -8,8 +8,8 @@ with t the bucket's length and LR_j its likelihood ratio. If nothing has changed
 expectation of at most 1 given the past, so that sum w_j M_j less the time gone by is a
 supermartingale, and the mean time to a false alarm is at least A, whatever the distribution of the
 values and whatever the traffic (Shin, Ramdas and Rinaldo 2022, "E-detectors: a nonparametric
-framework for sequential change detection", arXiv 2203.03532). So A is in time: a share of "one false
-alarm in 30 days" is a number of days. Everything is in logarithms.
+framework for sequential change detection", arXiv 2203.03532). So A is in time: a share of "one
+false alarm in 30 days" is a number of days. Everything is in logarithms.
 """
 
 from __future__ import annotations

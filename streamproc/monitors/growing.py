@@ -29,15 +29,24 @@ REFRESH = 1.05
 _HELD = 1_024
 _DAYS, _WEEKS = 5, 3
 _CHANCE = 2.0
+_STEADY = 0.05
+_MANY = 64
+_LEAST_DAYS = 5
+_MOST_GIVEN_UP = 6
 _MOST_KAPPA = 400.0
 
 
 @dataclass(frozen=True)
 class Span:
-    """How much the first reference holds at least: time and values."""
+    """How much the first reference holds at least: time and values.
+
+    What ``settles``, such as the scores of a model that learns, gives up the older half of its
+    first reference while the halves differ.
+    """
 
     least_ms: int = WEEK_MS
     least_n: int = 1_000
+    settles: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Reference:
         self._bucket_ms = bucket_ms
         self._span = span
         self._buckets = 0
+        self._given_up = 0
         self._first_ms: int | None = None
         self._last_ms = 0
         self._quarantine: deque[Bin] = deque()
@@ -92,8 +102,10 @@ class Reference:
             span_ms = bucket.start_ms + self._bucket_ms - (self._first_ms or 0)
             enough = self.n >= self._span.least_n and self._buckets >= LEAST_BUCKETS
             if enough and span_ms >= self._span.least_ms:
-                self.ready = True
                 self._fit()
+                self.ready = not self._span.settles or self._given_up == _MOST_GIVEN_UP
+                if not self.ready and not self._give_up():
+                    self.ready = True
             return
         self._quarantine.append(bucket)
         self._held += bucket.n
@@ -126,6 +138,29 @@ class Reference:
         self._recent.append(bucket)
         self._season.add(bucket.start_ms, bucket.n, self.scores @ bucket.counts)
 
+    def _give_up(self) -> bool:
+        """Give up the older half of what is held where it differs from the newer one."""
+        held = list(self._recent)
+        halves = held[: len(held) // 2], held[len(held) // 2 :]
+        n, sums = zip(*(self._summed(half) for half in halves), strict=True)
+        variance = np.maximum(self.scores**2 @ self.counts / self.n - self._mean**2, 1e-300)
+        error = np.sqrt(self.kappa * (1 / n[0] + 1 / n[1]))
+        off = np.abs(sums[0] / n[0] - sums[1] / n[1]) / np.sqrt(variance)
+        if not np.any(off > _STEADY + 2 * error):
+            return False
+        self._given_up += 1
+        self._buckets, self._first_ms = 0, None
+        self.counts = np.zeros(self.scores.shape[1])
+        self._season = _Season(len(self.scores))
+        self._recent.clear()
+        for bucket in halves[1]:
+            self._take(bucket)
+        return True
+
+    def _summed(self, buckets: list[Bin]) -> tuple[float, Floats]:
+        counts = sum((each.counts for each in buckets), np.zeros(self.scores.shape[1]))
+        return float(counts.sum()), self.scores @ counts
+
     def _fit(self) -> None:
         self._fitted_n = self.n
         p = self.counts / self.n
@@ -137,29 +172,43 @@ class Reference:
         ns = np.array([each.n for each in self._recent])
         sums = np.array([self.scores @ each.counts for each in self._recent])
         usual = np.array([self.usual(start) for start in starts])
-        self.kappa = kappa(ns, sums - ns[:, None] * usual, variance)
+        self.kappa = kappa(ns, sums - ns[:, None] * usual, variance, DAY_MS // self._bucket_ms)
 
 
-def kappa(ns: Floats, left: Floats, variance: Floats) -> Floats:
+def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
     """Return how many times blocks of buckets vary what independent values would, at least 1.
 
     ``ns`` are the counts of buckets in order of time, ``left`` (bucket x score) the sums of scores
     less what is usual, ``variance`` that of one value's score. Blocks of 1, 2, 4, ... buckets are
-    looked at while there are eight of them; the largest counts, less its standard error.
+    looked at while there are eight of them, and whole days of ``day`` buckets; the largest ratio
+    counts. Where blocks are few it is less its standard error; days count where they surely differ.
 
-    >>> kappa(np.full(64, 10.0), np.tile([[5.0], [-5.0]], (32, 1)), np.array([1.0])).round(2).tolist()
+    >>> by_turns = np.tile([[5.0], [-5.0]], (32, 1))
+    >>> kappa(np.full(64, 10.0), by_turns, np.array([1.0])).round(2).tolist()
     [2.06]
     """
     worst = np.ones(len(variance))
     length = 1
-    while len(ns) // length >= 8:
-        blocks = len(ns) // length
-        sums = left[len(ns) - blocks * length :].reshape(blocks, length, -1).sum(axis=1)
-        of = ns[len(ns) - blocks * length :].reshape(blocks, length).sum(axis=1)
-        ratio = (sums**2).sum(axis=0) / np.maximum(of.sum(), 1e-300) / variance
-        worst = np.maximum(worst, ratio * (1 - (2 / blocks) ** 0.5))
+    while (blocks := len(ns) // length) >= 8:
+        sure = 1.0 if blocks >= _MANY else 1 - (2 / blocks) ** 0.5
+        worst = np.maximum(worst, _ratio(ns, left, length) / variance * sure)
         length *= 2
+    days = len(ns) // day if day > 1 else 0
+    if days >= _LEAST_DAYS:
+        ratio = _ratio(ns, left, day) / variance
+        differ = ratio > 1 + 2 * (2 / days) ** 0.5
+        worst = np.where(differ, np.maximum(worst, ratio * (1 + 2 / days)), worst)
     return np.minimum(worst, _MOST_KAPPA)
+
+
+def _ratio(ns: Floats, left: Floats, length: int) -> Floats:
+    """Return the mean square of sums over blocks, by value."""
+    blocks = len(ns) // length
+    sums = left[len(ns) - blocks * length :].reshape(blocks, length, -1).sum(axis=1)
+    found: Floats = (sums**2).sum(axis=0) / max(
+        float(ns[len(ns) - blocks * length :].sum()), 1e-300
+    )
+    return found
 
 
 class _Season:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
 
 from streamproc.messages import Alert
-from streamproc.monitors.drift import DriftTest
+from streamproc.monitors.budget import shares
+from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.fold import NEVER, SCORE
+from streamproc.monitors.fold import NEVER
 from streamproc.monitors.health import Health, HealthWatch
-from streamproc.monitors.reference import Bucket
+from streamproc.monitors.quality import DataQuality, QualityMonitor
 from streamproc.monitors.slices import BiasMonitor
-from streamproc.monitors.spec import Drift, PredictionBias, Watched, bias_plan, drift_plan
+from streamproc.monitors.spec import PredictionBias, Watched, bias_plan, drift_plan
 from streamproc.monitors.sums import Row, add_rows, rounded
 
 IDLE_MS = 200
@@ -23,12 +24,18 @@ IDLE_MS = 200
 WAIT_MS = 10_000
 """How long any other partition is."""
 
-SCORE_TOLERANCE = 0.25
-"""A model that learns moves its scores; less than so many standard deviations is no drift."""
+PARTS = 16
+"""How many parts of a row are kept before they are made one."""
 
 
-SCORE_DAYS = 7
-"""And its reference spans a week: a model that has yet to see a weekend is not settled."""
+class Monitor(Protocol):
+    """What tests the sealed buckets of one monitor."""
+
+    def combined(self, parts: Sequence[Any]) -> Any:
+        """Return one row for several of one series and bucket, whatever their order."""
+
+    def update(self, start_ms: int, rows: dict[str, Any]) -> list[Finding]:
+        """Take in a sealed bucket's rows by series; return what there is to say."""
 
 
 class Book(Protocol):
@@ -55,7 +62,7 @@ class _Stage:
     """One stage's partitions, and its buckets that are not sealed yet."""
 
     sources: list[_Source]
-    buckets: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
+    buckets: dict[tuple[int, int], dict[str, list[Any]]] = field(default_factory=dict)
     sealed_ms: int = NEVER
 
 
@@ -74,17 +81,27 @@ class Judge:
         self.late = 0
         self._book = book
         self._lateness_ms = pipeline.lateness_ms
-        self._lengths_ms = {
-            i: m.bucket_ms for i, m in enumerate(pipeline.monitors) if not isinstance(m, Health)
+        tested = {i: m for i, m in enumerate(pipeline.monitors) if not isinstance(m, Health)}
+        self._lengths_ms = {i: monitor.bucket_ms for i, monitor in tested.items()}
+        share = shares({i: monitor.weight for i, monitor in tested.items()})
+        alarm_ms = {number: pipeline.budget.alarm_ms(part) for number, part in share.items()}
+        self._drift = {
+            number: DriftMonitor(monitor, series, pipeline, alarm_ms[number])
+            for number, monitor, series in drift_plan(pipeline)
         }
-        self._drift: dict[int, _DriftMonitor] = {
-            number: _DriftMonitor(monitor, watched, {f: pipeline.warmup_ms(f) for f in watched})
-            for number, monitor, watched, _ in drift_plan(pipeline)
+        self._bias = {
+            number: _BiasMonitor(monitor, pipeline.kind) for number, monitor in bias_plan(pipeline)
         }
-        self._bias: dict[int, BiasMonitor] = {
-            number: _bias_monitor(monitor, pipeline.kind) for number, monitor in bias_plan(pipeline)
+        quality = {
+            i: QualityMonitor(monitor, pipeline, alarm_ms[i])
+            for i, monitor in tested.items()
+            if isinstance(monitor, DataQuality)
         }
-        wanted = (("drift", self._drift), ("bias", self._bias))
+        self._monitors: dict[int, Monitor] = {**self._drift, **self._bias, **quality}
+        wanted: tuple[tuple[str, Mapping[int, Monitor]], ...] = (
+            ("drift", {**self._drift, **quality}),  # what folds predictions
+            ("bias", self._bias),
+        )
         self._stages = {
             name: _Stage([_Source() for _ in range(partitions)]) for name, any_ in wanted if any_
         }
@@ -95,7 +112,7 @@ class Judge:
     @property
     def overflowed(self) -> int:
         """How often a slice was left out because there were too many."""
-        return sum(monitor.overflowed for monitor in self._bias.values())
+        return sum(monitor.slices.overflowed for monitor in self._bias.values())
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts as they were last told."""
@@ -133,7 +150,10 @@ class Judge:
                 continue
             known = stage.buckets.setdefault(at, {})
             for series, row in bucket["series"].items():
-                known[series] = add_rows((known[series], row)) if series in known else row
+                parts = known.setdefault(series, [])
+                parts.append(row)
+                if len(parts) == PARTS:
+                    parts[:] = [self._monitors[at[0]].combined(parts)]
 
     def _seal(self, stage: _Stage, now_ms: int) -> list[Finding]:
         until_ms = self._passed_ms(stage, now_ms) - self._lateness_ms
@@ -145,12 +165,9 @@ class Judge:
         for end_ms, number in sorted(end for end in ends if end[0] <= until_ms):
             start_ms = end_ms - self._lengths_ms[number]
             rows = stage.buckets.pop((number, start_ms))
-            if number in self._drift:
-                findings.extend(self._drift[number].update(start_ms, rows))
-            elif number in self._bias:
-                told = {name: rounded(row) for name, row in rows.items()}
-                spreads = {name: moments(row)[2] for name, row in rows.items()}
-                findings.extend(self._bias[number].update(start_ms, told, spreads))
+            monitor = self._monitors[number]
+            whole = {name: monitor.combined(parts) for name, parts in sorted(rows.items())}
+            findings.extend(monitor.update(start_ms, whole))
         return findings
 
     def _passed_ms(self, stage: _Stage, now_ms: int) -> int:
@@ -164,56 +181,21 @@ class Judge:
         return silent_ms >= (IDLE_MS if source.caught_up else WAIT_MS)
 
 
-class _DriftMonitor:
-    """The series of one drift monitor; classes of the score are added as they appear."""
+class _BiasMonitor:
+    """The bias monitor's rows are exact sums, made ready for its tests."""
 
-    def __init__(self, monitor: Drift, features: Sequence[str], warmup_ms: dict[str, int]) -> None:
-        self._monitor = monitor
-        self._features = features
-        self._warmup_ms = warmup_ms
-        self._tests: dict[str, DriftTest] = {}
-        self._first_ms: int | None = None
+    def __init__(self, monitor: PredictionBias, kind: str) -> None:
+        self.slices = BiasMonitor(monitor.bucket_ms, kind)
+
+    def combined(self, parts: Sequence[Row]) -> Row:
+        """Return one row for several."""
+        return add_rows(parts)
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
         """Take in a sealed bucket."""
-        if self._first_ms is None:
-            self._first_ms = start_ms
-        scored = rows.get(SCORE, [0])[0]
-        if any(series.startswith(SCORE + "/") for series in rows):
-            rows = {series: row for series, row in rows.items() if series != SCORE}
-        findings = []
-        for series in sorted(rows):
-            row = [scored, *rows[series][1:]] if series.startswith(SCORE) else rows[series]
-            if not row[0]:
-                continue
-            finding = self._test(series).update(Bucket(start_ms, *moments(row)))
-            if finding is not None:
-                findings.append(finding)
-        return findings
-
-    def _test(self, series: str) -> DriftTest:
-        test = self._tests.get(series)
-        if test is None:
-            test = self._tests[series] = self._new_test(series)
-        return test
-
-    def _new_test(self, series: str) -> DriftTest:
-        bucket_ms, detector = self._monitor.bucket_ms, self._monitor.detector
-        if series not in self._features:
-            name = series[len(SCORE) + 1 :]
-            return DriftTest(
-                "prior_drift",
-                "score",
-                bucket_ms,
-                detector,
-                slice_={"class": name} if name else None,
-                noun=f"the score of class {name}" if name else "the score",
-                look_at="look at the features that moved and at the model's last versions",
-                tolerance=SCORE_TOLERANCE,
-                least_days=SCORE_DAYS,
-            )
-        after_ms = (self._first_ms or 0) + self._warmup_ms[series]
-        return DriftTest("covariate_drift", series, bucket_ms, detector, after_ms=after_ms)
+        told = {name: rounded(row) for name, row in rows.items()}
+        spreads = {name: moments(row)[2] for name, row in rows.items()}
+        return self.slices.update(start_ms, told, spreads)
 
 
 def moments(row: Row) -> tuple[float, float, float]:
@@ -228,7 +210,3 @@ def moments(row: Row) -> tuple[float, float, float]:
     mean = (Fraction(row[1]) + Fraction(row[2])) / int(n)
     variance = (Fraction(row[3]) + Fraction(row[4])) / int(n) - mean * mean
     return n, float(f"{float(mean):.10g}"), float(f"{max(float(variance), 0.0):.10g}")
-
-
-def _bias_monitor(monitor: PredictionBias, kind: str) -> BiasMonitor:
-    return BiasMonitor(monitor.bucket_ms, kind)

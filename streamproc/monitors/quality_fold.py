@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -40,8 +41,9 @@ class QualityFold:
     event.
 
     >>> from types import SimpleNamespace
-    >>> of = {"feature_names": ("amount",), "number_fields": ("amount",), "ranges": {"amount": (0, 9)}}
-    >>> fold = QualityFold(0, DataQuality(), SimpleNamespace(**of))
+    >>> names = ("amount",)
+    >>> of = SimpleNamespace(feature_names=names, number_fields=names, ranges={"amount": (0, 9)})
+    >>> fold = QualityFold(0, DataQuality(), of)
     >>> fold.update([{"event_time_ms": 5, "scored_at_ms": 9, "features": {"amount": amount}}
     ...              for amount in (1.0, None, 99.0)])
     >>> fold.take()[0]["series"]
@@ -100,14 +102,9 @@ class QualityFold:
             lacking = [one for one in chosen if None in one.values()]
             for name in self._features if lacking else ():
                 self._some(start_ms, NULL + name, sum(one.get(name) is None for one in lacking))
-            for name, (least, most) in self._ranges.items():
-                values = table[place[name], inside]
-                beyond = np.zeros(n, bool)
-                if least is not None:
-                    beyond |= values < least
-                if most is not None:
-                    beyond |= values > most
-                self._some(start_ms, RANGE + name, int(beyond.sum()))
+            for name, bounds in self._ranges.items():
+                beyond = _beyond(name, bounds, table[place[name], inside], chosen)
+                self._some(start_ms, RANGE + name, beyond)
             for name, values in zip(self._numbers, table[:, inside], strict=True):
                 self._add(start_ms, ONE + name, _one(values[~np.isnan(values)]))
 
@@ -143,6 +140,21 @@ def quality_fold(pipeline: _Folded) -> QualityFold | None:
         if isinstance(monitor, DataQuality):
             return QualityFold(number, monitor, pipeline)
     return None
+
+
+def _beyond(
+    name: str,
+    bounds: tuple[float | None, float | None],
+    values: Any,
+    features: Sequence[Mapping[str, Any]],
+) -> int:
+    """Return how many values are out of range; those that are no usable numbers by a closer look."""
+    least, most = (-inf if bounds[0] is None else bounds[0], inf if bounds[1] is None else bounds[1])
+    count = int(((values < least) | (values > most)).sum())
+    for at in np.flatnonzero(np.isnan(values)).tolist():
+        value = features[at].get(name)
+        count += isinstance(value, int | float) and not least <= value <= most
+    return count
 
 
 def _one(values: Any) -> Row:

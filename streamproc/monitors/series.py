@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
 from typing import Protocol
 
@@ -18,6 +18,9 @@ BACK = log(1_000)
 
 LEAST_QUIET = 3
 """And it takes so many buckets in a row that are nearer to what is usual."""
+
+WAVERS, LEAST_WAVERING = 1.5, 2.5
+"""Where kappa is beyond this buckets are not alike, and it takes three of them to alarm."""
 
 _PRIOR_N = 20.0
 _MOST_A_BUCKET = BACK / 2.5
@@ -44,7 +47,7 @@ class Limits:
     alarm_ms: float
     bucket_ms: int
     tolerance: float = 0.1
-    span: Span = Span()
+    span: Span = field(default_factory=Span)
 
 
 class SeriesTest:
@@ -75,7 +78,7 @@ class SeriesTest:
         self._back_from: list[Bin] = []
 
     def update(self, start_ms: int, counts: Floats) -> str | None:
-        """Take in a bucket; return ``"opened"``, ``"open"`` or ``"over"`` where there is a change."""
+        """Take in a bucket; return ``"opened"``, ``"open"``, ``"over"``, or None."""
         bucket = Bin(start_ms, counts)
         if bucket.n <= 0:
             return None
@@ -99,7 +102,9 @@ class SeriesTest:
         ratios = tilts.ratios(bucket.n, tilts.scores @ bucket.counts, usual, self._psi)
         if self.limits.tolerance:
             ratios = ratios - self._tolerated(bucket.n, usual)
-        return ratios / self.reference.kappa[tilts.of]
+        kappa = self.reference.kappa[tilts.of]
+        most = np.where(kappa > WAVERS, self.detector.threshold / LEAST_WAVERING, np.inf)
+        return np.minimum(ratios / kappa, most)
 
     def relearn(self) -> None:
         """Begin anew: what comes now is usual."""

@@ -1,14 +1,14 @@
 """Histograms that add up: the finest dyadic grid on which values fill no more than some cells.
 
 A float64 is turned into a whole number that is ordered as the floats are; dropping its lowest
-``shift`` bits makes a cell of all floats that share the rest. Each grid is nested in the finer ones.
-So the finest grid on which a set of values fills at most `CELLS` cells is a property of the set: it
-does not depend on how the set was spread over partitions, nor on the order in which parts are
-added. Counts are whole numbers, and add exactly. Up to `CELLS` different values are kept as they
-are; beyond that a cell is about 3 % wide.
+``shift`` bits makes a cell of all floats that share the rest. Each grid is nested in the finer
+ones. So the finest grid on which a set of values fills at most `CELLS` cells is a property of the
+set: it does not depend on how the set was spread over partitions, nor on the order in which parts
+are added. Counts are whole numbers, and add exactly. Up to `CELLS` different values are kept as
+they are; beyond that a cell is about 3 % wide.
 
-Categories are hashed to 63 bits and kept in the same way: where there are too many, cells are groups
-of categories.
+Categories are hashed to 63 bits and kept in the same way: where there are too many, cells are
+groups of categories.
 """
 
 from __future__ import annotations
@@ -82,8 +82,13 @@ class Sketch:
         if not n:
             return 0, float("nan"), float("nan")
         values = self.values
-        mean = float(values @ self.counts) / n
-        return n, mean, float((values - mean) ** 2 @ self.counts) / n
+        scale = float(np.abs(values).max()) or 1.0
+        mean = float(values / scale @ self.counts) / n
+        return (
+            n,
+            mean * scale,
+            float((values / scale - mean) ** 2 @ self.counts) / n * scale * scale,
+        )
 
     def packed(self) -> list[Any]:
         """Return it for JSON: ``[missing, shift, first cell, steps, counts]``.

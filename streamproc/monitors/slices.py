@@ -6,11 +6,12 @@ from math import inf
 from typing import Any
 
 import orjson
+from river import drift
 
 from streamproc.monitors.bias import THRESHOLD, RateTest, Totals
-from streamproc.monitors.drift import DriftTest
+from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.reference import Bucket
+from streamproc.monitors.recent import Bucket
 from streamproc.monitors.spec import MAX_SLICES
 from streamproc.monitors.usual import Tally, Usual
 
@@ -42,7 +43,7 @@ class BiasMonitor:
         self._bucket_ms = bucket_ms
         self._regression = kind == "regression"
         self._tests: dict[str, RateTest] = {}
-        self._means: dict[str, DriftTest] = {}
+        self._means: dict[str, DetectorTest] = {}
         self._known = {""}
         self._noun = "right decisions" if kind == "multiclass" else "positives"
         self._usual = Usual(bucket_ms)
@@ -97,10 +98,11 @@ class BiasMonitor:
         for name, row in rows.items():
             test = self._means.get(name)
             if test is None:
-                test = self._means[name] = DriftTest(
+                test = self._means[name] = DetectorTest(
                     "prediction_bias",
                     "predictions",
                     self._bucket_ms,
+                    _adwin(),
                     slice_=slice_of(name),
                     noun=f"observed minus predicted {where(name)}",
                     look_at=_LOOK,
@@ -209,6 +211,11 @@ class BiasMonitor:
             first_seen_ms=test.first_seen_ms,
             summary=summary,
         )
+
+
+def _adwin() -> Any:
+    adwin: Any = drift.ADWIN  # not typed
+    return adwin(delta=1e-4, clock=1, min_window_length=3, grace_period=6)
 
 
 def _fields(name: str) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
+from streamproc.monitors.budget import FalseAlarms
+from streamproc.monitors.growing import Span
 
 MAX_SLICES = 1_000
 """How many slices one monitor watches; the smaller ones beyond that are counted and left out."""
@@ -15,16 +18,18 @@ MAX_SLICES = 1_000
 
 @dataclass(frozen=True)
 class Drift:
-    """Watches the mean of every numeric feature and of the score for change.
+    """Watches the distribution of every feature, of the score and of the decisions for change.
 
     ``bucket`` is the span of event time that values are summed over before they are tested.
-    ``features`` names the features to watch; without it all numbers are watched that the clock
-    does not give. The score is always watched (each class's probability of a multiclass model),
-    from the first version that has learnt.
+    ``features`` names the features to watch; without it all are watched that the clock does not
+    give. The score is always watched (each class's probability of a multiclass model), from the
+    first version that has learnt. What comes first, for the time ``reference``, is what is usual.
+    A change of a mean below ``tolerance`` standard deviations, or of a share below such a part of
+    it, is none. ``weight`` is the monitor's part of the pipeline's false alarms.
 
-    ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each
-    series; without it ADWIN and Page-Hinkley run side by side, see `streamproc.monitors.drift`.
-    What it is given are the means of the buckets, less their reference, in standard errors.
+    ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each numeric
+    series, in place of our own test; see `streamproc.monitors.detectors`. What it is given are the
+    means of the buckets, less their reference, in standard errors.
 
     Raises `DefinitionError`, which names the field and the remedy.
 
@@ -35,9 +40,16 @@ class Drift:
     detector: Any = None
     bucket: str = "1h"
     features: Sequence[str] | None = None
+    reference: str = "7d"
+    tolerance: float = 0.1
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         _check_bucket("Drift", self.bucket)
+        _check_weight("Drift", self.weight)
+        parse_duration_ms(self.reference, "Drift, reference")
+        if not 0 <= self.tolerance < 100:
+            raise DefinitionError("Drift: tolerance is in standard deviations, such as 0.1")
         detector = self.detector
         if isinstance(detector, type):
             raise DefinitionError(
@@ -62,6 +74,11 @@ class Drift:
         """How much event time a bucket spans."""
         return parse_duration_ms(self.bucket, "Drift, bucket")
 
+    @property
+    def span(self) -> Span:
+        """How much the first reference holds."""
+        return Span(parse_duration_ms(self.reference, "Drift, reference"))
+
 
 @dataclass(frozen=True)
 class PredictionBias:
@@ -81,9 +98,11 @@ class PredictionBias:
 
     slices: Sequence[str | tuple[str, ...]] = ()
     bucket: str = "1h"
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         _check_bucket("PredictionBias", self.bucket)
+        _check_weight("PredictionBias", self.weight)
         slices = (self.slices,) if isinstance(self.slices, str) else tuple(self.slices)
         slices = tuple(one if isinstance(one, str) else tuple(one) for one in slices)
         object.__setattr__(self, "slices", slices)
@@ -134,14 +153,43 @@ class Watched(Protocol):
 
     @property
     def numeric_features(self) -> tuple[str, ...]:
-        """The features watched by default."""
+        """The features watched by default that are numbers."""
+
+    @property
+    def categorical_features(self) -> tuple[str, ...]:
+        """The features watched by default that are texts."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of all features."""
+
+    @property
+    def number_fields(self) -> tuple[str, ...]:
+        """Those that are numbers of the event, as they stand."""
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """The least and the most of those that declare them."""
+
+    @property
+    def budget(self) -> FalseAlarms:
+        """How many false alarms are expected over everything that is watched."""
 
     def warmup_ms(self, feature: str) -> int:
         """How long a feature's windows take to fill."""
 
 
-def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, tuple[str, ...], bool]]:
-    """Return for each drift monitor its number, itself, its features and whether it has the score.
+@dataclass(frozen=True)
+class Series:
+    """The series of one drift monitor: features that are numbers, texts, and whether the score."""
+
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
+    score: bool
+
+
+def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, Series]]:
+    """Return for each drift monitor its number, itself and its series.
 
     Nothing is watched twice: a monitor that names a feature goes before one that names none, and
     the first has the score.
@@ -149,11 +197,24 @@ def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, tuple[str, ...], boo
     drifts = [(i, m) for i, m in enumerate(pipeline.monitors) if isinstance(m, Drift)]
     taken: set[str] = set()
     features: dict[int, tuple[str, ...]] = {}
+    known = (*pipeline.numeric_features, *pipeline.categorical_features)
     for i, monitor in sorted(drifts, key=lambda pair: (pair[1].features is None, pair[0])):
-        wanted = pipeline.numeric_features if monitor.features is None else monitor.features
+        wanted = known if monitor.features is None else monitor.features
         features[i] = tuple(name for name in dict.fromkeys(wanted) if name not in taken)
         taken.update(features[i])
-    return [(i, monitor, features[i], i == drifts[0][0]) for i, monitor in drifts]
+    texts = set(pipeline.categorical_features)
+    return [
+        (
+            i,
+            monitor,
+            Series(
+                tuple(name for name in features[i] if name not in texts),
+                tuple(name for name in features[i] if name in texts),
+                i == drifts[0][0],
+            ),
+        )
+        for i, monitor in drifts
+    ]
 
 
 def bias_plan(pipeline: Watched) -> list[tuple[int, PredictionBias]]:
@@ -172,6 +233,11 @@ def bias_plan(pipeline: Watched) -> list[tuple[int, PredictionBias]]:
             "PredictionBias: declared twice; write one with all slices, ('country', 'channel')"
         )
     return found
+
+
+def _check_weight(what: str, weight: float) -> None:
+    if not 0 < weight < inf:
+        raise DefinitionError(f"{what}: weight {weight!r} is no part of anything; write e.g. 1.0")
 
 
 def _check_bucket(what: str, bucket: str) -> None:

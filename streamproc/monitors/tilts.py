@@ -82,7 +82,8 @@ class Tilts:
         centred = self.scores - (self.scores @ p)[:, None]
         powers = self.strength[:, None] * centred[self.of]
         top = powers.max(axis=1)
-        return top + np.log(np.exp(powers - top[:, None]) @ p)
+        found: Floats = top + np.log(np.exp(powers - top[:, None]) @ p)
+        return found
 
 
 class Numbers:
@@ -106,11 +107,12 @@ class Numbers:
         bins = np.searchsorted(self.edges, sketch.values, side="right")
         found = np.bincount(bins, sketch.counts, minlength=len(self.edges) + 2)
         found[-1] = sketch.missing
-        return found.astype(np.float64)
+        whole: Floats = found.astype(np.float64)
+        return whole
 
     def smoothed(self, counts: Floats) -> Floats:
         """Return the distribution that counts tell of; nothing is impossible."""
-        more = counts + _HALF
+        more: Floats = counts + _HALF
         return more / more.sum()
 
     def _tilts(self, p: Floats) -> Tilts:
@@ -157,7 +159,8 @@ class Categories:
         bins = np.where(is_own, at, np.where(np.isin(sketch.cells, known), size, size + 1))
         found = np.bincount(bins, sketch.counts, minlength=self.bins)
         found[-1] = sketch.missing
-        return found.astype(np.float64)
+        whole: Floats = found.astype(np.float64)
+        return whole
 
     def smoothed(self, counts: Floats) -> Floats:
         """Return the shares that counts tell of.
@@ -165,7 +168,7 @@ class Categories:
         That of unseen ones is a tenth of an event: none of so many was of a kind that was new, and
         most vocabularies are closed. (Good and Turing's estimate of it would be 0.)
         """
-        more = counts + _HALF
+        more: Floats = counts + _HALF
         more[-2] = counts[-2] + _NOVEL
         return more / more.sum()
 
@@ -208,7 +211,7 @@ class Rate:
 
     def smoothed(self, counts: Floats) -> Floats:
         """Return the shares that counts tell of."""
-        more = counts + _HALF
+        more: Floats = counts + _HALF
         return more / more.sum()
 
 
@@ -242,4 +245,5 @@ def _hermite(p: Floats) -> Floats:
     density = np.array([_NORMAL.pdf(float(each)) for each in z])
     lower = np.stack((np.ones_like(z), z, z**2 - 1, z**3 - 3 * z)) * density
     ends = np.column_stack((np.zeros(4), lower, np.zeros(4)))
-    return (ends[:, :-1] - ends[:, 1:]) / np.diff(cut)
+    means: Floats = (ends[:, :-1] - ends[:, 1:]) / np.diff(cut)
+    return means

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamproc.monitors.reference import DAY_MS, LEAST_BUCKETS
+from streamproc.monitors.recent import DAY_MS, LEAST_BUCKETS
 from streamproc.monitors.sums import Floats
 
 LEAST_DAYS = 7

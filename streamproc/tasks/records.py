@@ -131,9 +131,7 @@ class Task(Protocol):
         """Return, by topic, the offset from which to go on after a restart."""
 
 
-def dead_letter(
-    record: Record, bad: BadRecord, stage: str, watermark_ms: int | None = None
-) -> Out:
+def dead_letter(record: Record, bad: BadRecord, stage: str, watermark_ms: int | None = None) -> Out:
     """Return the dead letter of a record: its bytes, key and headers untouched, and why.
 
     ``watermark_ms`` is how far event time had come, where that is known.

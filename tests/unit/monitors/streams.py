@@ -10,9 +10,11 @@ from typing import Any
 from streamproc.alerts import new_judge
 from streamproc.messages import Alert
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors.budget import FalseAlarms
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+ONE_A_MONTH = FalseAlarms(1, 30 * DAY_MS)
 
 
 @dataclass
@@ -25,6 +27,8 @@ class Facts:
     learns: bool = True
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
+    categorical_features: tuple[str, ...] = ()
+    budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
 
     def warmup_ms(self, feature: str) -> int:

@@ -1,4 +1,4 @@
-"""The drift test: opens for what moved, stays silent for what did not, closes when it is back."""
+"""River's detectors as the test: they open for what moved, and what is back closes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from river import drift
-
 from streamproc.monitors import Drift
-from streamproc.monitors.drift import TOLERANCE, DriftTest
+from streamproc.monitors.detectors import TOLERANCE, DetectorTest
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.reference import Bucket, Reference
+from streamproc.monitors.recent import Bucket, Reference
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, payments, steps
 
 BUCKET_MS = 6 * HOUR_MS
+PAGE_HINKLEY = drift.PageHinkley(min_instances=1, delta=0.5, threshold=12.0, alpha=1.0)
 
 
 def found(
@@ -26,11 +26,13 @@ def found(
     seed: int = 1,
     n: int = 100,
     bucket_ms: int = BUCKET_MS,
+    detector: Any = None,
     **how: Any,
 ) -> list[tuple[int, Finding]]:
     """Return the findings by bucket for series of ``n`` values of sd 1 a bucket."""
     rng = random.Random(seed)
-    test = DriftTest("covariate_drift", "amount", bucket_ms, **how)
+    detector = detector or PAGE_HINKLEY
+    test = DetectorTest("covariate_drift", "amount", bucket_ms, detector, **how)
     findings = []
     for i in range(buckets):
         value = mean(i, rng) + rng.gauss(0, n**-0.5)
@@ -111,7 +113,7 @@ def test_a_window_that_fills_is_no_drift() -> None:
 @pytest.mark.parametrize(
     ("detector", "most"),
     [
-        (drift.PageHinkley(min_instances=1, delta=0.5, threshold=12.0, alpha=1.0), 110),
+        (PAGE_HINKLEY, 110),
         (drift.PageHinkley(), 116),
         (drift.KSWIN(window_size=40, stat_size=10, seed=1), 125),
     ],
@@ -151,7 +153,7 @@ def test_a_trend_is_not_taken_for_usual() -> None:
 
 def test_constant_features_are_quiet_until_they_change() -> None:
     """Without any variance nothing is divided by zero, and a change is still seen."""
-    test = DriftTest("covariate_drift", "flag", BUCKET_MS)
+    test = DetectorTest("covariate_drift", "flag", BUCKET_MS, PAGE_HINKLEY)
     findings = [test.update(Bucket(i * BUCKET_MS, 10, float(i >= 60), 0.0)) for i in range(80)]
 
     assert not any(findings[:60])
@@ -164,8 +166,8 @@ def test_state_survives_a_pickle_mid_way() -> None:
     buckets = [
         Bucket(i * BUCKET_MS, 100, rng.gauss(0.5 * (60 <= i < 80), 0.1), 1.0) for i in range(120)
     ]
-    one = DriftTest("covariate_drift", "amount", BUCKET_MS)
-    other = DriftTest("covariate_drift", "amount", BUCKET_MS)
+    one = DetectorTest("covariate_drift", "amount", BUCKET_MS, PAGE_HINKLEY)
+    other = DetectorTest("covariate_drift", "amount", BUCKET_MS, PAGE_HINKLEY)
     for bucket in buckets:
         other = pickle.loads(pickle.dumps(other))
         assert one.update(bucket) == other.update(bucket)
@@ -184,15 +186,15 @@ def test_the_sentence_says_what_where_and_since_when() -> None:
     )
 
 
-def test_features_and_score_are_watched() -> None:
-    """A feature's change is covariate drift of it, the score's is prior drift, by class if many."""
+def test_a_detector_is_declared_with_the_monitor() -> None:
+    """A feature's change is covariate drift of it, the score's is prior drift."""
     moved = payments(
         3,
         60,
         amount=lambda day, rng: rng.gauss(50, 25) * (1.6 if 30 <= day < 40 else 1),
         score=lambda day: 0.05 + 0.1 * (45 <= day < 50) + day % 2 / 100,
     )
-    facts = Facts(monitors=[Drift(bucket="6h")])
+    facts = Facts(monitors=[Drift(PAGE_HINKLEY, bucket="6h")])
 
     assert steps(judged(facts, "drift", moved)) == [
         ("open", "covariate_drift/amount"),
@@ -200,13 +202,3 @@ def test_features_and_score_are_watched() -> None:
         ("open", "prior_drift/score"),
         ("resolved", "prior_drift/score"),
     ]
-    for one in moved:
-        one["score"] = {"a": one["score"], "b": 1 - one["score"]}
-    facts = Facts(monitors=[Drift(bucket="6h", features=())], kind="multiclass")
-    alerts = judged(facts, "drift", moved)
-    assert sorted(steps(alerts)) == [
-        (status, f"prior_drift/score/class={name}")
-        for status in ("open", "resolved")
-        for name in "ab"
-    ]
-    assert [alert["slice"] for alert in alerts[:2]] == [{"class": "a"}, {"class": "b"}]

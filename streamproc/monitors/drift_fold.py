@@ -1,0 +1,182 @@
+"""The fold of predictions: sketches of every feature, the score and the decision per bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from streamproc.monitors.fold import LONGEST, NEVER, column, columns, groups
+from streamproc.monitors.sketch import (
+    Floats,
+    Ints,
+    Sketch,
+    added,
+    categories,
+    hashed,
+    sketches,
+    unpacked,
+)
+from streamproc.monitors.spec import Drift, Series, Watched, drift_plan
+
+SCORE, DECISION = "=score", "=decision"
+"""The names of their series; a class's probability is ``=score/<class>``."""
+
+_HELD = 2_048
+_MAX_CLASSES = 200
+_NAMED = 256
+_TIME, _FEATURES, _SCORE, _MODEL, _DECISION = map(
+    itemgetter, ("event_time_ms", "features", "score", "model", "decision")
+)
+Row = list[Any]
+"""A packed sketch; of categories, with the names of those that are there at the end."""
+
+
+class DriftFold:
+    """Folds predictions into sketches of every series watched for drift.
+
+    ``bucket_ms`` is the shortest bucket, ``watermark_ms`` the newest event time folded.
+
+    >>> from types import SimpleNamespace
+    >>> fold = drift_fold(SimpleNamespace(
+    ...     monitors=[Drift()], kind="binary", learns=False, numeric_features=("amount",),
+    ...     categorical_features=()))
+    >>> fold.update([{"event_time_ms": 5, "features": {"amount": 2}, "score": 0.5, "model": "m@0",
+    ...               "decision": True}])
+    >>> rows = fold.take()[0]["series"]
+    >>> sorted(rows), read(rows["amount"])[0].values.tolist()
+    (['=decision', '=score', 'amount'], [2.0])
+    """
+
+    def __init__(self, plan: Sequence[tuple[int, Drift, Series]], kind: str, learns: bool) -> None:
+        self.bucket_ms = min((monitor.bucket_ms for _, monitor, _ in plan), default=3_600_000)
+        self.watermark_ms = NEVER
+        self._plan = plan
+        self._multiclass = kind == "multiclass"
+        self._decides = kind != "regression"
+        self._learns = learns
+        self._numbers = tuple(name for _, _, series in plan for name in series.numbers)
+        self._held: list[dict[str, Any]] = []
+        self._sums: dict[tuple[int, int], dict[str, list[Row]]] = {}
+
+    def update(self, predictions: Sequence[dict[str, Any]]) -> None:
+        """Fold predictions in."""
+        if not predictions:
+            return
+        self.watermark_ms = max(self.watermark_ms, max(map(_TIME, predictions)))
+        self._held.extend(predictions)
+        if len(self._held) >= _HELD:
+            self._fold()
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the sketches of what was folded since they were last taken."""
+        self._fold()
+        sums, self._sums = self._sums, {}
+        return [
+            {
+                "stage": "drift",
+                "monitor": monitor,
+                "bucket_ms": bucket_ms,
+                "series": {name: combined(parts) for name, parts in series.items()},
+            }
+            for (monitor, bucket_ms), series in sorted(sums.items())
+        ]
+
+    def _fold(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        times = np.fromiter(map(_TIME, held), np.int64, len(held))
+        features = list(map(_FEATURES, held))
+        numbers = columns(features, self._numbers)
+        names, scores = self._scores(held)
+        learnt = self._learnt(held)
+        at = 0
+        for number, monitor, series in self._plan:
+            buckets, of = groups(times // monitor.bucket_ms)
+            table = numbers[at : at + len(series.numbers)]
+            at += len(series.numbers)
+            told = {name: [one.get(name) for one in features] for name in series.texts}
+            if series.score and self._decides:
+                told[DECISION] = list(map(_DECISION, held))
+            for i, bucket in enumerate(buckets.tolist()):
+                here = (number, bucket * monitor.bucket_ms)
+                inside = slice(None) if len(buckets) == 1 else of == i
+                self._add(here, series.numbers, table[:, inside])
+                for name, values in told.items():
+                    own = inside if name != DECISION else _both(of == i, learnt)
+                    self._add_texts(here, name, values, own)
+                if series.score:
+                    self._add(here, names, scores[:, _both(of == i, learnt)])
+
+    def _add(self, here: tuple[int, int], names: Sequence[str], table: Floats) -> None:
+        if not table.size:
+            return
+        rows = self._sums.setdefault(here, {})
+        for name, sketch in zip(names, sketches(table), strict=True):
+            rows.setdefault(name, []).append(sketch.packed())
+
+    def _add_texts(self, here: tuple[int, int], name: str, values: list[Any], inside: Any) -> None:
+        chosen = values if isinstance(inside, slice) else np.array(values, object)[inside].tolist()
+        if not chosen:
+            return
+        sketch, named = categories([None if v is None else str(v)[:LONGEST] for v in chosen])
+        kept = None if sketch.shift else [named[key] for key in sketch.cells[:_NAMED].tolist()]
+        self._sums.setdefault(here, {}).setdefault(name, []).append([*sketch.packed(), kept])
+
+    def _learnt(self, held: list[dict[str, Any]]) -> Ints | None:
+        """Return which were scored by a version that has learnt; None where all were."""
+        if not self._learns or not any(m.endswith("@0") for m in set(map(_MODEL, held))):
+            return None
+        return np.array([not prediction["model"].endswith("@0") for prediction in held])
+
+    def _scores(self, held: list[dict[str, Any]]) -> tuple[list[str], Floats]:
+        """Return the score's series: one, and for a multiclass model one a class.
+
+        A class that no version has seen yet has probability 0.
+        """
+        scores = list(map(_SCORE, held))
+        if not self._multiclass:
+            return [SCORE], column(scores)[None]
+        maps = [score if isinstance(score, dict) else {} for score in scores]
+        classes = sorted(set(chain.from_iterable(maps)))[:_MAX_CLASSES]
+        table = np.nan_to_num(columns(maps, tuple(classes)))
+        return [f"{SCORE}/{name}" for name in classes], table
+
+
+def drift_fold(pipeline: Watched) -> DriftFold:
+    """Return an empty fold for one partition of a pipeline's predictions."""
+    return DriftFold(drift_plan(pipeline), pipeline.kind, pipeline.learns)
+
+
+def combined(parts: Sequence[Row]) -> Row:
+    """Return one row for several, whatever their order.
+
+    >>> combined([Sketch.of(np.array([1.0])).packed(), Sketch.of(np.array([1.0])).packed()])
+    [0, 0, 4607182418800017408, [], [2]]
+    """
+    if len(parts) == 1:
+        return parts[0]
+    told = [read(part) for part in parts]
+    sketch = added([each for each, _ in told])
+    if len(parts[0]) == len(Sketch.of(np.zeros(0)).packed()):
+        return sketch.packed()
+    names: dict[int, str] = {}
+    for _, some in told:
+        names |= some
+    kept = [names.get(key) for key in sketch.cells[:_NAMED].tolist()]
+    return [*sketch.packed(), None if sketch.shift else kept]
+
+
+def read(row: Row) -> tuple[Sketch, dict[int, str]]:
+    """Return the sketch of a row, and the names of its categories by their hash."""
+    sketch = unpacked(row[:5])
+    names = row[5] if len(row) > 5 else None
+    return sketch, {hashed(name): name for name in names or () if name is not None}
+
+
+def _both(one: Ints, other: Ints | None) -> Ints:
+    return one if other is None else one & other
