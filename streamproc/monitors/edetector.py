@@ -14,7 +14,7 @@ false alarm in 30 days" is a number of days. Everything is in logarithms.
 
 from __future__ import annotations
 
-from math import log
+from math import inf, log
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from streamproc.monitors.sketch import Floats, Ints
 
 class EDetector:
     """Tests one series; ``weights`` of its components add up to 1, ``alarm_ms`` is A.
+
+    ``evidence`` is the logarithm of sum w_j M_j; -inf before the first bucket.
 
     >>> detector = EDetector(np.array([0.5, 0.5]), alarm_ms=1_000.0)
     >>> for start_ms in (0, 10, 20):
@@ -39,6 +41,7 @@ class EDetector:
     def restart(self) -> None:
         """Begin anew, as if nothing had been seen."""
         size = len(self.log_weights)
+        self.evidence = -inf
         self.log_m: Floats = np.full(size, -np.inf)
         self._run: Floats = np.zeros(size)
         self._start_ms: Ints = np.zeros(size, np.int64)
@@ -47,13 +50,6 @@ class EDetector:
     def threshold(self) -> float:
         """The logarithm of A."""
         return log(self.alarm_ms)
-
-    @property
-    def evidence(self) -> float:
-        """The logarithm of sum w_j M_j; -inf before the first bucket."""
-        terms = self.log_weights + self.log_m
-        top = float(terms.max())
-        return top if top == -np.inf else top + log(float(np.exp(terms - top).sum()))
 
     @property
     def alarmed(self) -> bool:
@@ -80,4 +76,7 @@ class EDetector:
         self._run[fresh] = 0.0
         self._run += ratios
         self.log_m = np.logaddexp(log(span_ms), self.log_m) + ratios
+        terms = self.log_weights + self.log_m
+        top = float(terms.max())
+        self.evidence = top if top == -inf else top + log(float(np.exp(terms - top).sum()))
         return self.evidence

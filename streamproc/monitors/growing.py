@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, pi, sin
 
 import numpy as np
@@ -51,23 +52,26 @@ class Span:
 
 @dataclass(frozen=True)
 class Bin:
-    """A bucket's counts by bin."""
+    """A bucket's counts by bin: how many in all, and the sums of their scores."""
 
     start_ms: int
     counts: Floats
+    n: float
+    sums: Floats
 
-    @property
-    def n(self) -> float:
-        """How many values it has."""
-        return float(self.counts.sum())
+    @classmethod
+    def of(cls, start_ms: int, counts: Floats, scores: Floats) -> Bin:
+        """Return a bucket's; ``scores`` is score x bin."""
+        return cls(start_ms, counts, float(counts.sum()), scores @ counts)
 
 
 class Reference:
     """Counts by bin of what is usual; ``scores`` is score x bin, their means are followed in time.
 
-    >>> reference = Reference(np.array([[0.0, 1.0]]), bucket_ms=60_000, span=Span(0, 100))
+    >>> scores, counts = np.array([[0.0, 1.0]]), np.array([9.0, 1.0])
+    >>> reference = Reference(scores, bucket_ms=60_000, span=Span(0, 100))
     >>> for minute in range(20):
-    ...     reference.learn(Bin(minute * 60_000, np.array([9.0, 1.0])))
+    ...     reference.learn(Bin.of(minute * 60_000, counts, scores))
     >>> reference.ready, reference.usual(0).tolist(), reference.kappa.tolist()
     (True, [0.1], [1.0])
     """
@@ -75,6 +79,7 @@ class Reference:
     def __init__(self, scores: Floats, bucket_ms: int, span: Span) -> None:
         self.ready = False
         self.scores = scores
+        self.n = 0.0
         self.counts: Floats = np.zeros(scores.shape[1])
         self.kappa: Floats = np.ones(len(scores))
         self._bucket_ms = bucket_ms
@@ -89,11 +94,6 @@ class Reference:
         self._season = _Season(len(scores))
         self._fitted_n = 0.0
         self._mean: Floats = np.zeros(len(scores))
-
-    @property
-    def n(self) -> float:
-        """How many values it holds."""
-        return float(self.counts.sum())
 
     def learn(self, bucket: Bin) -> None:
         """Take in a bucket in which nothing was found."""
@@ -133,16 +133,18 @@ class Reference:
         if self._first_ms is None:
             self._first_ms = bucket.start_ms
         self._last_ms = bucket.start_ms
+        self.n += bucket.n
         self.counts = self.counts + bucket.counts
         self._buckets += 1
         self._recent.append(bucket)
-        self._season.add(bucket.start_ms, bucket.n, self.scores @ bucket.counts)
+        self._season.add(bucket)
 
     def _give_up(self) -> bool:
         """Give up the older half of what is held where it differs from the newer one."""
         held = list(self._recent)
         halves = held[: len(held) // 2], held[len(held) // 2 :]
-        n, sums = zip(*(self._summed(half) for half in halves), strict=True)
+        n = [sum(each.n for each in half) for half in halves]
+        sums = [np.sum([each.sums for each in half], axis=0) for half in halves]
         variance = np.maximum(self.scores**2 @ self.counts / self.n - self._mean**2, 1e-300)
         error = np.sqrt(self.kappa * (1 / n[0] + 1 / n[1]))
         off = np.abs(sums[0] / n[0] - sums[1] / n[1]) / np.sqrt(variance)
@@ -150,16 +152,12 @@ class Reference:
             return False
         self._given_up += 1
         self._buckets, self._first_ms = 0, None
-        self.counts = np.zeros(self.scores.shape[1])
+        self.n, self.counts = 0.0, np.zeros(self.scores.shape[1])
         self._season = _Season(len(self.scores))
         self._recent.clear()
         for bucket in halves[1]:
             self._take(bucket)
         return True
-
-    def _summed(self, buckets: list[Bin]) -> tuple[float, Floats]:
-        counts = sum((each.counts for each in buckets), np.zeros(self.scores.shape[1]))
-        return float(counts.sum()), self.scores @ counts
 
     def _fit(self) -> None:
         self._fitted_n = self.n
@@ -170,7 +168,7 @@ class Reference:
         self._season.fit(self._mean, variance, span_ms, self._bucket_ms)
         starts = [each.start_ms for each in self._recent]
         ns = np.array([each.n for each in self._recent])
-        sums = np.array([self.scores @ each.counts for each in self._recent])
+        sums = np.array([each.sums for each in self._recent])
         usual = np.array([self.usual(start) for start in starts])
         self.kappa = kappa(ns, sums - ns[:, None] * usual, variance, DAY_MS // self._bucket_ms)
 
@@ -221,17 +219,17 @@ class _Season:
         self._found: Floats = np.zeros((size, scores))
         self._any = False
 
-    def add(self, start_ms: int, n: float, sums: Floats) -> None:
+    def add(self, bucket: Bin) -> None:
         """Take in a bucket's count and the sums of its scores."""
-        row = _waves(start_ms)
-        self._gram += n * np.outer(row, row)
-        self._moments += np.outer(row, sums)
+        row, squares = _waves(bucket.start_ms)
+        self._gram += bucket.n * squares
+        self._moments += row[:, None] * bucket.sums
 
     def off(self, start_ms: int) -> Floats:
         """Return how far each mean is off the overall one at that time."""
         if not self._any:
             return np.zeros(self._found.shape[1])
-        off: Floats = _waves(start_ms) @ self._found
+        off: Floats = _waves(start_ms)[0] @ self._found
         return off
 
     def fit(self, mean: Floats, variance: Floats, span_ms: int, bucket_ms: int) -> None:
@@ -259,10 +257,13 @@ class _Season:
         self._any = bool(kept.any())
 
 
-def _waves(start_ms: int) -> Floats:
+@lru_cache(maxsize=2 * _HELD)
+def _waves(start_ms: int) -> tuple[Floats, Floats]:
+    """Return the waves at a time, and their products."""
     row = [1.0]
     for span_ms, count in ((DAY_MS, _DAYS), (WEEK_MS, _WEEKS)):
         turn = 2 * pi * (start_ms % span_ms) / span_ms
         for k in range(1, count + 1):
             row += (sin(k * turn), cos(k * turn))
-    return np.array(row)
+    waves = np.array(row)
+    return waves, np.outer(waves, waves)

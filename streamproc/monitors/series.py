@@ -79,7 +79,7 @@ class SeriesTest:
 
     def update(self, start_ms: int, counts: Floats) -> str | None:
         """Take in a bucket; return ``"opened"``, ``"open"``, ``"over"``, or None."""
-        bucket = Bin(start_ms, counts)
+        bucket = Bin.of(start_ms, counts, self.bins.tilts.scores)
         if bucket.n <= 0:
             return None
         if not self.reference.ready:
@@ -99,7 +99,7 @@ class SeriesTest:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
         usual = self.reference.usual(bucket.start_ms)
-        ratios = tilts.ratios(bucket.n, tilts.scores @ bucket.counts, usual, self._psi)
+        ratios = tilts.ratios(bucket.n, bucket.sums, usual, self._psi)
         if self.limits.tolerance:
             ratios = ratios - self._tolerated(bucket.n, usual)
         kappa = self.reference.kappa[tilts.of]

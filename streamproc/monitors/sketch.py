@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,12 @@ class Sketch:
         keys = np.sort(ordered(there))
         return _coarse(keys, np.ones(len(keys), np.int64), 0, len(values) - len(there))
 
-    @property
+    @cached_property
     def n(self) -> int:
         """How many values were there."""
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def values(self) -> Floats:
         """The middle of each cell; the value itself on the finest grid."""
         if not self.shift:

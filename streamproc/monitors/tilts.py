@@ -113,7 +113,8 @@ class Numbers:
     def smoothed(self, counts: Floats) -> Floats:
         """Return the distribution that counts tell of; nothing is impossible."""
         more: Floats = counts + _HALF
-        return more / more.sum()
+        shares: Floats = more / more.sum()
+        return shares
 
     def _tilts(self, p: Floats) -> Tilts:
         scores = np.column_stack((_hermite(p[:-1]), np.zeros(4)))
@@ -170,7 +171,8 @@ class Categories:
         """
         more: Floats = counts + _HALF
         more[-2] = counts[-2] + _NOVEL
-        return more / more.sum()
+        shares: Floats = more / more.sum()
+        return shares
 
     def unseen(self, sketch: Sketch) -> Ints:
         """Return the cells that the reference has not."""
@@ -212,7 +214,8 @@ class Rate:
     def smoothed(self, counts: Floats) -> Floats:
         """Return the shares that counts tell of."""
         more: Floats = counts + _HALF
-        return more / more.sum()
+        shares: Floats = more / more.sum()
+        return shares
 
 
 def _made(scores: Floats, parts: Sequence[tuple[int, float, float]], first_indicator: int) -> Tilts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,3 +117,15 @@ def sent(stage: str, partition: int, fold: Any, caught_up: bool = False) -> dict
 def steps(alerts: Sequence[Alert]) -> list[tuple[str, str]]:
     """Return status and key of alerts, updates left out."""
     return [(a["status"], a["key"]) for a in alerts if a["status"] != "update"]
+
+
+def values_of(row: list[Any]) -> list[float]:
+    """Return the values that a packed sketch of few values counts, by the format's description."""
+    _, shift, first, steps, counts = row[:5]
+    assert shift == 0
+    found: list[float] = []
+    for step, count in zip([0, *steps], counts, strict=False):
+        first += step
+        bits = first if first >= 0 else -(1 << 63) - first
+        found += struct.unpack("<d", struct.pack("<q", bits)) * count
+    return found

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from river import drift
+
 from streamproc.monitors import Drift
 from streamproc.monitors.detectors import TOLERANCE, DetectorTest
 from streamproc.monitors.finding import Finding

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors.drift_fold import read
 from streamproc.monitors.fold import NEVER
 from streamproc.monitors.spec import MAX_SLICES
-from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, payments
+from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, payments, values_of
 
 
 def prediction(
@@ -23,6 +25,7 @@ def prediction(
         "features": {"amount": amount},
         "score": score,
         "model": model,
+        "decision": True,
     }
 
 
@@ -34,7 +37,7 @@ def folded(facts: Facts, predictions: list[dict[str, Any]]) -> list[dict[str, An
 
 
 def test_sums_are_by_bucket_of_event_time() -> None:
-    """A bucket is half-open; each has n, sum and sum of squares; what was taken is gone.
+    """A bucket is half-open; each has its values; what was taken is gone.
 
     hour      0                 1
     events    2 . . . . . . . 3 4
@@ -42,9 +45,9 @@ def test_sums_are_by_bucket_of_event_time() -> None:
     fold = drift_fold(Facts(monitors=[Drift()]))
     fold.update([prediction(0, 2), prediction(HOUR_MS - 1, 3), prediction(HOUR_MS, 4.0)])
 
-    taken = {bucket["bucket_ms"]: bucket["series"]["amount"] for bucket in fold.take()}
+    taken = {each["bucket_ms"]: values_of(each["series"]["amount"]) for each in fold.take()}
 
-    assert taken == {0: [2, 5.0, 0.0, 13.0, 0.0], HOUR_MS: [1, 4.0, 0.0, 16.0, 0.0]}
+    assert taken == {0: [2.0, 3.0], HOUR_MS: [4.0]}
     assert fold.take() == []
     assert fold.watermark_ms == HOUR_MS
 
@@ -62,6 +65,7 @@ def test_sums_equal_numpy_however_they_were_batched() -> None:
                 "features": {"amount": rng.gauss(50, 20), "count": rng.randrange(9)},
                 "score": rng.random(),
                 "model": "main@1",
+                "decision": rng.random() < 0.1,
             }
             for _ in range(rng.randrange(1, 3_000))
         ]
@@ -69,24 +73,34 @@ def test_sums_equal_numpy_however_they_were_batched() -> None:
         fold.update(batch)
     for bucket in fold.take():
         there = [p for p in made if p["event_time_ms"] // HOUR_MS * HOUR_MS == bucket["bucket_ms"]]
-        for series, (n, total, _, squares, _) in bucket["series"].items():
-            values = np.array([p["features"].get(series, p["score"]) for p in there])
-            assert n == len(values)
-            expected = (values.sum(), (values**2).sum())
-            assert (total, squares) == pytest.approx(expected, rel=1e-12)
+        whole = {name: read(row)[0] for name, row in bucket["series"].items()}
+        assert whole["amount"].shift > 0
+        for name, sketch in whole.items():
+            if name != "=decision":
+                values = np.array([p["features"].get(name, p["score"]) for p in there])
+                n, mean, variance = sketch.moments()
+                assert n == len(values)
+                assert mean == pytest.approx(values.mean(), rel=1e-3)
+                assert variance == pytest.approx(values.var(), rel=1e-2)
+        yes, no = Counter(p["decision"] for p in there)[True], len(there)
+        counts = {
+            read(bucket["series"]["=decision"])[1][int(cell)]: int(count)
+            for cell, count in zip(whole["=decision"].cells, whole["=decision"].counts, strict=True)
+        }
+        assert counts == {"True": yes, "False": no - yes}
 
 
 @pytest.mark.parametrize("odd", [None, "7", float("nan"), float("inf"), 1e308, 10**400, [1], {}])
 def test_what_is_no_usable_number_is_left_out(odd: Any) -> None:
-    """Missing, text, not finite and absurd values count for nothing and break nothing."""
+    """Missing, text, not finite and absurd values count as missing and break nothing."""
     for features in (("amount",), ("amount", "other")):
         facts = Facts(monitors=[Drift()], numeric_features=features)
         values = [prediction(0, value) for value in (1.0, odd, True)]
         series = folded(facts, values)[0]["series"]
 
-        assert series["amount"] == [2, 2.0, 0.0, 2.0, 0.0]
-        assert "other" not in series
-        assert series["=score"][0] == 3
+        assert (series["amount"][0], values_of(series["amount"])) == (1, [1.0, 1.0])
+        assert len(features) == 1 or (series["other"][0], values_of(series["other"])) == (3, [])
+        assert values_of(series["=score"]) == [0.5] * 3
 
 
 def test_a_model_that_has_learnt_nothing_has_no_score() -> None:
@@ -95,19 +109,20 @@ def test_a_model_that_has_learnt_nothing_has_no_score() -> None:
     learns = folded(Facts(monitors=[Drift()]), predictions)[0]["series"]
     given = folded(Facts(monitors=[Drift()], learns=False), predictions)[0]["series"]
 
-    assert learns["=score"] == [1, 0.25, 0.0, 0.0625, 0.0]
-    assert given["=score"][0] == 2
+    assert values_of(learns["=score"]) == [0.25]
+    assert values_of(given["=score"]) == [0.25, 0.5]
+    assert (sum(learns["=decision"][4]), sum(given["=decision"][4])) == (1, 2)
 
 
 def test_each_class_has_a_series() -> None:
-    """A multiclass score gives a series a class; the first series counts the predictions."""
+    """A multiclass score gives a series a class; one not named has probability 0."""
     facts = Facts(monitors=[Drift(features=())], kind="multiclass")
     scores = [{"a": 0.25, "b": 0.75}, {"a": 1.0}]
     series = folded(facts, [prediction(0, 1, score) for score in scores])[0]["series"]
 
-    assert series["=score"][0] == 2
-    assert series["=score/a"][1] == 1.25
-    assert series["=score/b"][1] == 0.75
+    assert "=score" not in series
+    assert values_of(series["=score/a"]) == [0.25, 1.0]
+    assert values_of(series["=score/b"]) == [0.0, 0.75]
 
 
 def bias_series(facts: Facts, outcomes: list[dict[str, Any]]) -> dict[str, list[float]]:

@@ -86,7 +86,13 @@ class Recorder:
         fold = drift_fold(Facts(monitors=[Drift(bucket="1h", features=())]))
         fold.update(
             [
-                {"event_time_ms": h * HOUR_MS, "features": {}, "score": 0.5, "model": "main@1"}
+                {
+                    "event_time_ms": h * HOUR_MS,
+                    "features": {},
+                    "score": 0.5,
+                    "model": "main@1",
+                    "decision": 0,
+                }
                 for h in hours
             ]
         )

@@ -47,7 +47,7 @@ def test_nothing_is_watched_twice() -> None:
         numeric_features=("amount", "count"),
     )
 
-    plan = [(number, names, score) for number, _, names, score in drift_plan(facts)]
+    plan = [(number, of.numbers, of.score) for number, _, of in drift_plan(facts)]
 
     assert plan == [(0, ("count",), True), (1, ("amount",), False)]
 

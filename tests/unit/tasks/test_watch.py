@@ -41,7 +41,7 @@ def sums_of(sent: list[dict[str, Any]]) -> dict[tuple[int, str], int]:
         for bucket in record["buckets"]:
             for series, row in bucket["series"].items():
                 at = (bucket["bucket_ms"], series)
-                counts[at] = counts.get(at, 0) + int(row[0])
+                counts[at] = counts.get(at, 0) + sum(row[4])
     return counts
 
 
