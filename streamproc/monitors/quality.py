@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.counts import CountTest
+from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.growing import Span
 from streamproc.monitors.series import Limits, SeriesTest
@@ -156,9 +157,10 @@ class QualityMonitor:
         if over:
             summary = f"As many events as usual come again ({total:,.0f} in the last bucket)."
         stopped = not over and ratio < 0.05
-        return [_finding("rate of events", not over, abs(log(max(ratio, 1e-3))),
-                         (test.detector.evidence, test.detector.threshold),
-                         (test.usual, total), int(total), test.since_ms, summary, stopped)]  # fmt: skip
+        effect = abs(log(max(ratio, 1e-3)))
+        rates = test.usual, total
+        return [_finding("rate of events", not over, effect, _tested(test.detector), rates,
+                         int(total), test.since_ms, summary, stopped)]  # fmt: skip
 
     def _of_refused(self, start_ms: int, refused: float, total: float) -> list[Finding]:
         rule = self._rules.setdefault(DEAD, _Rule())
@@ -211,7 +213,7 @@ class QualityMonitor:
             summary = f"As few events as usual {what} again ({observed:.2%})."
         effect = min(observed / max(usual, 1e-4), 1e3)
         return [_finding(subject, not over, effect,
-                         (test.detector.evidence, test.detector.threshold), (usual, observed),
+                         _tested(test.detector), (usual, observed),
                          int(n), test.since_ms, summary, not over and observed >= 0.5)]  # fmt: skip
 
     def _gone(self, name: str, start_ms: int, count: float, of: float) -> list[Finding] | None:
@@ -350,6 +352,11 @@ def _said(
     what = _REASONS.get(reason, "are refused as {reason}").format(field=field, reason=reason)
     subject = f"dead letters, {reason}" + (f" of {field}" if field else "")
     return subject, what, "see the header `error` of the dead letters, and who writes them"
+
+
+def _tested(detector: EDetector) -> tuple[float, float]:
+    """Return the evidence and the threshold; there is none where a detector begins anew."""
+    return max(detector.evidence, 0.0), detector.threshold
 
 
 def _finding(

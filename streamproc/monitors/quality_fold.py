@@ -148,8 +148,11 @@ def _beyond(
     values: Any,
     features: Sequence[Mapping[str, Any]],
 ) -> int:
-    """Return how many values are out of range; those that are no usable numbers by a closer look."""
-    least, most = (-inf if bounds[0] is None else bounds[0], inf if bounds[1] is None else bounds[1])
+    """Return how many values are out of range, numbers beyond 1e100 among them."""
+    least, most = (
+        -inf if bounds[0] is None else bounds[0],
+        inf if bounds[1] is None else bounds[1],
+    )
     count = int(((values < least) | (values > most)).sum())
     for at in np.flatnonzero(np.isnan(values)).tolist():
         value = features[at].get(name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.alerts import new_judge
 from streamproc.messages import Alert
-from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors import bias_fold, drift_fold
 from streamproc.monitors.budget import FalseAlarms
 
 HOUR_MS = 3_600_000
@@ -22,13 +22,16 @@ ONE_A_MONTH = FalseAlarms(1, 30 * DAY_MS)
 class Facts:
     """What monitors need of a pipeline."""
 
-    monitors: Sequence[Drift | PredictionBias] = ()
+    monitors: Sequence[Any] = ()
     kind: str = "binary"
     classes: tuple[Any, ...] | None = (0, 1)
     learns: bool = True
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
     categorical_features: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ("amount",)
+    number_fields: tuple[str, ...] = ("amount",)
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
 
