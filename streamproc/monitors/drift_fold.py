@@ -25,14 +25,19 @@ from streamproc.monitors.spec import Drift, Series, Watched, drift_plan
 SCORE, DECISION = "=score", "=decision"
 """The names of their series; a class's probability is ``=score/<class>``."""
 
-_HELD = 2_048
+_HELD = 1_024
 _MAX_CLASSES = 200
 _NAMED = 256
+_PACKED = 5
 _TIME, _FEATURES, _SCORE, _MODEL, _DECISION = map(
     itemgetter, ("event_time_ms", "features", "score", "model", "decision")
 )
+_PARTS = 16
 Row = list[Any]
 """A packed sketch; of categories, with the names of those that are there at the end."""
+
+Part = tuple[Sketch, dict[int, str] | None]
+"""A sketch, and of categories the names by their hash."""
 
 
 class DriftFold:
@@ -60,7 +65,7 @@ class DriftFold:
         self._learns = learns
         self._numbers = tuple(name for _, _, series in plan for name in series.numbers)
         self._held: list[dict[str, Any]] = []
-        self._sums: dict[tuple[int, int], dict[str, list[Row]]] = {}
+        self._sums: dict[tuple[int, int], dict[str, list[Part]]] = {}
 
     def update(self, predictions: Sequence[dict[str, Any]]) -> None:
         """Fold predictions in."""
@@ -80,7 +85,7 @@ class DriftFold:
                 "stage": "drift",
                 "monitor": monitor,
                 "bucket_ms": bucket_ms,
-                "series": {name: combined(parts) for name, parts in series.items()},
+                "series": {name: _row(_whole(parts)) for name, parts in series.items()},
             }
             for (monitor, bucket_ms), series in sorted(sums.items())
         ]
@@ -115,17 +120,21 @@ class DriftFold:
     def _add(self, here: tuple[int, int], names: Sequence[str], table: Floats) -> None:
         if not table.size:
             return
-        rows = self._sums.setdefault(here, {})
         for name, sketch in zip(names, sketches(table), strict=True):
-            rows.setdefault(name, []).append(sketch.packed())
+            self._append(here, name, (sketch, None))
 
     def _add_texts(self, here: tuple[int, int], name: str, values: list[Any], inside: Any) -> None:
         chosen = values if isinstance(inside, slice) else np.array(values, object)[inside].tolist()
         if not chosen:
             return
-        sketch, named = categories([None if v is None else str(v)[:LONGEST] for v in chosen])
-        kept = None if sketch.shift else [named[key] for key in sketch.cells[:_NAMED].tolist()]
-        self._sums.setdefault(here, {}).setdefault(name, []).append([*sketch.packed(), kept])
+        texts = [None if value is None else str(value)[:LONGEST] for value in chosen]
+        self._append(here, name, categories(texts))
+
+    def _append(self, here: tuple[int, int], name: str, part: Part) -> None:
+        parts = self._sums.setdefault(here, {}).setdefault(name, [])
+        parts.append(part)
+        if len(parts) == _PARTS:
+            parts[:] = [_whole(parts)]
 
     def _learnt(self, held: list[dict[str, Any]]) -> Ints | None:
         """Return which were scored by a version that has learnt; None where all were."""
@@ -160,22 +169,37 @@ def combined(parts: Sequence[Row]) -> Row:
     """
     if len(parts) == 1:
         return parts[0]
+    of_texts = len(parts[0]) > _PACKED
     told = [read(part) for part in parts]
-    sketch = added([each for each, _ in told])
-    if len(parts[0]) == len(Sketch.of(np.zeros(0)).packed()):
-        return sketch.packed()
-    names: dict[int, str] = {}
-    for _, some in told:
-        names |= some
-    kept = [names.get(key) for key in sketch.cells[:_NAMED].tolist()]
-    return [*sketch.packed(), None if sketch.shift else kept]
+    return _row(_whole([(sketch, names if of_texts else None) for sketch, names in told]))
 
 
 def read(row: Row) -> tuple[Sketch, dict[int, str]]:
     """Return the sketch of a row, and the names of its categories by their hash."""
-    sketch = unpacked(row[:5])
-    names = row[5] if len(row) > 5 else None
+    sketch = unpacked(row[:_PACKED])
+    names = row[_PACKED] if len(row) > _PACKED else None
     return sketch, {hashed(name): name for name in names or () if name is not None}
+
+
+def _whole(parts: Sequence[Part]) -> Part:
+    if len(parts) == 1:
+        return parts[0]
+    sketch = added([each for each, _ in parts])
+    if parts[0][1] is None:
+        return sketch, None
+    names: dict[int, str] = {}
+    for _, some in parts:
+        names |= some or {}
+    return sketch, names
+
+
+def _row(part: Part) -> Row:
+    """Return a part as it is sent: with the names of the first categories it has."""
+    sketch, names = part
+    if names is None:
+        return sketch.packed()
+    named = [names.get(key) for key in sketch.cells[:_NAMED].tolist()]
+    return [*sketch.packed(), None if sketch.shift else named]
 
 
 def _both(one: Ints, other: Ints | None) -> Ints:

@@ -179,11 +179,12 @@ def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
     ``ns`` are the counts of buckets in order of time, ``left`` (bucket x score) the sums of scores
     less what is usual, ``variance`` that of one value's score. Blocks of 1, 2, 4, ... buckets are
     looked at while there are eight of them, and whole days of ``day`` buckets; the largest ratio
-    counts. Where blocks are few it is less its standard error; days count where they surely differ.
+    counts. Where blocks are few it is less its standard error; that of days, which are always few,
+    is the most that it may be.
 
     >>> by_turns = np.tile([[5.0], [-5.0]], (32, 1))
     >>> kappa(np.full(64, 10.0), by_turns, np.array([1.0])).round(2).tolist()
-    [2.06]
+    [2.5]
     """
     worst = np.ones(len(variance))
     length = 1
@@ -194,9 +195,17 @@ def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
     days = len(ns) // day if day > 1 else 0
     if days >= _LEAST_DAYS:
         ratio = _ratio(ns, left, day) / variance
-        differ = ratio > 1 + 2 * (2 / days) ** 0.5
-        worst = np.where(differ, np.maximum(worst, ratio * (1 + 2 / days)), worst)
+        differ = ratio > 1 + (2 / days) ** 0.5
+        worst = np.where(differ, np.maximum(worst, ratio / _least_share(days)), worst)
     return np.minimum(worst, _MOST_KAPPA)
+
+
+def _least_share(days: int) -> float:
+    """Return the share of a variance that its estimate from so many days has with 95 % at least.
+
+    Wilson and Hilferty's approximation of the quantile of chi-squared by its degrees of freedom.
+    """
+    return (1 - 2 / (9 * days) - 1.645 * (2 / (9 * days)) ** 0.5) ** 3
 
 
 def _ratio(ns: Floats, left: Floats, length: int) -> Floats:

@@ -85,7 +85,7 @@ class SeriesTest:
         if not self.reference.ready:
             self.reference.learn(bucket)
             return None
-        self._refit()
+        self.refit()
         if self.open:
             return self._follow(bucket)
         self.detector.update(start_ms, self.limits.bucket_ms, self.ratios(bucket))
@@ -125,7 +125,8 @@ class SeriesTest:
         unit = np.where(tilts.indicator, np.minimum(rate, 1 - rate), 1.0)
         return np.abs(tilts.strength) * self.limits.tolerance * n * unit
 
-    def _refit(self) -> None:
+    def refit(self) -> None:
+        """Bring what is usual up to what the reference holds."""
         if self.reference.n >= 1.05 * self._fitted_n or self._fitted_n < 0:
             self._fitted_n = self.reference.n
             self._p = self.bins.smoothed(self.reference.counts)

@@ -28,7 +28,7 @@ CELLS = 1_024
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_LOWEST = np.int64(-(1 << 63))
+_MAGNITUDE = np.int64((1 << 63) - 1)
 _BITS = 63
 
 
@@ -52,7 +52,7 @@ class Sketch:
     def of(cls, values: Floats) -> Sketch:
         """Return the sketch of an array; NaN counts as missing."""
         there = values[~np.isnan(values)]
-        keys = np.sort(ordered(there))
+        keys = ordered(np.sort(there))
         return _coarse(keys, np.ones(len(keys), np.int64), 0, len(values) - len(there))
 
     @cached_property
@@ -77,7 +77,7 @@ class Sketch:
         """Return count, mean and variance of the values: of the cells' middles.
 
         >>> Sketch.of(np.array([1.0, 2.0, 3.0, np.nan])).moments()
-        (3, 2.0, 0.6666666666666666)
+        (3, 2.0, 0.6666666666666667)
         """
         n = self.n
         if not n:
@@ -127,8 +127,9 @@ def added(parts: Sequence[Sketch]) -> Sketch:
 def sketches(table: Floats) -> list[Sketch]:
     """Return the sketch of each row of a table, series x n; NaN counts as missing."""
     n = table.shape[1]
-    keys = np.sort(ordered(np.where(np.isnan(table), np.inf, table)), axis=1)
-    missing = np.isnan(table).sum(axis=1).tolist()
+    values = np.sort(table, axis=1)  # NaN last
+    missing = np.isnan(values).sum(axis=1).tolist()
+    keys = ordered(values)
     ones = np.ones(n, np.int64)
     return [
         _coarse(row[: n - gone], ones[: n - gone], 0, gone)
@@ -166,17 +167,20 @@ def hashed(value: str) -> int:
 def ordered(values: Floats) -> Ints:
     """Return whole numbers in the order of the floats; -0.0 is 0.0."""
     bits: Ints = (values + 0.0).view(np.int64)
-    return np.where(bits < 0, _LOWEST - bits, bits)
+    keys = bits >> _BITS
+    keys &= _MAGNITUDE
+    keys ^= bits
+    return keys
 
 
 def floats(keys: Ints) -> Floats:
     """Return the floats that `ordered` made whole numbers of."""
-    return np.where(keys < 0, _LOWEST - keys, keys).view(np.float64)
+    return (keys ^ ((keys >> _BITS) & _MAGNITUDE)).view(np.float64)
 
 
 def _coarse(keys: Ints, counts: Ints, shift: int, missing: int) -> Sketch:
     """Sum what is sorted, on the finest grid on which it has at most `CELLS` cells."""
-    if len(keys) > 1:
+    if len(keys) > CELLS and np.count_nonzero(keys[1:] != keys[:-1]) >= CELLS:
         differ = keys[1:] ^ keys[:-1]
         # Two cells side by side are apart on grids finer than their highest differing bit.
         widths = np.where(differ < 0, _BITS + 1, _bit_length(differ))

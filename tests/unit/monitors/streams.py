@@ -129,6 +129,6 @@ def values_of(row: list[Any]) -> list[float]:
     found: list[float] = []
     for step, count in zip([0, *steps], counts, strict=False):
         first += step
-        bits = first if first >= 0 else -(1 << 63) - first
+        bits = first if first >= 0 else first ^ ((1 << 63) - 1)
         found += struct.unpack("<d", struct.pack("<q", bits)) * count
     return found

@@ -1,0 +1,1 @@
+"""Our detectors beside those of others."""
