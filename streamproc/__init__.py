@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Shared,
         Window,
     )
-    from streamproc.monitors import DataQuality, Drift, Health, PredictionBias
+    from streamproc.monitors import DataQuality, Drift, Health, PredictionBias, Reactions
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
 
@@ -64,6 +64,7 @@ __all__ = [  # noqa: RUF022  in reading order
     "PredictionBias",
     "DataQuality",
     "Health",
+    "Reactions",
     "Replay",
     "StreamprocError",
     "DefinitionError",
@@ -87,7 +88,7 @@ _HOME = {
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),
-    "monitors": ("Drift", "PredictionBias", "DataQuality", "Health"),
+    "monitors": ("Drift", "PredictionBias", "DataQuality", "Health", "Reactions"),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),
 }

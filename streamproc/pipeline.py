@@ -37,10 +37,10 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import DataQuality, Drift, Health, PredictionBias
+from streamproc.monitors import DataQuality, Drift, Health, PredictionBias, Reactions
 from streamproc.monitors.budget import FalseAlarms
 
-Monitor = Drift | PredictionBias | DataQuality | Health
+Monitor = Drift | PredictionBias | DataQuality | Health | Reactions
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -328,6 +328,11 @@ class Pipeline:
         return {each.name: each.range for each in fields if each.range != (None, None)}
 
     @cached_property
+    def reaction_topics(self) -> tuple[str, ...]:
+        """The topics of reactions, in the order declared."""
+        return tuple(each.topic for each in self.monitors if isinstance(each, Reactions))
+
+    @cached_property
     def watches_health(self) -> bool:
         """Whether workers and the learner tell the judge how they are."""
         return any(isinstance(monitor, Health) for monitor in self.monitors)
@@ -441,6 +446,11 @@ def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
 
 
 def _check_monitors(pipeline: Pipeline) -> None:
+    topics = [pipeline.topics.events, pipeline.topics.labels, *pipeline.reaction_topics]
+    for topic in pipeline.reaction_topics:
+        _check_topic("Reactions", topic)
+        if topics.count(topic) > 1:
+            raise DefinitionError(f"Reactions: topic {topic!r} is declared twice; use another")
     for once in (DataQuality, Health):
         if sum(isinstance(monitor, once) for monitor in pipeline.monitors) > 1:
             raise DefinitionError(f"Pipeline: {once.__name__} is declared twice; write one")
@@ -448,7 +458,7 @@ def _check_monitors(pipeline: Pipeline) -> None:
         if not isinstance(monitor, Monitor):
             raise DefinitionError(
                 f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias, "
-                "DataQuality or Health"
+                "DataQuality, Health or Reactions"
             )
         if (
             isinstance(monitor, Health)

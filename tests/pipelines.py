@@ -14,6 +14,7 @@ class OnlyTopics:
     topics: Topics
     horizon_ms: int = 0
     lookup_topics: tuple[str, ...] = ()
+    reaction_topics: tuple[str, ...] = ()
 
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return that some windows are by another entity."""

@@ -10,7 +10,7 @@ from typing import Any
 from streamproc.catalogue import kept_long
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
 from streamproc.features.shared import definitions
-from streamproc.monitors import DataQuality, Drift, Health
+from streamproc.monitors import DataQuality, Drift, Health, Reactions
 from streamproc.pipeline import Monitor, Pipeline
 
 _WIDTH = 80
@@ -155,6 +155,8 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
     if isinstance(monitor, DataQuality):
         count = f"{len(pipeline.feature_names)} feature" + "s" * (len(pipeline.feature_names) != 1)
         return f"{count}, dead letters, late events and the rate, in buckets of {monitor.bucket}"
+    if isinstance(monitor, Reactions):
+        return f"{monitor.value} in {monitor.topic}, in buckets of {monitor.bucket}"
     if isinstance(monitor, Health):
         limits = {name: value for name, value in vars(monitor).items() if value is not None}
         return ", ".join(f"{name} {value}" for name, value in limits.items())

@@ -14,6 +14,7 @@ from streamproc.monitors.finding import Finding
 from streamproc.monitors.fold import NEVER
 from streamproc.monitors.health import Health, HealthWatch
 from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.reactions import ReactionMonitor, reactions_plan
 from streamproc.monitors.slices import BiasMonitor
 from streamproc.monitors.spec import PredictionBias, Watched, bias_plan, drift_plan
 from streamproc.monitors.sums import Row, add_rows, rounded
@@ -97,9 +98,14 @@ class Judge:
             for i, monitor in tested.items()
             if isinstance(monitor, DataQuality)
         }
-        self._monitors: dict[int, Monitor] = {**self._drift, **self._bias, **quality}
+        reactions = {
+            number: ReactionMonitor(monitor, alarm_ms[number])
+            for number, monitor in reactions_plan(pipeline)
+        }
+        others: dict[int, Monitor] = {**quality, **reactions}
+        self._monitors: dict[int, Monitor] = {**self._drift, **self._bias, **others}
         wanted: tuple[tuple[str, Mapping[int, Monitor]], ...] = (
-            ("drift", {**self._drift, **quality}),  # what folds predictions
+            ("drift", {**self._drift, **others}),  # what folds predictions
             ("bias", self._bias),
         )
         self._stages = {

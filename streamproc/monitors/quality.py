@@ -32,6 +32,7 @@ MOST_SERIES = 1_000
 REASONS = 20
 """For how many kinds of dead letters the false alarms are shared out."""
 
+_RATE, _STUCK = "rate of events", ", stuck"
 _REMEMBERED = 1_024
 _MOST_ONE_IN = 3.0
 
@@ -139,6 +140,22 @@ class QualityMonitor:
         self._past.append((start_ms, total))
         return found
 
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual for what a finding's key is about; return whether it is here."""
+        subject = key.removeprefix("data_quality/")
+        if subject == _RATE:
+            spec = self._limits
+            self._rate = CountTest(self._alarm_ms, self._bucket_ms, spec.span, spec.tolerance)
+            return True
+        stuck = f"{ONE}{subject.removesuffix(_STUCK)}"
+        if subject.endswith(_STUCK) and self._stuck.pop(stuck, None) is not None:
+            return True
+        names = [each for each in self._shares if _said(each, self._ranges)[0] == subject]
+        for name in names:
+            self._shares[name].relearn()
+            self._rules.pop(name, None)
+        return bool(names)
+
     # ---------------------------------------------------------------- how many
 
     def _of_rate(self, start_ms: int, total: float) -> list[Finding]:
@@ -159,7 +176,7 @@ class QualityMonitor:
         stopped = not over and ratio < 0.05
         effect = abs(log(max(ratio, 1e-3)))
         rates = test.usual, total
-        return [_finding("rate of events", not over, effect, _tested(test.detector), rates,
+        return [_finding(_RATE, not over, effect, _tested(test.detector), rates,
                          int(total), test.since_ms, summary, stopped)]  # fmt: skip
 
     def _of_refused(self, start_ms: int, refused: float, total: float) -> list[Finding]:
@@ -253,7 +270,7 @@ class QualityMonitor:
             if said
             else f"{feature} varies again."
         )
-        return [_finding(f"{feature}, stuck", said, 1.0,
+        return [_finding(f"{feature}{_STUCK}", said, 1.0,
                          (stuck.evidence, log(self._alarm_ms / self._bucket_ms)), (0.0, 1.0),
                          stuck.n, stuck.since_ms, summary, False)]  # fmt: skip
 

@@ -79,7 +79,7 @@ class QualityFold:
         self._fold()
         counts, self._counts = self._counts, {}
         return [
-            {"stage": "quality", "monitor": self._number, "bucket_ms": start_ms, "series": rows}
+            {"stage": "drift", "monitor": self._number, "bucket_ms": start_ms, "series": rows}
             for start_ms, rows in sorted(counts.items())
         ]
 

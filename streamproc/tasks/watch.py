@@ -9,9 +9,10 @@ import orjson
 
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
-from streamproc.monitors import DataQuality, Drift, drift_fold
+from streamproc.monitors import DataQuality, Drift, Reactions, drift_fold
 from streamproc.monitors.judge import Judge
 from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
+from streamproc.monitors.reactions import ReactionFold, reaction_of, reactions_plan
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
@@ -108,7 +109,15 @@ class FoldTask:
 
     def _take_more(self, topic: str, records: Sequence[Record], caught_up: bool) -> None:
         read, fold = self._more[topic]
-        found = [message for record in records if (message := read(record)) is not None]
+        found = []
+        for record in records:
+            try:
+                message = read(record)
+            except BadRecord as bad:
+                self._dead.append(dead_letter(record, bad, self.stage))
+                continue
+            if message is not None:
+                found.append(message)
         if found:
             fold.update(found)
         if caught_up:
@@ -198,14 +207,27 @@ def predictions_task(
             quality,
         )
         more[topics.late] = (read_late, quality)
+    for number, monitor in reactions_plan(pipeline):
+        reactions = ReactionFold(number, monitor)
+        folds.append(reactions)
+        more[monitor.topic] = (_reading(monitor, codec), reactions)
     fold = folds[0] if len(folds) == 1 else Together(folds)
     return FoldTask("drift", partition, fold, topics.predictions, "prediction", codec,
                     upstream_caught_up, more)  # fmt: skip
 
 
+def _reading(monitor: Reactions, codec: Codec) -> Read:
+    def read(record: Record) -> dict[str, Any]:
+        fields = codec.decode_input(monitor.topic, record.value())
+        return reaction_of(monitor, fields, record.timestamp()[1])
+
+    return read
+
+
 def watches_predictions(pipeline: Pipeline) -> bool:
     """Say whether any monitor looks at predictions."""
-    return any(isinstance(monitor, Drift | DataQuality) for monitor in pipeline.monitors)
+    looks = Drift | DataQuality | Reactions
+    return any(isinstance(monitor, looks) for monitor in pipeline.monitors)
 
 
 class JudgeTask:

@@ -75,11 +75,11 @@ MODEL = linear_model.LinearRegression()
         ({"features": [Log("x_log"), Log("x")]}, "'x_log' is declared after it; move it before"),
         (
             {"monitors": [1]},
-            "Pipeline: monitors holds 1; use Drift, PredictionBias, DataQuality or Health",
+            "Pipeline: monitors holds 1; use Drift, PredictionBias, DataQ",
         ),
         (
             {"monitors": None},
-            "Pipeline: monitors holds None; use Drift, PredictionBias, DataQuality or Health",
+            "Pipeline: monitors holds None; use Drift, Pred",
         ),
         ({"monitors": [Drift(features=("amonut",))]}, "Drift: feature 'amonut' is not declared; "),
         ({"labels": None}, "PredictionBias compares predictions with labels; declare labels"),
