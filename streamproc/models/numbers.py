@@ -6,6 +6,7 @@ at, compiled parts included (but for what they keep as opaque bytes; scores show
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite, isnan
@@ -22,7 +23,10 @@ MOST_NAMES = 64
 BEYOND = 1e100
 """A number beyond this is hardly one: its square, times a square of the kind, is infinite."""
 
-_NO_NUMBERS = (str, bytes, bytearray, bool, int, type, type(None), type(len), type(lambda: 0))
+_NO_NUMBERS = (
+    *(str, bytes, bytearray, bool, int, type, type(None), type(len), type(lambda: 0)),
+    *(random.Random, np.random.RandomState, np.random.Generator),  # 625 whole numbers each
+)
 _MOST_KEYS = 5
 
 

@@ -57,9 +57,10 @@ class Health:
     - ``learner_lag``: how many records may wait for the learner, unless they are getting fewer;
     - ``snapshot_age``: how long a snapshot may take to be written;
     - ``staleness``: how far the newest version's last label may be behind events, in event time;
-    - ``labels_overdue``: how long, in event time, no label may come.
+    - ``labels_overdue``: how long, in event time, no label may come;
+    - ``silence``: how long, by the clock, no event may come.
 
-    The last two are, where None, three times the longest gap seen in a week or more, an hour at
+    The last three are, where None, three times the longest gap seen in a week or more, an hour at
     least. A version that was held back, and a worker that falls silent, is always told of.
 
     >>> Health(lag="30s").lag_ms
@@ -72,9 +73,10 @@ class Health:
     snapshot_age: str | None = "10m"
     staleness: str | None = None
     labels_overdue: str | None = None
+    silence: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("lag", "latency", "snapshot_age", "staleness", "labels_overdue"):
+        for name in ("lag", "latency", "snapshot_age", "staleness", "labels_overdue", "silence"):
             if self._ms(name) == 0:
                 raise DefinitionError(f"Health, {name}: a limit of 0 is always passed; write '1m'")
         lag = self.learner_lag
@@ -100,6 +102,7 @@ class Health:
             "snapshot_ms": self._ms("snapshot_age"),
             "staleness_ms": self._ms("staleness"),
             "labels_ms": self._ms("labels_overdue"),
+            "silence_ms": self._ms("silence"),
         }
 
 
@@ -206,7 +209,8 @@ class HealthWatch:
     def __init__(self, spec: Health) -> None:
         self._limits = spec.limits
         self._workers: dict[str, _Worker] = {}
-        self._gaps = {"staleness_ms": _Gaps(), "labels_ms": _Gaps()}
+        self._gaps = {"staleness_ms": _Gaps(), "labels_ms": _Gaps(), "silence_ms": _Gaps()}
+        self._advanced: tuple[int, int] | None = None  # the newest event time, and when it came
         self._label_ms: int | None = None  # of the newest version
         self._held = self._good = self._in_all = 0
         self._held_since_ms: int | None = None
@@ -303,11 +307,17 @@ class HealthWatch:
         watermark_ms = values.get("watermark_ms")
         if watermark_ms is None:
             return
-        newest = {"staleness_ms": self._label_ms, "labels_ms": values.get("label_ms")}
+        if self._advanced is None or watermark_ms > self._advanced[0]:
+            self._advanced = watermark_ms, max(at_ms, self._advanced[1] if self._advanced else 0)
+        newest = {
+            "staleness_ms": self._label_ms,
+            "labels_ms": values.get("label_ms"),
+            "silence_ms": self._advanced[1],
+        }
         for what, gaps in self._gaps.items():
             at = newest[what]
             if at is not None:
-                gaps.note(watermark_ms, at)
+                gaps.note(at_ms if what == "silence_ms" else watermark_ms, at)
                 most = self._limits[what] or gaps.limit_ms
                 if most is not None:
                     yield from self._step(gaps.limit, what, None, gaps.behind_ms, most, at_ms)
@@ -356,6 +366,11 @@ _SAID = {
         "staleness",
         "The model's last label is {value} older than the newest event",
         "see whether labels come, and whether versions are published",
+    ),
+    "silence_ms": (
+        "events",
+        "For {value} no event has come that is newer than those before",
+        "look at the producers first, then at the brokers",
     ),
     "labels_ms": (
         "labels",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
 from operator import itemgetter
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamproc.monitors.fold import NEVER, columns
+from streamproc.monitors.fold import NEVER, columns, groups
 from streamproc.monitors.quality import (
     DEAD,
     EVENTS,
@@ -62,17 +63,23 @@ class QualityFold:
 
     def update(self, messages: Sequence[dict[str, Any]]) -> None:
         """Fold messages in."""
-        for message in messages:
-            if "features" in message:
-                self._held.append(message)
-                self.watermark_ms = max(self.watermark_ms, message["event_time_ms"])
-            elif "reason" in message:
-                self.watermark_ms = max(self.watermark_ms, message["watermark_ms"])
-                self._add(message["watermark_ms"], DEAD + message["reason"], [1])
-            elif "late_by_ms" in message:
-                self._add(message["watermark_ms"], LATE, [1])
+        if messages and "features" in messages[0]:  # of predictions all have them
+            self._held.extend(messages)
+            self.watermark_ms = max(self.watermark_ms, max(map(_TIME, messages)))
+        else:
+            self._count(messages)
         if len(self._held) >= _HELD:
             self._fold()
+
+    def _count(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Count dead letters and late events."""
+        for message in messages:
+            time_ms = message["watermark_ms"]
+            if "reason" in message:
+                self.watermark_ms = max(self.watermark_ms, time_ms)
+                self._add(time_ms, DEAD + message["reason"], [1])
+            else:
+                self._add(time_ms, LATE, [1])
 
     def take(self) -> list[dict[str, Any]]:
         """Return the counts of what was folded since they were last taken."""
@@ -92,16 +99,17 @@ class QualityFold:
         features = list(map(_FEATURES, held))
         table = columns(features, self._numbers)
         place = {name: at for at, name in enumerate(self._numbers)}
-        buckets = times // self.bucket_ms
-        for bucket in np.unique(buckets).tolist():
-            inside = buckets == bucket
+        found, of = groups(times // self.bucket_ms)
+        for at, bucket in enumerate(found.tolist()):
+            inside = of == at
             start_ms, n = bucket * self.bucket_ms, int(inside.sum())
             chosen = features if n == len(held) else [features[i] for i in np.flatnonzero(inside)]
             self._add(start_ms, EVENTS, [n])
             self._some(start_ms, FUTURE, int((ahead & inside).sum()))
-            lacking = [one for one in chosen if None in one.values()]
-            for name in self._features if lacking else ():
-                self._some(start_ms, NULL + name, sum(one.get(name) is None for one in lacking))
+            lacking = [one for one in chosen if not _has_all(one)]
+            nulls = Counter([name for one in lacking for name, v in one.items() if v is None])
+            for name in self._features if nulls else ():
+                self._some(start_ms, NULL + name, nulls[name])
             for name, bounds in self._ranges.items():
                 beyond = _beyond(name, bounds, table[place[name], inside], chosen)
                 self._some(start_ms, RANGE + name, beyond)
@@ -140,6 +148,15 @@ def quality_fold(pipeline: _Folded) -> QualityFold | None:
         if isinstance(monitor, DataQuality):
             return QualityFold(number, monitor, pipeline)
     return None
+
+
+def _has_all(features: Mapping[str, Any]) -> bool:
+    """Say whether no feature is null, as far as is seen at a glance: all are numbers."""
+    try:
+        sum(features.values())
+    except (TypeError, OverflowError):  # a null, or a text: a closer look tells
+        return False
+    return True
 
 
 def _beyond(

@@ -152,6 +152,21 @@ def test_labels_sixty_days_late_are_none_overdue() -> None:
     assert told.steps == []
 
 
+def test_events_that_come_no_more_are_missed_by_the_clock() -> None:
+    """After the limit that is given, or three times the longest pause of a week."""
+    told = Told(silence="10m").report(5, watermark_ms=lambda t: t)
+    told.report(9, watermark_ms=5 * MINUTE)
+    assert told.steps == []
+    told.report(5, watermark_ms=5 * MINUTE).report(5, watermark_ms=lambda t: t)
+    assert told.steps == [("health/events", "open"), ("health/events", "resolved")]
+    told = Told().report(8 * 1440, watermark_ms=lambda t: t // (2 * 60 * MINUTE))
+    assert told.steps == []
+    told.report(5 * 60, watermark_ms=0)
+    assert told.steps == []
+    told.report(2 * 60, watermark_ms=0)
+    assert told.steps == [("health/events", "open")]
+
+
 def version(number: int, held: bool, at_ms: int) -> dict[str, Any]:
     """Return what the learner says of a version."""
     trouble = {"why": "weights has 1e+210", "features": ["amount"], "outcomes": 1000}
