@@ -26,7 +26,8 @@ class AlertStage(Stage):
         at = self.deployment
         judge = new_judge(at.pipeline, at.partitions)
         alerts = at.read(at.pipeline.topics.alerts, 0, 0, None)
-        emitted = {step_of(at.codec.decode("alert", record.value())) for record in alerts}
+        steps = (at.codec.decode("alert", each.value()) for each in alerts if each.value())
+        emitted = {step_of(each) for each in steps}  # without keys that somebody took away
         silent_until = offsets[self.topics[0]]
         task = JudgeTask(judge, self.topics[0], at.codec, silent_until, emitted)
         if partition == 0:  # the embedded broker has more, which stay empty

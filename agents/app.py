@@ -25,6 +25,7 @@ from agents.leaving import end_open_transactions, leave
 from agents.lookups import LookupFollower
 from agents.metrics import Metrics, MetricsServer
 from agents.models import ModelFollower
+from agents.notify import notifiers
 from agents.observe import Observer
 from agents.online import online_features
 from agents.poller import Poller
@@ -254,6 +255,9 @@ def _declare_services(app: App, runner: Runner, score: ScoreStage, observer: Obs
                     f"{_READY_TIMEOUT_S:.0f} s; see whether the broker is up"
                 )
             await lookups.until_ready()  # the first event is given what was there before it
+            for notifier in notifiers(app.deployment, runner.metrics):
+                notifier.start()
+                ending.append(notifier.stop)
             runner.models_known.set()
             runner.rejoin = app.poller.rejoin
             await runner.run()

@@ -129,6 +129,24 @@ class Metrics:
         self.alerts_open = Gauge(
             "streamproc_alerts_open", "Open alerts", ["kind"], registry=registry
         )
+        self.alert_open = Gauge(
+            "streamproc_alert_open",
+            "1 for each open alert",
+            ["kind", "subject", "slice", "severity", "alert_id"],
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "streamproc_notifications",
+            "Steps of alerts that a sink was told of, and what came of it",
+            ["sink", "result"],
+            registry=registry,
+        )
+        self.notify_oldest = Gauge(
+            "streamproc_notify_oldest_seconds",
+            "How long ago the oldest step was written that the sink has not taken yet",
+            ["sink"],
+            registry=registry,
+        )
         self.store_away = Gauge(
             "streamproc_store_away", "1 while the store cannot be written to", registry=registry
         )

@@ -14,6 +14,7 @@ from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.notify.sink import one_line, slice_text
 from streamproc.tasks.learn import LearnTask
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
@@ -114,9 +115,13 @@ class Observer:
 
     def _refresh_alerts(self) -> None:
         open_by_kind: dict[str, int] = {}
-        task = self.judge.task if self.judge else None
-        for alert in task.judge.open_alerts() if task else ():
+        metrics, task = self.metrics, self.judge.task if self.judge else None
+        here = any(each is task for each in list(self.runner.tasks.values()))
+        metrics.alert_open.clear()
+        for alert in task.judge.open_alerts() if task and here else ():
             open_by_kind[alert["kind"]] = open_by_kind.get(alert["kind"], 0) + 1
+            about = (alert["kind"], one_line(alert["subject"]), slice_text(alert))
+            metrics.alert_open.labels(*about, alert["severity"], alert["alert_id"]).set(1)
         self.metrics.alerts_open.clear()
         for kind, count in open_by_kind.items():
             self.metrics.alerts_open.labels(kind).set(count)

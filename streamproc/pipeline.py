@@ -309,11 +309,12 @@ class Pipeline:
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
         """The fields of the event that monitors slice by."""
-        fields: dict[str, None] = {}
-        for monitor in self.monitors:
-            for declared in getattr(monitor, "slices", ()):
-                fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
-        return tuple(fields)
+        return _fields_of(self.monitors)
+
+    @cached_property
+    def drift_slice_fields(self) -> tuple[str, ...]:
+        """Those of them that predictions are sliced by; a header of each prediction has them."""
+        return _fields_of([each for each in self.monitors if isinstance(each, Drift)])
 
     @cached_property
     def number_fields(self) -> tuple[str, ...]:
@@ -387,6 +388,14 @@ class Pipeline:
         )  # else as before there was a choice
         asked += () if self.false_alarms == "1 per 30d" else (self.false_alarms,)
         return hashlib.sha256(repr((*parts, *rest, *asked)).encode()).hexdigest()[:12]
+
+
+def _fields_of(monitors: Sequence[Monitor]) -> tuple[str, ...]:
+    fields: dict[str, None] = {}
+    for monitor in monitors:
+        for declared in getattr(monitor, "slices", ()):
+            fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
+    return tuple(fields)
 
 
 def _listed(value: object) -> tuple[Any, ...]:

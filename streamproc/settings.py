@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -49,6 +50,15 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, description="what every request to them must bring, where others can reach them"
     )
+    alertmanager: SecretStr | None = Field(
+        None, description="url of an Alertmanager, which hears of alerts; may carry a password"
+    )
+    webhook: SecretStr | None = Field(
+        None, description="url that alerts are posted to, as Slack's; whoever has it can post"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="what these posts are signed with; unset, they are not"
+    )
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext", description="how to talk to the brokers"
     )
@@ -86,8 +96,25 @@ class Settings(BaseSettings):
                 raise ValueError(f"{address.strip()!r} is not host:port, such as 127.0.0.1:9092")
         return value.strip()
 
+    @field_validator("alertmanager", "webhook")
+    @classmethod
+    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            text = value.get_secret_value()
+            parts = urlsplit(text)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none, whose text shall not be told
+            usable = False
+        if not usable or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("it is no url, such as http://127.0.0.1:9093") from None
+        return value
+
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
+        if self.webhook_secret is not None and self.webhook is None:
+            raise ValueError("STREAMPROC_WEBHOOK_SECRET signs what goes to STREAMPROC_WEBHOOK")
         logs_in = self.security_protocol.startswith("sasl")
         if logs_in and not (self.security_username and self.security_password):
             raise ValueError(

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from streamproc.kafka.embedded import EmbeddedBroker
+from tests.alertmanager_server import AlertmanagerServer, alertmanager_missing
 from tests.kafka_server import KafkaServer, fetch_kafka
+from tests.receiver import Receiver
 from tests.registry_server import RegistryServer, fetch_registry
 from tests.servers import ROOT, java_missing
 
@@ -37,6 +39,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "registry": java_missing,
     "data": _data_missing,
     "promtool": _promtool_missing,
+    "alertmanager": alertmanager_missing,
 }
 """Marker -> what says why it cannot be met, or None."""
 
@@ -110,6 +113,23 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
     """Return the schema registry of this run."""
     server = RegistryServer(tmp_path_factory.mktemp("registry"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Return a server that takes what is posted to it."""
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, receiver: Receiver) -> Iterator[AlertmanagerServer]:
+    """Return an Alertmanager that knows of nothing, and notifies the receiver."""
+    folder = tmp_path / "alertmanager"
+    folder.mkdir()
+    server = AlertmanagerServer(folder, receiver.address)
     yield server
     server.stop()
 

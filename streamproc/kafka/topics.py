@@ -35,6 +35,8 @@ _COMPACTED = {
     "segment.bytes": str(2 * 1024 * 1024),
     "min.cleanable.dirty.ratio": "0.2",
 }
+# Read for a week, a history of alerts; then how each stands.
+_ALERTS = {**_COMPACTED, "min.compaction.lag.ms": str(7 * _DAY_MS)}
 _INPUT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _TABLE = {"cleanup.policy": "compact", "retention.ms": "-1"}
 _POLL_S = 0.5
@@ -143,7 +145,7 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.outcomes, "predictions with their labels", count, True, public),
         # The models and the alerts of a pipeline have one order, so one partition.
         Topic(names.models, "published model versions", one, True, _COMPACTED),
-        Topic(names.alerts, "what went wrong, and when it ended", one, True, _COMPACTED),
+        Topic(names.alerts, "what went wrong, and when it ended", one, True, _ALERTS),
         Topic(names.dead_letters, "records that could not be used", count, True, dead_letters),
         Topic(names.late, "events later than the lateness", count, True, _RECORDS),
         Topic(names.journal, "what each task consumed", count, True, _RECORDS),

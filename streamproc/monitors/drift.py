@@ -8,15 +8,22 @@ from typing import Any
 from streamproc.messages import AlertKind
 from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
-from streamproc.monitors.drift_fold import DECISION, SCORE, Row, combined, read
+from streamproc.monitors.drift_fold import DECISION, IN_SLICE, SCORE, Row, combined, read
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.growing import WEEK_MS, Span
 from streamproc.monitors.recent import Bucket
 from streamproc.monitors.series import Limits
+from streamproc.monitors.slices import slice_of, where
 from streamproc.monitors.spec import Drift, Series, Watched
 
 SCORE_TOLERANCE = 0.5
 """A model that learns moves its scores; less than so many standard deviations is no drift."""
+
+MOST_SERIES = 2_000
+"""How many series one monitor tests; those that come later are counted and left out."""
+
+LEAST_IN_SLICE = 300
+"""How many values a slice's first reference has."""
 
 _MODEL = "look at the features that moved and at the model's last versions"
 
@@ -38,6 +45,7 @@ class DriftMonitor:
         }
         self._tests: dict[str, DistributionTest | DetectorTest] = {}
         self._first_ms: int | None = None
+        self.overflowed = 0
 
     def combined(self, parts: Sequence[Row]) -> Row:
         """Return one row for several of one series and bucket, whatever their order."""
@@ -50,6 +58,9 @@ class DriftMonitor:
         findings = []
         for name in sorted(rows):
             sketch, names = read(rows[name])
+            if name not in self._tests and len(self._tests) >= MOST_SERIES:
+                self.overflowed += 1
+                continue
             test = self._tests.get(name) or self._add(name, categorical=len(rows[name]) > 5)
             if isinstance(test, DetectorTest):
                 finding = test.update(Bucket(start_ms, *sketch.moments())) if sketch.n else None
@@ -89,12 +100,17 @@ class DriftMonitor:
                 tolerance = max(tolerance, SCORE_TOLERANCE)
                 span = Span(max(span.least_ms, WEEK_MS), span.least_n, settles=True)
         else:
-            told["after_ms"] = (self._first_ms or 0) + self._warmup_ms.get(name, 0)
+            subject, _, of_slice = name.partition(IN_SLICE)
+            told["slice_"] = slice_of(of_slice)
+            told["noun"] = f"{subject} {where(of_slice)}" if of_slice else subject
+            told["after_ms"] = (self._first_ms or 0) + self._warmup_ms.get(subject, 0)
         if monitor.detector is not None and not categorical:
             days = -(-span.least_ms // 86_400_000)
             return DetectorTest(
                 kind, subject, monitor.bucket_ms, monitor.detector, **told,
                 tolerance=tolerance, least_days=days,
             )  # fmt: skip
+        if told.get("slice_") and kind == "covariate_drift":
+            span = Span(span.least_ms, LEAST_IN_SLICE)
         limits = Limits(self._alarm_ms, monitor.bucket_ms, tolerance, span)
         return DistributionTest(kind, subject, limits, categorical=categorical, **told)

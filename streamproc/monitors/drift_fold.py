@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.monitors.fold import LONGEST, NEVER, column, columns, groups
+from streamproc.monitors.fold import LONGEST, NEVER, column, columns, groups, slices_by_code
 from streamproc.monitors.sketch import (
     Floats,
     Ints,
@@ -20,10 +20,13 @@ from streamproc.monitors.sketch import (
     sketches,
     unpacked,
 )
-from streamproc.monitors.spec import Drift, Series, Watched, drift_plan
+from streamproc.monitors.spec import MAX_SLICES, Drift, Series, Watched, drift_plan
 
 SCORE, DECISION = "=score", "=decision"
 """The names of their series; a class's probability is ``=score/<class>``."""
+
+IN_SLICE = "|"
+"""Between a series' name and the slice's, where it is of a slice."""
 
 _HELD = 1_024
 _MAX_CLASSES = 200
@@ -59,6 +62,7 @@ class DriftFold:
     def __init__(self, plan: Sequence[tuple[int, Drift, Series]], kind: str, learns: bool) -> None:
         self.bucket_ms = min((monitor.bucket_ms for _, monitor, _ in plan), default=3_600_000)
         self.watermark_ms = NEVER
+        self.overflowed = 0
         self._plan = plan
         self._multiclass = kind == "multiclass"
         self._decides = kind != "regression"
@@ -116,6 +120,28 @@ class DriftFold:
                     self._add_texts(here, name, values, own)
                 if series.score:
                     self._add(here, names, scores[:, _both(of == i, learnt)])
+                for fields in monitor.fields:
+                    self._slice(here, fields, held, of == i, (series.numbers, table), told)
+
+    def _slice(
+        self,
+        here: tuple[int, int],
+        fields: tuple[str, ...],
+        held: list[dict[str, Any]],
+        inside: Ints,
+        numbers: tuple[tuple[str, ...], Floats],
+        texts: dict[str, list[Any]],
+    ) -> None:
+        """Fold what is in each slice; the names of its series end with it."""
+        slices, codes = slices_by_code(fields, [one.get("slices") or {} for one in held])
+        for code, name in enumerate(slices):
+            chosen = inside & (codes == code)
+            if not chosen.any():
+                continue
+            self._add(here, [of_slice(each, name) for each in numbers[0]], numbers[1][:, chosen])
+            for text, values in texts.items():
+                if text != DECISION:
+                    self._add_texts(here, of_slice(text, name), values, chosen)
 
     def _add(self, here: tuple[int, int], names: Sequence[str], table: Floats) -> None:
         if not table.size:
@@ -131,7 +157,11 @@ class DriftFold:
         self._append(here, name, categories(texts))
 
     def _append(self, here: tuple[int, int], name: str, part: Part) -> None:
-        parts = self._sums.setdefault(here, {}).setdefault(name, [])
+        rows = self._sums.setdefault(here, {})
+        if IN_SLICE in name and name not in rows and len(rows) >= 10 * MAX_SLICES:
+            self.overflowed += 1
+            return
+        parts = rows.setdefault(name, [])
         parts.append(part)
         if len(parts) == _PARTS:
             parts[:] = [_whole(parts)]
@@ -179,6 +209,15 @@ def read(row: Row) -> tuple[Sketch, dict[int, str]]:
     sketch = unpacked(row[:_PACKED])
     names = row[_PACKED] if len(row) > _PACKED else None
     return sketch, {hashed(name): name for name in names or () if name is not None}
+
+
+def of_slice(series: str, slice_name: str) -> str:
+    """Return the name of a feature's series in a slice.
+
+    >>> of_slice("amount", '{"country":"NL"}')
+    'amount|{"country":"NL"}'
+    """
+    return f"{series}{IN_SLICE}{slice_name}"
 
 
 def _whole(parts: Sequence[Part]) -> Part:

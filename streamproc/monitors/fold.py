@@ -104,7 +104,7 @@ class BiasFold:
         for number, monitor in self._plan:
             bucket = known_ms // monitor.bucket_ms
             for fields in monitor.fields:
-                names, codes = _slices(fields, slices)
+                names, codes = slices_by_code(fields, slices)
                 there = usable & (codes >= 0)
                 keys = bucket[there] * len(names) + codes[there]
                 if not len(keys):
@@ -198,7 +198,7 @@ def _number(value: object) -> float:
         return float("nan")
 
 
-def _slices(fields: Sequence[str], told: list[dict[str, str]]) -> tuple[list[str], Ints]:
+def slices_by_code(fields: Sequence[str], told: list[dict[str, str]]) -> tuple[list[str], Ints]:
     """Return the names of the slices that are there, and the number of each record's, or -1."""
     if not fields:
         return [""], np.zeros(len(told), np.int64)

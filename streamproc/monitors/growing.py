@@ -28,7 +28,7 @@ REFRESH = 1.05
 """Refitted each time it has grown by so much."""
 
 _HELD = 1_024
-_DAYS, _WEEKS = 5, 3
+_DAYS, _WEEKS, _CROSSED = 4, 3, 2
 _CHANCE = 2.0
 _STEADY = 0.05
 _MANY = 64
@@ -189,8 +189,11 @@ def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
     worst = np.ones(len(variance))
     length = 1
     while (blocks := len(ns) // length) >= 8:
-        sure = 1.0 if blocks >= _MANY else 1 - (2 / blocks) ** 0.5
-        worst = np.maximum(worst, _ratio(ns, left, length) / variance * sure)
+        error = (2 / blocks) ** 0.5
+        ratio = _ratio(ns, left, length) / variance
+        differ = ratio > 1 + 1.5 * error
+        sure = ratio if blocks >= _MANY else ratio * (1 - error)
+        worst = np.where(differ, np.maximum(worst, sure), worst)
         length *= 2
     days = len(ns) // day if day > 1 else 0
     if days >= _LEAST_DAYS:
@@ -205,7 +208,8 @@ def _least_share(days: int) -> float:
 
     Wilson and Hilferty's approximation of the quantile of chi-squared by its degrees of freedom.
     """
-    return (1 - 2 / (9 * days) - 1.645 * (2 / (9 * days)) ** 0.5) ** 3
+    share: float = (1 - 2 / (9 * days) - 1.645 * (2 / (9 * days)) ** 0.5) ** 3
+    return share
 
 
 def _ratio(ns: Floats, left: Floats, length: int) -> Floats:
@@ -219,10 +223,14 @@ def _ratio(ns: Floats, left: Floats, length: int) -> Floats:
 
 
 class _Season:
-    """Harmonics of the day and the week of several scores' means, by weighted least squares."""
+    """Waves of several scores' means, by weighted least squares.
+
+    Harmonics of the day and of the week, and the products of the first: nights of weekends are not
+    as those of other days.
+    """
 
     def __init__(self, scores: int) -> None:
-        size = 1 + 2 * (_DAYS + _WEEKS)
+        size = 1 + 2 * (_DAYS + _WEEKS) + 4 * _CROSSED**2
         self._gram: Floats = np.zeros((size, size))
         self._moments: Floats = np.zeros((size, scores))
         self._found: Floats = np.zeros((size, scores))
@@ -274,5 +282,6 @@ def _waves(start_ms: int) -> tuple[Floats, Floats]:
         turn = 2 * pi * (start_ms % span_ms) / span_ms
         for k in range(1, count + 1):
             row += (sin(k * turn), cos(k * turn))
-    waves = np.array(row)
+    day, week = row[1 : 1 + 2 * _CROSSED], row[1 + 2 * _DAYS : 1 + 2 * (_DAYS + _CROSSED)]
+    waves = np.array([*row, *(a * b for a in day for b in week)])
     return waves, np.outer(waves, waves)

@@ -31,6 +31,8 @@ class Bins(Protocol):
 
     bins: int
     tilts: Tilts
+    closed: int | None
+    """The score of values that are never there, if there is one."""
 
     def smoothed(self, counts: Floats) -> Floats:
         """Return the distribution that counts tell of."""
@@ -74,6 +76,7 @@ class SeriesTest:
         self._fitted_n = -1.0
         self._p: Floats = np.zeros(bins.bins)
         self._psi: Floats = np.zeros(len(bins.tilts.weights))
+        self._unsure: Floats = np.zeros(len(bins.tilts.weights))
         self._back = 0.0
         self._back_from: list[Bin] = []
 
@@ -99,7 +102,7 @@ class SeriesTest:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
         usual = self.reference.usual(bucket.start_ms)
-        ratios = tilts.ratios(bucket.n, bucket.sums, usual, self._psi)
+        ratios = tilts.ratios(bucket.n, bucket.sums, usual, self._psi, self._unsure)
         if self.limits.tolerance:
             ratios = ratios - self._tolerated(bucket.n, usual)
         kappa = self.reference.kappa[tilts.of]
@@ -130,7 +133,9 @@ class SeriesTest:
         if self.reference.n >= 1.05 * self._fitted_n or self._fitted_n < 0:
             self._fitted_n = self.reference.n
             self._p = self.bins.smoothed(self.reference.counts)
-            self._psi = self.bins.tilts.psi(self._p)
+            tilts = self.bins.tilts
+            self._psi = tilts.psi(self._p, self.reference.n)
+            self._unsure = tilts.unsure(self.reference.n, self.bins.closed)
 
     def _begin(self) -> None:
         self.open = True

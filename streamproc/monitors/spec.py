@@ -25,7 +25,8 @@ class Drift:
     give. The score is always watched (each class's probability of a multiclass model), from the
     first version that has learnt. What comes first, for the time ``reference``, is what is usual.
     A change of a mean below ``tolerance`` standard deviations, or of a share below such a part of
-    it, is none. ``weight`` is the monitor's part of the pipeline's false alarms.
+    it, is none. ``weight`` is the monitor's part of the pipeline's false alarms. With ``slices``,
+    fields of the event as of :class:`PredictionBias`, features are watched in each slice, too.
 
     ``detector`` is a River detector with ``update`` and ``drift_detected``, copied for each numeric
     series, in place of our own test; see `streamproc.monitors.detectors`. What it is given are the
@@ -43,9 +44,11 @@ class Drift:
     reference: str = "7d"
     tolerance: float = 0.1
     weight: float = 1.0
+    slices: Sequence[str | tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_bucket("Drift", self.bucket)
+        object.__setattr__(self, "slices", _slices("Drift", self.slices))
         _check_weight("Drift", self.weight)
         parse_duration_ms(self.reference, "Drift, reference")
         if not 0 <= self.tolerance < 100:
@@ -73,6 +76,11 @@ class Drift:
     def bucket_ms(self) -> int:
         """How much event time a bucket spans."""
         return parse_duration_ms(self.bucket, "Drift, bucket")
+
+    @property
+    def fields(self) -> tuple[tuple[str, ...], ...]:
+        """The fields of each kind of slice."""
+        return _fields(self.slices)
 
     @property
     def span(self) -> Span:
@@ -103,18 +111,7 @@ class PredictionBias:
     def __post_init__(self) -> None:
         _check_bucket("PredictionBias", self.bucket)
         _check_weight("PredictionBias", self.weight)
-        slices = (self.slices,) if isinstance(self.slices, str) else tuple(self.slices)
-        slices = tuple(one if isinstance(one, str) else tuple(one) for one in slices)
-        object.__setattr__(self, "slices", slices)
-        for one in slices:
-            fields = (one,) if isinstance(one, str) else one
-            if not fields or not all(isinstance(field, str) and field for field in fields):
-                raise DefinitionError(
-                    f"PredictionBias: slice {one!r} names no fields; "
-                    "write 'country' or ('country', 'channel')"
-                )
-        if len(set(self.fields)) != len(slices) + 1:
-            raise DefinitionError("PredictionBias: a slice is declared twice; leave one out")
+        object.__setattr__(self, "slices", _slices("PredictionBias", self.slices))
 
     @property
     def bucket_ms(self) -> int:
@@ -124,8 +121,7 @@ class PredictionBias:
     @property
     def fields(self) -> tuple[tuple[str, ...], ...]:
         """The fields of each kind of slice, the first being none at all: overall."""
-        declared = ((one,) if isinstance(one, str) else tuple(one) for one in self.slices)
-        return ((), *declared)
+        return ((), *_fields(self.slices))
 
 
 class Watched(Protocol):
@@ -233,6 +229,25 @@ def bias_plan(pipeline: Watched) -> list[tuple[int, PredictionBias]]:
             "PredictionBias: declared twice; write one with all slices, ('country', 'channel')"
         )
     return found
+
+
+def _fields(slices: Sequence[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    return tuple((one,) if isinstance(one, str) else tuple(one) for one in slices)
+
+
+def _slices(what: str, given: Sequence[str | tuple[str, ...]]) -> Sequence[str | tuple[str, ...]]:
+    """Check slices, and return them as tuples."""
+    slices = (given,) if isinstance(given, str) else tuple(given)
+    slices = tuple(one if isinstance(one, str) else tuple(one) for one in slices)
+    for one in slices:
+        fields = (one,) if isinstance(one, str) else one
+        if not fields or not all(isinstance(field, str) and field for field in fields):
+            raise DefinitionError(
+                f"{what}: slice {one!r} names no fields; write 'country' or ('country', 'channel')"
+            )
+    if len(set(_fields(slices))) != len(slices):
+        raise DefinitionError(f"{what}: a slice is declared twice; leave one out")
+    return slices
 
 
 def _check_weight(what: str, weight: float) -> None:

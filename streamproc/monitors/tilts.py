@@ -46,6 +46,8 @@ MOST_CATEGORIES = 64
 """How many categories have a bin of their own; the others share one."""
 
 _HALF = 0.5
+_EVENTS = 2.0
+_MOST_POWER = 50.0
 _NOVEL = 0.1
 _ROOM_BITS = 4
 
@@ -64,26 +66,41 @@ class Tilts:
     weights: Floats
     indicator: Bools
 
-    def ratios(self, n: float, sums: Floats, usual: Floats, psi: Floats) -> Floats:
+    def ratios(self, n: float, sums: Floats, usual: Floats, psi: Floats, unsure: Floats) -> Floats:
         """Return the log likelihood ratios of a bucket of ``n`` whose scores add up to ``sums``.
 
         ``usual`` is the mean of each score at this time (of the day, of the week), ``psi`` as of
-        :meth:`psi`. An indicator's mean is its rate, so that its psi is known at any time; other
-        scores are taken from their mean.
+        :meth:`psi`. An indicator's mean is its rate, so that its psi is known at any time; it is
+        off by as much as ``unsure`` says. Other scores are taken from their mean.
         """
         strength, mean = self.strength, usual[self.of]
-        rate = np.clip(mean, 0.0, 1.0)
+        rate = np.clip(mean + unsure, 0.0, 1.0)
         of_rate = n * np.log1p(rate * np.expm1(strength))
         moved = strength * mean * n + n * psi
         return strength * sums[self.of] - np.where(self.indicator, of_rate, moved)
 
-    def psi(self, p: Floats) -> Floats:
-        """Return log sum p_b exp(d (s_b - mean of s)), by component."""
+    def psi(self, p: Floats, n: float) -> Floats:
+        """Return log sum p_b exp(d (s_b - mean of s)), by component: the most that it may be.
+
+        ``p`` is of ``n`` values; of a distribution's tails few of them tell. So a standard error is
+        added, of what is not linear in s.
+        """
         centred = self.scores - (self.scores @ p)[:, None]
-        powers = self.strength[:, None] * centred[self.of]
-        top = powers.max(axis=1)
-        found: Floats = top + np.log(np.exp(powers - top[:, None]) @ p)
+        powers = np.minimum(self.strength[:, None] * centred[self.of], _MOST_POWER)
+        grown = np.exp(powers)
+        bent = grown - 1 - powers
+        mean = bent @ p
+        error = np.sqrt(np.maximum((bent - mean[:, None]) ** 2 @ p, 0.0) / n)
+        found: Floats = np.log(grown @ p + error)
         return found
+
+    def unsure(self, n: float, closed: int | None) -> Floats:
+        """Return by how much the rates of indicators may be off, towards what each looks for.
+
+        Two events more, or fewer, of ``n``; none for the score ``closed``, of what never was.
+        """
+        off = np.where(self.of == closed, 0.0, _EVENTS / n) if closed is not None else _EVENTS / n
+        return np.where(self.indicator, np.sign(self.strength) * off, 0.0)
 
 
 class Numbers:
@@ -97,6 +114,7 @@ class Numbers:
     """
 
     def __init__(self, reference: Sketch) -> None:
+        self.closed: int | None = None
         self.edges = _edges(reference)
         counts = self.counts(reference)
         self.bins = len(counts)
@@ -147,6 +165,7 @@ class Categories:
         self.known = reference.cells
         commonest = np.lexsort((reference.cells, -reference.counts))[:MOST_CATEGORIES]
         self.own = np.sort(reference.cells[commonest])
+        self.closed: int | None = len(self.own) + 1
         self.bins = len(self.own) + 3
         self.tilts = self._tilts()
 
@@ -203,6 +222,7 @@ class Rate:
 
     def __init__(self, ways: int = 2) -> None:
         self.bins = 2
+        self.closed: int | None = None
         signs = (1, -1)[:ways]
         parts = [(0, s * d, 1 / (len(RATE_UP) * ways)) for d in RATE_UP for s in signs]
         self.tilts = _made(np.array([[0.0, 1.0]]), parts, first_indicator=0)

@@ -100,6 +100,7 @@ class ScoreTask:
         self.refused: dict[str, set[int]] = {topic: set() for topic in self._inputs}
         """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
+        self._sliced = pipeline.drift_slice_fields
         self._short: dict[str, bytes] = {}
         self.elsewhere: Callable[[str], Features] = lambda event_id: {}
         """In a replay, what windows that are computed elsewhere said of an event, by its id."""
@@ -473,8 +474,8 @@ class ScoreTask:
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:
             self._report_late(event, output, scored=True)
-        if late or record_id in self._short:
-            out["headers"] = self._marks(record_id, late)
+        if late or self._sliced or record_id in self._short:
+            out["headers"] = self._marks(event, late)
         output.to("predictions").append(out)
         if self.oldest_ms is None:
             self.oldest_ms = record.timestamp()[1]
@@ -500,11 +501,14 @@ class ScoreTask:
         data = self._codec.encode("late", told)
         output.to("late").append({"key": event.key.encode(), "value": data})
 
-    def _marks(self, record_id: str, late: bool) -> list[tuple[str, bytes]]:
-        """Return the headers of a prediction that is not as others are."""
+    def _marks(self, event: Event, late: bool) -> list[tuple[str, bytes]]:
+        """Return the headers of a prediction: of one not as others are, and its slices."""
         marks = [("late", b"true")] if late else []
-        short = self._short.pop(record_id, None)
-        return marks if short is None else [*marks, ("incomplete", short)]
+        if (short := self._short.pop(event.id, None)) is not None:
+            marks.append(("incomplete", short))
+        if self._sliced:
+            marks.append(("slices", orjson.dumps(slices_of(event.fields, self._sliced))))
+        return marks
 
     def _expire(self, output: Output) -> None:
         """Forget what is beyond the horizon; give up the labels whose event never came."""

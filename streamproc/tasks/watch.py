@@ -20,6 +20,9 @@ from streamproc.tasks.records import Out, Output, Record, dead_letter
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
+SLICES = "slices"
+"""The header of a prediction with the fields of its event that it is sliced by."""
+
 Step = tuple[str, str, int]
 """A step in an alert's life; see :func:`step_of`."""
 
@@ -101,9 +104,14 @@ class FoldTask:
         messages = []
         for record in records:
             try:
-                messages.append(self._codec.decode(self._kind, record.value()))
+                message = self._codec.decode(self._kind, record.value())
             except BadRecord as bad:
                 self._dead.append(dead_letter(record, bad, self.stage))
+                continue
+            for name, value in record.headers() or ():
+                if name == SLICES and value:
+                    message["slices"] = orjson.loads(value)
+            messages.append(message)
         if messages:
             self._fold.update(messages)
 

@@ -46,7 +46,7 @@ def env(embedded: EmbeddedBroker, tmp_path: Path) -> Mapping[str, str]:
 
 
 def told(brokers: str, topic: str) -> Generator[dict[str, Any]]:
-    """Yield what is on the first partition of a topic, for ever; nothing where there is no more yet."""
+    """Yield what is on the first partition of a topic, then nothing till there is more."""
     config = {"bootstrap.servers": brokers, "group.id": "told", "enable.auto.commit": False}
     consumer = confluent_kafka.Consumer(config)
     consumer.assign([TopicPartition(topic, 0, 0)])

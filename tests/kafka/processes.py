@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -79,7 +79,8 @@ def run(
 class Worker:
     """A worker process; used in a ``with`` block, which leaves none behind.
 
-    Workers of one ``folder`` share a store, and differ in ``instance``.
+    Workers of one ``folder`` share a store, and differ in ``instance``; ``more`` is what else is in
+    the environment.
     """
 
     def __init__(
@@ -89,12 +90,13 @@ class Worker:
         folder: Path,
         instance: str = "w1",
         line: list[str] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         self.log = folder / f"{instance}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 line or command("worker", pipeline),
-                env=environment(address, folder / "store", instance),
+                env={**environment(address, folder / "store", instance), **(more or {})},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("codec", "eventtime"),
     ("files", "simulator", "timeline"),
     ("features", "models", "labels", "metrics"),
-    ("monitors",),
+    ("monitors", "notify"),
     ("alerts",),
     ("pipeline",),
     ("tasks",),

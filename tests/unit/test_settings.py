@@ -111,3 +111,47 @@ def test_a_secret_is_never_shown() -> None:
     with pytest.raises(StreamprocError) as raised:
         Settings.load(security_protocol="sasl_ssl", security_password=secret)
     assert secret not in str(raised.value)
+
+
+@pytest.mark.parametrize("variable", ["STREAMPROC_ALERTMANAGER", "STREAMPROC_WEBHOOK"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hooks/T0/sesame",
+        "ftp://hooks/T0/sesame",
+        "https:///T0/sesame",
+        "https://hooks:sesame/T0",
+        "https://hooks:99999/sesame",
+        "https://hooks:0/sesame",
+        "https://[hooks/sesame",
+        "https://hooks/sesame\r\nHost: elsewhere",
+        "https://hooks/ses ame",
+        "https://hooks/sésame",
+        "",
+    ],
+)
+def test_a_url_that_is_none_is_told_without_its_text(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    """It may be the right one with a slip of the pen."""
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(StreamprocError) as raised:
+        Settings.load()
+    assert str(raised.value) == f"{variable}: it is no url, such as http://127.0.0.1:9093"
+
+
+def test_where_alerts_go_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook's url is all that it takes to post; an Alertmanager's may carry a password."""
+    monkeypatch.setenv("STREAMPROC_ALERTMANAGER", "https://ada:sesame@alerts/am")
+    monkeypatch.setenv("STREAMPROC_WEBHOOK", "https://hooks/T0/sesame")
+    monkeypatch.setenv("STREAMPROC_WEBHOOK_SECRET", "sesame")
+    settings = Settings.load()
+    assert settings.webhook is not None
+    assert settings.webhook.get_secret_value() == "https://hooks/T0/sesame"
+    assert "sesame" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_a_secret_takes_a_webhook() -> None:
+    """What it is to sign is told before anything connects."""
+    with pytest.raises(StreamprocError, match="STREAMPROC_WEBHOOK_SECRET signs"):
+        Settings.load(webhook_secret="sesame")

@@ -15,6 +15,7 @@ from streamproc.features import Hashed, LabelWindow, Lookup, Window
 from streamproc.features.lookup_tables import LatestRows, LatestTables
 from streamproc.pipeline import Events, Pipeline
 from streamproc.tasks.score import ScoreTask
+from tests.alert_steps import step
 from tests.unit.tasks.kit import EVENTS, LABELS, Scoring, event, label
 from tests.unit.tasks.kit import pipeline as shop
 
@@ -117,3 +118,31 @@ def test_tables_that_are_looked_up_in_are_told_by_topic() -> None:
     looking.refresh()
     assert value_of(metrics, 'streamproc_lookup_rows{topic="profiles"}') == 1
     assert value_of(metrics, 'streamproc_lookup_bytes{topic="profiles"}') == rows.size_bytes
+
+
+def test_each_open_alert_is_told_by_the_worker_that_judges() -> None:
+    """With what it is about, for as long as the judge is here."""
+    alerts = [step("covariate_drift/amount"), step("k/a", slice={"b": "2", "a": "1"})]
+    judging: Any = SimpleNamespace(
+        judge=SimpleNamespace(open_alerts=lambda: alerts), positions=dict
+    )
+    metrics = Metrics("w")
+    looking, tasks = observer(metrics)
+    looking.judge = SimpleNamespace(task=judging)  # type: ignore[assignment]
+
+    def told() -> dict[tuple[str, ...], float]:
+        looking.refresh()
+        (family,) = metrics.alert_open.collect()
+        return {tuple(each.labels.values()): each.value for each in family.samples}
+
+    assert told() == {}
+    tasks["alerts", 0] = judging
+    assert told() == {
+        ("covariate_drift", "amount", "", "warning", "id-covariate_drift/amount"): 1,
+        ("covariate_drift", "a", "a=1, b=2", "warning", "id-k/a"): 1,
+    }
+    assert value_of(metrics, 'streamproc_alerts_open{kind="covariate_drift"}') == 2
+    del alerts[0]
+    assert len(told()) == 1
+    del tasks["alerts", 0]
+    assert told() == {}

@@ -161,9 +161,9 @@ def test_events_that_come_no_more_are_missed_by_the_clock() -> None:
     assert told.steps == [("health/events", "open"), ("health/events", "resolved")]
     told = Told().report(8 * 1440, watermark_ms=lambda t: t // (2 * 60 * MINUTE))
     assert told.steps == []
-    told.report(5 * 60, watermark_ms=0)
+    told.report(3 * 60, watermark_ms=0)
     assert told.steps == []
-    told.report(2 * 60, watermark_ms=0)
+    told.report(3 * 60, watermark_ms=0)
     assert told.steps == [("health/events", "open")]
 
 

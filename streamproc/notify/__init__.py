@@ -1,0 +1,1 @@
+"""What the outside is told of alerts: payloads, signatures, and what has still to be told."""

@@ -1,0 +1,77 @@
+"""What a place that alerts go to has to say of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from streamproc.messages import Alert
+from streamproc.notify.outbox import News
+
+LONGEST = 1_000
+"""Texts of an alert are cut to so many characters: a slice may hold what an event sent."""
+
+
+class Request(NamedTuple):
+    """What is posted."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Sink(Protocol):
+    """A place that alerts go to."""
+
+    @property
+    def name(self) -> str:
+        """Its name in metrics and in the log."""
+
+    @property
+    def path(self) -> str:
+        """What comes behind its url."""
+
+    @property
+    def most(self) -> int:
+        """How many alerts at most go into one request."""
+
+    @property
+    def pause_s(self) -> float:
+        """How long it is left alone after a request."""
+
+    @property
+    def repeat_s(self) -> float | None:
+        """After what time it is told again of what is open; None where it remembers."""
+
+    def request(self, news: Sequence[News], now_ms: int) -> Request:
+        """Return what to post."""
+
+
+def one_line(text: object) -> str:
+    r"""Return a text without line breaks and what else is not printed, cut where it is too long.
+
+    >>> one_line("NL\nall is well")
+    'NL all is well'
+    """
+    line = "".join(each if each.isprintable() else " " for each in str(text))
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def slice_text(alert: Alert) -> str:
+    """Return an alert's slice as text, by name; empty for the whole stream.
+
+    >>> slice_text({"slice": {"country": "NL", "channel": "web"}})
+    'channel=web, country=NL'
+    """
+    parts = sorted((alert["slice"] or {}).items())
+    return one_line(", ".join(f"{name}={value}" for name, value in parts))
+
+
+def figures(alert: Alert) -> dict[str, str]:
+    """Return an alert's numbers as text, without those that it has not.
+
+    >>> figures({"expected": 53.6, "observed": None, "samples": 41200})
+    {'expected': '53.6', 'samples': '41200'}
+    """
+    numbers = {"expected": alert["expected"], "observed": alert["observed"]}
+    told = {name: f"{number:.6g}" for name, number in numbers.items() if number is not None}
+    return {**told, "samples": str(alert["samples"])}
