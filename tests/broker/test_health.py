@@ -53,7 +53,7 @@ def told(brokers: str, topic: str) -> Generator[dict[str, Any]]:
     try:
         while True:
             message = consumer.poll(0.2)
-            yield {} if message is None or message.error() else json.loads(message.value())
+            yield {} if message is None or message.error() else json.loads(message.value() or b"{}")
     finally:
         consumer.close()
 
