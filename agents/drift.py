@@ -6,7 +6,7 @@ from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
 from agents.stage import Stage
-from streamproc.tasks.watch import FoldTask, predictions_task
+from streamproc.tasks.watch import FoldTask, folded_topics, predictions_task
 
 
 class DriftStage(Stage):
@@ -18,8 +18,7 @@ class DriftStage(Stage):
     def __init__(self, deployment: Deployment, upstream: Upstream) -> None:
         self.deployment = deployment
         self.upstream = upstream
-        task = predictions_task(deployment.pipeline, 0, deployment.codec)
-        self.topics: tuple[str, ...] = tuple(task.waiting())
+        self.topics = folded_topics(deployment.pipeline)
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""

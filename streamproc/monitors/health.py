@@ -16,6 +16,9 @@ from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.finding import Finding, when
 
+REPORTS = ("health", "model")
+"""The stages of the records that are judged here."""
+
 REPORT_MS = 5_000
 """How often a worker reports."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import orjson
 from river import linear_model
 
-from streamproc import DataQuality, Events, Field, Health, Labels, Pipeline, Replay
+from streamproc import DataQuality, Events, Field, Health, Labels, Pipeline, Reactions, Replay
+from streamproc.state.files import Files
+from streamproc.state.snapshots import Snapshots
+from streamproc.tasks.judging import thawed
 from streamproc.tasks.records import Output
 from streamproc.timeline import Entry
+from tests.unit.tasks.judging_kit import keep, plain
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 DAYS = 8
@@ -107,6 +112,26 @@ def test_a_model_that_explodes_is_an_alert_and_scores_go_on() -> None:
     assert (opened["kind"], opened["key"], opened["status"]) == ("health", "health/model", "open")
     assert "look at flow first" in opened["summary"]
     assert resolved["status"] == "resolved"
+
+
+def test_the_judge_of_all_this_is_read_back_from_a_snapshot() -> None:
+    """With what is open, and what it knows to be usual."""
+
+    def change(fields: dict[str, Any], day: int) -> None:
+        if day == DAYS - 1:
+            fields["heat"] += 273.15
+
+    monitors = [*made().monitors, Reactions("tank.notes", id="id", value="stars")]
+    replay = Replay(made(monitors=monitors), DAYS * DAY, lambda output: None)
+    replay.run(entries(change))
+    task: Any = replay._down["buckets"][0]
+    assert [each["status"] for each in task.judge.open_alerts()] == ["open"]
+    files = Files(f"memory://{uuid.uuid4()}")
+    snapshots = Snapshots(files, "judge", {}, lambda name, why: None)
+    keep(snapshots, task, 5)
+    snapshot = snapshots.newest((5, 0))
+    assert snapshot is not None
+    assert plain(thawed(snapshot)) == plain(task.judge)
 
 
 def test_where_all_is_well_nothing_is_said() -> None:
