@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from math import exp, inf, log, log1p
 from typing import NamedTuple
 
-from streamproc.monitors.growing import DAY_MS
+from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.tilts import GRID, RATE_UP
 
 BIAS_ODDS = (0.05, 0.1, 0.2, 0.4, 0.7)
