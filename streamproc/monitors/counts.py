@@ -17,7 +17,8 @@ from math import log, sqrt
 import numpy as np
 
 from streamproc.monitors.edetector import EDetector
-from streamproc.monitors.growing import DAY_MS, WEEK_MS, Span
+from streamproc.monitors.growing import Span
+from streamproc.monitors.season import DAY_MS, WEEK_MS
 from streamproc.monitors.sketch import Floats
 
 _LOGS = (0.2, 0.4, 0.7, 1.1, 1.6)
