@@ -45,9 +45,10 @@ from streamproc.kafka.topics import create, probe, topic_ids
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import Store
-from streamproc.monitors import outcome_fold, prediction_fold
+from streamproc.monitors import outcome_fold
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.tasks.watch import watches_predictions
 
 log = structlog.get_logger("worker")
 _READY_TIMEOUT_S = 30.0
@@ -172,7 +173,7 @@ def build(
         stages.append(RekeyedStage(deployment, metrics))
     if pipeline.learns:
         stages.append(LearnStage(deployment))
-    if prediction_fold(pipeline) is not None:
+    if watches_predictions(pipeline):
         stages.append(DriftStage(deployment, score))
     if outcome_fold(pipeline) is not None:
         stages.append(BiasStage(deployment, score))

@@ -16,6 +16,7 @@ from agents.runner import Runner
 from agents.score import ScoreStage
 from streamproc.monitors.judge import Judge
 from streamproc.notify.sink import one_line, slice_text
+from streamproc.tasks.learn import LearnTask
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
@@ -88,6 +89,8 @@ class Observer:
         for growth in self._growths:
             growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
+        learning = [task for task in tasks if isinstance(task, LearnTask)]
+        metrics.models_held_back.set(sum(task.held_back for task in learning))
         # The judge's are far apart: its sums are soon read again.
         keepers = [(stage, each) for (stage, _), each in list(self.runner.keepers.items())]
         written_s = [each.written_s for stage, each in keepers if stage != AlertStage.name]

@@ -34,7 +34,18 @@ if TYPE_CHECKING:
         Shared,
         Window,
     )
-    from streamproc.monitors import Calibration, ConceptDrift, Drift, LabelShift, PredictionBias
+    from streamproc.monitors import (
+        Calibration,
+        ConceptDrift,
+        DataQuality,
+        Drift,
+        Health,
+        LabelShift,
+        Performance,
+        PredictionBias,
+        Ranking,
+        Reactions,
+    )
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
 
@@ -67,6 +78,9 @@ __all__ = [  # noqa: RUF022  in reading order
     "ConceptDrift",
     "Performance",
     "Ranking",
+    "DataQuality",
+    "Health",
+    "Reactions",
     "Replay",
     "StreamprocError",
     "DefinitionError",
@@ -92,7 +106,7 @@ _HOME = {
     ),
     "monitors": (
         *("Drift", "PredictionBias", "Calibration", "LabelShift", "ConceptDrift"),
-        *("Performance", "Ranking"),
+        *("Performance", "Ranking", "DataQuality", "Health", "Reactions"),
     ),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),

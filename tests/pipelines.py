@@ -15,6 +15,7 @@ class OnlyTopics:
     horizon_ms: int = 0
     lookup_topics: tuple[str, ...] = ()
     reports: bool = False
+    reaction_topics: tuple[str, ...] = ()
 
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return that some windows are by another entity."""

@@ -11,13 +11,16 @@ from streamproc.catalogue import kept_long
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
 from streamproc.features.shared import definitions
 from streamproc.monitors import (
+    DataQuality,
     Drift,
+    Health,
     Performance,
     PredictionBias,
+    Reactions,
     outcome_fold,
-    prediction_fold,
 )
 from streamproc.pipeline import Monitor, Pipeline
+from streamproc.tasks.watch import watches_predictions
 
 _WIDTH = 80
 _ALERTS = 51
@@ -92,7 +95,7 @@ def drawn(pipeline: Pipeline) -> Iterator[str]:
 
 def _picture(pipeline: Pipeline) -> Iterator[str]:
     """Yield the way of an event; what the pipeline lacks is not drawn."""
-    drift, bias = prediction_fold(pipeline) is not None, outcome_fold(pipeline) is not None
+    drift, bias = watches_predictions(pipeline), outcome_fold(pipeline) is not None
     labels = pipeline.labels is not None
     if pipeline.lookups:
         yield "  lookups ───┐"
@@ -160,6 +163,14 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         count = f"{len(named)} feature" + "s" * (len(named) != 1)
         features = count if monitor.features is None else ", ".join(named)
         return f"{features} and the score, in buckets of {monitor.bucket}"
+    if isinstance(monitor, DataQuality):
+        count = f"{len(pipeline.feature_names)} feature" + "s" * (len(pipeline.feature_names) != 1)
+        return f"{count}, dead letters, late events and the rate, in buckets of {monitor.bucket}"
+    if isinstance(monitor, Reactions):
+        return f"{monitor.value} in {monitor.topic}, in buckets of {monitor.bucket}"
+    if isinstance(monitor, Health):
+        limits = {name: value for name, value in vars(monitor).items() if value is not None}
+        return ", ".join(f"{name} {value}" for name, value in limits.items())
     if not isinstance(monitor, PredictionBias | Performance):
         return f"overall, in buckets of {monitor.bucket}"
     slices = ["overall", *(" by ".join(fields) for fields in monitor.fields if fields)]

@@ -56,6 +56,10 @@ class HasTopics(Protocol):
         """The topics that are looked up in."""
 
     @property
+    def reaction_topics(self) -> tuple[str, ...]:
+        """The topics of reactions."""
+
+    @property
     def horizon_ms(self) -> int:
         """How long a prediction waits for its label; 0 where it waits for none."""
 
@@ -165,6 +169,9 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
     wanted[:0] = [  # every worker reads all of them: any number of partitions will do
         Topic(name, "rows to look up", there.get(name, count), False, _TABLE)
         for name in pipeline.lookup_topics
+    ]
+    wanted[:0] = [
+        Topic(name, "reactions in", count, False, _INPUT) for name in pipeline.reaction_topics
     ]
     if names.labels is not None:
         wanted.insert(0, Topic(names.labels, "labels in", count, False, _INPUT))

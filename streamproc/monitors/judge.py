@@ -10,10 +10,13 @@ from streamproc.messages import Alert, PerformanceReport
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
+from streamproc.monitors.health import REPORTS, Health, HealthWatch
 from streamproc.monitors.outcomejudge import outcome_monitor
 from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.performance import PerformanceMonitor
 from streamproc.monitors.performance_fold import GUESSED, guess_number
+from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.reactions import ReactionMonitor, reactions_plan
 from streamproc.monitors.sealing import Sealer
 from streamproc.monitors.spec import Watched, drift_plan, performance_plan
 
@@ -63,7 +66,8 @@ class Judge:
 
     def __init__(self, pipeline: Watched, partitions: int, book: Book) -> None:
         self._book = book
-        share = shares({i: monitor.weight for i, monitor in enumerate(pipeline.monitors)})
+        tested = {i: m for i, m in enumerate(pipeline.monitors) if not isinstance(m, Health)}
+        share = shares({i: monitor.weight for i, monitor in tested.items()})
         alarm_ms = {number: pipeline.budget.alarm_ms(part) for number, part in share.items()}
         self._drift = {
             number: DriftMonitor(monitor, series, pipeline, alarm_ms[number])
@@ -84,11 +88,25 @@ class Judge:
             for number, monitor in performance_plan(pipeline)
             if pipeline.kind in GUESSED
         }
-        of_predictions: Mapping[int, Monitor] = {**self._drift, **self._guesses}
+        quality = {
+            number: QualityMonitor(monitor, pipeline, alarm_ms[number])
+            for number, monitor in tested.items()
+            if isinstance(monitor, DataQuality)
+        }
+        reactions = {
+            number: ReactionMonitor(monitor, alarm_ms[number])
+            for number, monitor in reactions_plan(pipeline)
+        }
+        of_predictions: Mapping[int, Monitor] = {
+            **self._drift,
+            **self._guesses,
+            **quality,
+            **reactions,
+        }
         of_outcomes: Mapping[int, Monitor] = {**self._bias, **self._performance}
         self._monitors: dict[int, Monitor] = {**of_predictions, **of_outcomes}
         wanted = (("drift", of_predictions), ("bias", of_outcomes))
-        lengths_ms = {number: monitor.bucket_ms for number, monitor in enumerate(pipeline.monitors)}
+        lengths_ms = {number: monitor.bucket_ms for number, monitor in tested.items()}
         lengths_ms |= {number: lengths_ms[guess_number(number)] for number in self._guesses}
         self._lengths_ms = lengths_ms
         self.sealer = Sealer(
@@ -97,6 +115,8 @@ class Judge:
             partitions,
             pipeline.lateness_ms,
         )
+        health = next((m for m in pipeline.monitors if isinstance(m, Health)), None)
+        self._health = HealthWatch(health) if health else None
 
     @property
     def late(self) -> int:
@@ -136,6 +156,8 @@ class Judge:
                 alerts += self.operation(record["operation"], now_ms)
                 continue
             findings: list[Finding] = []
+            if record["stage"] in REPORTS and self._health is not None:
+                findings.extend(self._health.update(record))
             for number, start_ms, rows in self.sealer.take(record, self._combined):
                 length_ms = self._lengths_ms[number]
                 findings += [

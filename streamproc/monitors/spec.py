@@ -163,6 +163,18 @@ class Watched(Protocol):
         """The features watched by default that are texts."""
 
     @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of all features."""
+
+    @property
+    def number_fields(self) -> tuple[str, ...]:
+        """Those that are numbers of the event, as they stand."""
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """The least and the most of those that declare them."""
+
+    @property
     def budget(self) -> FalseAlarms:
         """How many false alarms are expected over everything that is watched."""
 

@@ -10,8 +10,12 @@ import orjson
 from streamproc.alerts.commands import read_command
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
+from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold
 from streamproc.monitors.fold import NEVER
 from streamproc.monitors.judge import OPERATION, Judge
+from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
+from streamproc.monitors.reactions import ReactionFold, reaction_of, reactions_plan
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 from streamproc.tasks.waits import Believed, Idle, Waits
@@ -45,8 +49,16 @@ class Fold(Protocol):
         """Return the sums of what was folded since they were last taken."""
 
 
+Read = Callable[[Record], dict[str, Any] | None]
+"""Returns the message in a record, or None for one that is not folded."""
+
+
 class FoldTask:
-    """Folds one partition of predictions or outcomes and sends the sums to the judge."""
+    """Folds one partition of predictions or outcomes and sends the sums to the judge.
+
+    ``more`` are further topics, each with how a record is read and what its messages are folded by;
+    sums are sent as far as those have come, too, unless they had been read to their end.
+    """
 
     def __init__(
         self,
@@ -57,6 +69,7 @@ class FoldTask:
         kind: Kind,
         codec: Codec,
         upstream_caught_up: Callable[[], bool] = lambda: True,
+        more: Mapping[str, tuple[Read, Fold]] | None = None,
     ) -> None:
         self.stage = stage
         self.partition = partition
@@ -64,23 +77,33 @@ class FoldTask:
         self._topic = topic
         self._kind = kind
         self._codec = codec
+        self._more = dict(more or {})
+        self._behind: dict[str, int] = {}
         self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
-        self._next_offset: int | None = None
-        self._sent: tuple[int | None, int, bool, int] = (None, AT_ONCE, False, AT_ONCE)
+        self._next: dict[str, int] = {}
+        self._sent: tuple[dict[str, int], int, bool, int] = ({}, AT_ONCE, False, AT_ONCE)
         self._dead: list[Out] = []
 
     def waiting(self) -> dict[str, int]:
         """Return that no record waits: each is dealt with as it is taken in."""
-        return {self._topic: 0}
+        return dict.fromkeys((self._topic, *self._more), 0)
 
     def positions(self) -> dict[str, int]:
-        """Return the offset up to which the sums were sent."""
-        offset = self._sent[0]
-        return {} if offset is None else {self._topic: offset}
+        """Return the offsets up to which the sums were sent."""
+        return dict(self._sent[0])
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Fold records in."""
+        if topic in self._more:
+            self._take_more(topic, records, caught_up)
+        else:
+            self._take_main(records)
+            self._caught_up = caught_up
+        if records:
+            self._next[topic] = records[-1].offset() + 1
+
+    def _take_main(self, records: Sequence[Record]) -> None:
         messages = []
         for record in records:
             try:
@@ -94,9 +117,29 @@ class FoldTask:
             messages.append(message)
         if messages:
             self._fold.update(messages)
-        if records:
-            self._next_offset = records[-1].offset() + 1
-        self._caught_up = caught_up
+
+    def _take_more(self, topic: str, records: Sequence[Record], caught_up: bool) -> None:
+        read, fold = self._more[topic]
+        found = []
+        for record in records:
+            try:
+                message = read(record)
+            except BadRecord as bad:
+                self._dead.append(dead_letter(record, bad, self.stage))
+                continue
+            if message is not None:
+                found.append(message)
+        if found:
+            fold.update(found)
+        if caught_up:
+            self._behind.pop(topic, None)
+        elif found:
+            self._behind[topic] = max(message["watermark_ms"] for message in found)
+
+    @property
+    def _watermark_ms(self) -> int:
+        """How far all that is folded has come."""
+        return min((self._fold.watermark_ms, *self._behind.values()))
 
     def process(self, now_ms: int) -> Output:
         """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
@@ -104,11 +147,11 @@ class FoldTask:
         if self._dead:
             output.to("dead_letters").extend(self._dead)
             self._dead = []
-        fold, fold_ms = self._fold, self._fold.watermark_ms
-        offset, watermark_ms, caught_up, sent_ms = self._sent
-        new = self._next_offset != offset
+        fold, fold_ms = self._fold, self._watermark_ms
+        offsets, watermark_ms, caught_up, sent_ms = self._sent
+        new = self._next != offsets
         bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
-        caught_up_now = self._caught_up and self._upstream_caught_up()
+        caught_up_now = self._caught_up and not self._behind and self._upstream_caught_up()
         now_caught_up = caught_up_now and not caught_up
         due = now_ms - sent_ms >= SEND_EVERY_MS
         if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
@@ -116,7 +159,7 @@ class FoldTask:
         told = (self.stage, self.partition, fold_ms, caught_up_now)
         for value in sums_in_records(*told, fold.take()):
             output.to("buckets").append(Out(key=None, value=value))
-        self._sent = (self._next_offset, fold_ms, caught_up_now, now_ms)
+        self._sent = (dict(self._next), fold_ms, caught_up_now, now_ms)
         return output
 
 
@@ -170,6 +213,61 @@ def _halves(
     parts = (dict(series[:middle]), dict(series[middle:]))
     first, second = ([{**bucket, "series": part}] for part in parts)
     return first, second
+
+
+def predictions_task(
+    pipeline: Pipeline,
+    partition: int,
+    codec: Codec,
+    upstream_caught_up: Callable[[], bool] = lambda: True,
+) -> FoldTask:
+    """Return what folds a partition of predictions for all monitors that look at them."""
+    found = prediction_fold(pipeline)
+    folds: list[Fold] = [found] if found is not None else []
+    more: dict[str, tuple[Read, Fold]] = {}
+    topics, quality = pipeline.topics, quality_fold(pipeline)
+    if quality is not None:
+        folds.append(quality)
+
+        def read_late(record: Record) -> dict[str, Any]:
+            late: dict[str, Any] = codec.decode("late", record.value())
+            return late
+
+        more[topics.dead_letters] = (
+            lambda record: read_dead_letter(dict(record.headers() or ())),
+            quality,
+        )
+        more[topics.late] = (read_late, quality)
+    for number, monitor in reactions_plan(pipeline):
+        reactions = ReactionFold(number, monitor)
+        folds.append(reactions)
+        more[monitor.topic] = (_reading(monitor, codec), reactions)
+    fold = folds[0] if len(folds) == 1 else Folds(folds)
+    return FoldTask("drift", partition, fold, topics.predictions, "prediction", codec,
+                    upstream_caught_up, more)  # fmt: skip
+
+
+def folded_topics(pipeline: Pipeline) -> tuple[str, ...]:
+    """Return the topics that :func:`predictions_task` folds, predictions first."""
+    topics = pipeline.topics
+    counted = any(isinstance(monitor, DataQuality) for monitor in pipeline.monitors)
+    beside = (topics.dead_letters, topics.late) if counted else ()
+    return (topics.predictions, *beside, *pipeline.reaction_topics)
+
+
+def _reading(monitor: Reactions, codec: Codec) -> Read:
+    def read(record: Record) -> dict[str, Any]:
+        fields = codec.decode_input(monitor.topic, record.value())
+        return reaction_of(monitor, fields, record.timestamp()[1])
+
+    return read
+
+
+def watches_predictions(pipeline: Pipeline) -> bool:
+    """Say whether any monitor looks at predictions."""
+    looks = DataQuality | Reactions
+    others = any(isinstance(monitor, looks) for monitor in pipeline.monitors)
+    return others or prediction_fold(pipeline) is not None
 
 
 class JudgeTask:
