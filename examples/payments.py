@@ -2,7 +2,22 @@
 
 from river import linear_model, preprocessing
 
-from streamproc import Calendar, Drift, Events, Field, Labels, Pipeline, PredictionBias, Window
+from streamproc import (
+    Calendar,
+    Calibration,
+    ConceptDrift,
+    DataQuality,
+    Drift,
+    Events,
+    Field,
+    Health,
+    Labels,
+    LabelShift,
+    Performance,
+    Pipeline,
+    PredictionBias,
+    Window,
+)
 
 pipeline = Pipeline(
     name="payments",
@@ -16,5 +31,15 @@ pipeline = Pipeline(
         Window("amount", by="customer_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
     ],
     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-    monitors=[Drift(), PredictionBias()],
+    # Where customers have a country: PredictionBias(slices=("country",)).
+    monitors=[
+        DataQuality(),
+        Drift(),
+        LabelShift(),
+        ConceptDrift(),
+        PredictionBias(),
+        Calibration(),
+        Performance(window="7d"),
+        Health(),
+    ],
 )
