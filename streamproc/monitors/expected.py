@@ -125,7 +125,7 @@ def bias_hopes(
     """
     per_day = outcomes_per_day * share
     a = alarm_ms / DAY_MS * per_day
-    where = "overall" if share == 1 else f"in a slice of {share:.0%}"
+    where = "overall" if share == 1 else f"{share:.0%} slice"
     return [
         _hope(
             f"{times:g} times the positives, {where}",

@@ -75,8 +75,8 @@ def test_what_is_not_to_be_hoped_for_is_said() -> None:
 
     bias, drift = hopes(found, "PredictionBias"), hopes(found, "Drift")
     assert drift["a mean moves by 0.5 sd"]["seen"] is True
-    assert bias["1.5 times the positives, in a slice of 1%"]["seen"] is False
-    assert bias["1.5 times the positives, in a slice of 1%"]["days"] > 60
+    assert bias["1.5 times the positives, 1% slice"]["seen"] is False
+    assert bias["1.5 times the positives, 1% slice"]["days"] > 60
     assert bias["1.2 times the positives, overall"]["events"] is None
     lines = list(drawn_alarms(found))
     assert any(line.endswith("not to be hoped for") for line in lines)
