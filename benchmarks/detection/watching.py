@@ -1,0 +1,85 @@
+"""A stream through a pipeline, as a backtest runs it, and the alerts that came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import orjson
+
+from streamproc.eventtime import format_time
+from streamproc.messages import Alert
+from streamproc.pipeline import Pipeline
+from streamproc.replay import AT_ONCE, Replay
+from streamproc.tasks.records import Output
+from streamproc.timeline import Entry
+
+
+class Told(NamedTuple):
+    """A step in an alert's life, and the newest record when it was told: its time and number."""
+
+    at_ms: int
+    entry: int
+    alert: Alert
+
+
+class Life(NamedTuple):
+    """One alert from its opening to its end; ``resolved`` is None while it is open."""
+
+    opened: Told
+    last: Told
+    resolved: Told | None
+
+    @property
+    def alert(self) -> Alert:
+        """What was told last while it was open."""
+        return self.last.alert
+
+    def line(self) -> str:
+        """Return it for people."""
+        until = "still open" if self.resolved is None else f"resolved {day(self.resolved.at_ms)}"
+        return f"{day(self.opened.at_ms)}, {until}: {self.alert['key']}: {self.alert['summary']}"
+
+
+def told(pipeline: Pipeline, entries: Iterable[Entry], at_once: int = AT_ONCE) -> list[Told]:
+    """Run a stream through a pipeline; return each step of each alert."""
+    found = list[Told]()
+    at_ms = count = 0
+
+    def take(output: Output) -> None:
+        for out in output.records.get("alerts", ()):
+            found.append(Told(at_ms, count, orjson.loads(out["value"] or b"{}")))
+
+    def counted() -> Iterator[Entry]:
+        nonlocal at_ms, count
+        for entry in entries:
+            at_ms = max(at_ms, entry.time_ms)
+            count += 1
+            yield entry
+
+    Replay(pipeline, time.time_ns() // 1_000_000, take, at_once=at_once).run(counted())
+    return found
+
+
+def lives(steps: Iterable[Told]) -> list[Life]:
+    """Return the alerts in the order in which they were opened."""
+    found = dict[str, Life]()
+    for step in steps:
+        key, status = step.alert["alert_id"], step.alert["status"]
+        if key not in found:
+            found[key] = Life(step, step, None)
+        elif status == "resolved":
+            found[key] = found[key]._replace(resolved=step)
+        else:
+            found[key] = found[key]._replace(last=step)
+    return list(found.values())
+
+
+def day(time_ms: int) -> str:
+    """Return a time for tables, to the hour.
+
+    >>> day(1530403231000)
+    '2018-07-01 00h'
+    """
+    return f"{format_time(time_ms)[:13].replace('T', ' ')}h"
