@@ -176,7 +176,7 @@ def build(
         stages.append(DriftStage(deployment, score))
     if any(isinstance(monitor, PredictionBias) for monitor in pipeline.monitors):
         stages.append(BiasStage(deployment, score))
-    judge = AlertStage(deployment) if pipeline.monitors else None
+    judge = AlertStage(deployment, metrics) if pipeline.monitors else None
     stages += [judge] if judge else []
     runner = Runner(
         pipeline,

@@ -145,7 +145,8 @@ class Deployment:
         return found
 
     @cached_property
-    def _admin(self) -> AdminClient:
+    def admin(self) -> AdminClient:
+        """What asks the brokers."""
         return AdminClient({**self.settings.kafka_config(), "log_level": 4})
 
     def end_of(self, topic: str, partition: int) -> int:
@@ -172,7 +173,7 @@ class Deployment:
         until_s = time.monotonic() + _READ_TIMEOUT_S
         while True:
             try:
-                found = self._admin.list_offsets({tp: spec}, isolation_level=isolation)
+                found = self.admin.list_offsets({tp: spec}, isolation_level=isolation)
                 return int(found[tp].result(_READ_TIMEOUT_S).offset)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -180,7 +181,7 @@ class Deployment:
                 if time.monotonic() > until_s:
                     raise
                 # A broker that has only just come back has no leaders yet, or other ones.
-                self.__dict__.pop("_admin", None)
+                self.__dict__.pop("admin", None)
                 time.sleep(_ASK_AGAIN_S)
 
     def tails(self, partition: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from agents.metrics import Metrics
 from streamproc.errors import StreamprocError
 from streamproc.state.snapshots import Offsets, Snapshots
 from streamproc.tasks.frozen import Freezer, Frozen
+from streamproc.tasks.judging import JudgeFreezer
 
 log = structlog.get_logger("snapshots")
 
@@ -28,7 +29,7 @@ AGAIN_S = 2.0
 
 
 class Keeper:
-    """Takes the snapshots of one task.
+    """Takes the snapshots of one task, :data:`EVERY_S` apart, or ``every_s``.
 
     A snapshot goes through these, in this order: ``idle`` until it is time; ``asking`` where the
     topics end that a restore reads besides the inputs; ``asked``, until a commit says where the
@@ -38,15 +39,17 @@ class Keeper:
 
     def __init__(
         self,
-        freezer: Freezer,
+        freezer: Freezer | JudgeFreezer,
         snapshots: Snapshots,
         ask_tails: Callable[[], dict[str, int]],
         metrics: Metrics,
+        every_s: float | None = None,
     ) -> None:
         self._freezer = freezer
         self._snapshots = snapshots
         self._ask_tails = ask_tails
         self._metrics = metrics
+        self._every_s = every_s
         self.state = "idle"
         self._due_s = time.monotonic() + FIRST_S
         self._everything = not snapshots.chain
@@ -80,7 +83,7 @@ class Keeper:
         """
         self._settled |= settled
         if self.state == "idle" and time.monotonic() >= self._due_s:
-            self._due_s = time.monotonic() + EVERY_S
+            self._due_s = time.monotonic() + (self._every_s or EVERY_S)
             self._begin("asking", self._ask())
         elif self.state == "packing":
             with self._timed():

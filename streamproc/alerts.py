@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from streamproc.messages import Alert, AlertStatus
+from streamproc.messages import Alert, AlertStatus, Operation
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.judge import Judge
 from streamproc.monitors.spec import Watched
@@ -36,6 +36,10 @@ class AlertBook:
         """Return the alerts that findings, in order of time, give rise to."""
         alerts = (self._step(finding, now_ms) for finding in findings)
         return [alert for alert in alerts if alert is not None]
+
+    def command(self, operation: Operation, time_ms: int) -> list[Alert]:
+        """Return the alerts that what a person asks for gives rise to: none, so far."""
+        return []
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts as they were last told."""

@@ -25,6 +25,7 @@ AlertKind = Literal[
     "health",
 ]
 Severity = Literal["warning", "critical"]
+Command = Literal["acknowledge", "silence", "unsilence", "accept_as_normal", "keep_reference"]
 
 
 class Prediction(TypedDict):
@@ -100,3 +101,20 @@ class Alert(TypedDict):
     first_seen_ms: int
     detected_at_ms: int
     summary: str
+
+
+class Operation(TypedDict):
+    """What a person asks of the monitors; one of ``alert_id``, ``key`` and ``matchers`` is there.
+
+    ``matchers`` are fields of alerts and the values they are to have; ``until_ms`` is when a
+    silence ends.
+    """
+
+    command: Command
+    by: str
+    at_ms: int
+    alert_id: NotRequired[str | None]
+    key: NotRequired[str | None]
+    matchers: NotRequired[dict[str, str] | None]
+    until_ms: NotRequired[int | None]
+    comment: NotRequired[str | None]

@@ -115,6 +115,7 @@ class Topics:
     journal: str
     learn: str
     buckets: str
+    operations: str
     rekeyed: str
     windows: str
 

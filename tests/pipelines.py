@@ -24,7 +24,7 @@ def topics_of(name: str, labels: bool = True) -> OnlyTopics:
     """Return a pipeline whose topics, inputs included, begin with ``name``."""
     owned = (
         "predictions", "outcomes", "models", "alerts", "late", "journal", "learn", "buckets",
-        "rekeyed", "windows",
+        "operations", "rekeyed", "windows",
     )  # fmt: skip
     return OnlyTopics(
         Topics(

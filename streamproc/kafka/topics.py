@@ -27,6 +27,7 @@ _DAY_MS = 86_400_000
 _KEPT = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"}
 _PUBLIC = {**_KEPT, "retention.ms": str(7 * _DAY_MS)}
 _RECORDS = {**_KEPT, "retention.ms": str(30 * _DAY_MS)}
+_KEPT_FOR_EVER = {**_KEPT, "retention.ms": "-1"}
 _COMPACTED = {
     "message.timestamp.type": "LogAppendTime",
     "cleanup.policy": "compact",
@@ -147,6 +148,8 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         Topic(names.journal, "what each task consumed", count, True, _RECORDS),
         Topic(names.learn, "outcomes on their way to the learner", one, True, _RECORDS),
         Topic(names.buckets, "sums on their way to the judge", one, True, _RECORDS),
+        # Who silenced what, and when, is asked long after.
+        Topic(names.operations, "what people ask of the monitors", one, True, _KEPT_FOR_EVER),
     ]
     if pipeline.rekeyed(count):
         wanted += [

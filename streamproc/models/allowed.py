@@ -85,6 +85,7 @@ _METHODS = frozenset(
         "_calc_tau_0",
         "_calc_tau_1",
         "_calc_tau_2",
+        "_fixed_trigger",
         "_leveraging_bag",
         "_leveraging_bag_half",
         "_leveraging_bag_me",
@@ -92,8 +93,12 @@ _METHODS = frozenset(
         "_next_code",
         "_rand_gauss",
         "_rand_weights_for_feature",
+        "_random_trigger",
         "_random_weights",
         "_scale",
+        "_test_both",
+        "_test_decrease",
+        "_test_increase",
         "_unscale",
     }
 )

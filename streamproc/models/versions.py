@@ -12,7 +12,7 @@ import io
 import pickle
 import random
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,13 @@ def dumps(model: Any) -> bytes:
         ) from error
 
 
-def loads(blob: bytes, allow: Collection[str] = ()) -> Any:
+def loads(blob: bytes, allow: Collection[str] = (), apart: Sequence[Any] = ()) -> Any:
     """Return the model in some bytes.
 
     They may name the classes of River's, what numpy arrays are rebuilt by and plain Python values;
-    and ``allow``: the user's own classes and functions, as ``module.name``. Raises
-    :class:`StreamprocError` that names anything else that is asked for.
+    and ``allow``: the user's own classes and functions, as ``module.name``. ``apart`` is what was
+    pickled by itself; the bytes say where it belongs. Raises :class:`StreamprocError` that names
+    anything else that is asked for.
 
     >>> from river import linear_model
     >>> loads(dumps(linear_model.LogisticRegression(l2=0.1))).l2
@@ -59,7 +60,7 @@ def loads(blob: bytes, allow: Collection[str] = ()) -> Any:
     streamproc.errors.StreamprocError: the model's bytes ask for builtins.print, which ...
     """
     try:
-        return _Unpickler(blob, allow).load()
+        return _Unpickler(blob, allow, apart).load()
     except StreamprocError:
         raise
     except Exception as error:  # broken bytes can raise anything
@@ -96,11 +97,14 @@ _ONE_RNG = random.Random(0)
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, blob: bytes, allow: Collection[str]) -> None:
+    def __init__(self, blob: bytes, allow: Collection[str], apart: Sequence[Any]) -> None:
         super().__init__(io.BytesIO(blob))
         self._allow = frozenset(allow)
+        self._apart = apart
 
     def persistent_load(self, value: Any) -> Any:
+        if isinstance(value, int):
+            return self._apart[value]
         return value if isinstance(value, str) else np.dtype(value.decode())
 
     def find_class(self, module: str, name: str) -> Any:

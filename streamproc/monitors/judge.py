@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
 
-from streamproc.messages import Alert
+from streamproc.messages import Alert, Operation
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.fold import NEVER
+from streamproc.monitors.sealing import Sealer
 from streamproc.monitors.slices import BiasMonitor
 from streamproc.monitors.spec import PredictionBias, Watched, bias_plan, drift_plan
 from streamproc.monitors.sums import Row, add_rows, rounded
 
-IDLE_MS = 200
-"""How long without news a partition that said it had caught up is waited for."""
-
-WAIT_MS = 10_000
-"""How long any other partition is."""
-
-PARTS = 16
-"""How many parts of a row are kept before they are made one."""
+OPERATION = "operation"
+"""The stage of a record that says what a person asked for."""
 
 
 class Monitor(Protocol):
@@ -42,44 +35,24 @@ class Book(Protocol):
     def apply(self, findings: Iterable[Finding], now_ms: int) -> list[Alert]:
         """Return the alerts that findings give rise to."""
 
+    def command(self, operation: Operation, time_ms: int) -> list[Alert]:
+        """Return the alerts that what a person asks for gives rise to."""
+
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts."""
-
-
-@dataclass
-class _Source:
-    """What is known of one partition of a stage."""
-
-    watermark_ms: int = NEVER
-    caught_up: bool = False
-    news_ms: int | None = None
-
-
-@dataclass
-class _Stage:
-    """One stage's partitions, and its buckets that are not sealed yet."""
-
-    sources: list[_Source]
-    buckets: dict[tuple[int, int], dict[str, list[Any]]] = field(default_factory=dict)
-    sealed_ms: int = NEVER
 
 
 class Judge:
     """Judges the sums that the folds of all partitions send.
 
-    A bucket is sealed when every partition's watermark is past its end by the lateness. A partition
-    that said it had caught up and was silent for `IDLE_MS`, or any silent for `WAIT_MS`, is not
-    waited for. Sums that come after that are counted in ``late`` and left out.
-
-    Sealed buckets are tested in order of time on exact sums, so that the findings are the same on
-    any number of partitions. The state is plain data, bounded by the number of series.
+    All it knows is what the records of one log say, in their order; see
+    `streamproc.monitors.sealing`. Sealed buckets are tested in order of time on exact sums, so that
+    the findings are the same on any number of partitions. The state is plain data, bounded by the
+    number of series.
     """
 
     def __init__(self, pipeline: Watched, partitions: int, book: Book) -> None:
-        self.late = 0
         self._book = book
-        self._lateness_ms = pipeline.lateness_ms
-        self._lengths_ms = {i: m.bucket_ms for i, m in enumerate(pipeline.monitors)}
         share = shares({i: monitor.weight for i, monitor in enumerate(pipeline.monitors)})
         alarm_ms = {number: pipeline.budget.alarm_ms(part) for number, part in share.items()}
         self._drift = {
@@ -94,10 +67,17 @@ class Judge:
             ("drift", self._drift),
             ("bias", self._bias),
         )
-        self._stages = {
-            name: _Stage([_Source() for _ in range(partitions)]) for name, any_ in wanted if any_
-        }
-        self._started_ms: int | None = None
+        self.sealer = Sealer(
+            [name for name, any_ in wanted if any_],
+            {number: monitor.bucket_ms for number, monitor in enumerate(pipeline.monitors)},
+            partitions,
+            pipeline.lateness_ms,
+        )
+
+    @property
+    def late(self) -> int:
+        """How many sums came after their bucket was sealed, and were left out."""
+        return self.sealer.late
 
     @property
     def overflowed(self) -> int:
@@ -109,63 +89,27 @@ class Judge:
         return self._book.open_alerts()
 
     def update(self, records: Sequence[dict[str, Any]], now_ms: int) -> list[Alert]:
-        """Take in what folds sent, in the log's order; return the alerts this gives rise to."""
-        if self._started_ms is None:
-            self._started_ms = now_ms
+        """Take in records of the log, in its order, one by one; return what alerts they give.
+
+        ``now_ms`` is when they were written: the time at which alerts are said to be detected.
+        """
+        alerts: list[Alert] = []
         for record in records:
-            self._take(record, now_ms)
-        findings: list[Finding] = []
-        for stage in self._stages.values():
-            findings.extend(self._seal(stage, now_ms))
-        return self._book.apply(findings, now_ms)
-
-    def _take(self, record: dict[str, Any], now_ms: int) -> None:
-        stage = self._stages.get(record["stage"])
-        if stage is None or not 0 <= record["partition"] < len(stage.sources):
-            return  # of a definition that was different
-        source = stage.sources[record["partition"]]
-        source.watermark_ms = max(source.watermark_ms, record["watermark_ms"])
-        source.caught_up = record["caught_up"]
-        source.news_ms = now_ms
-        for bucket in record["buckets"]:
-            at = (bucket["monitor"], bucket["bucket_ms"])
-            length_ms = self._lengths_ms.get(at[0])
-            if length_ms is None:
+            if record["stage"] == OPERATION:
+                alerts += self.operation(record["operation"], now_ms)
                 continue
-            if at[1] + length_ms <= stage.sealed_ms:
-                self.late += 1
-                continue
-            known = stage.buckets.setdefault(at, {})
-            for series, row in bucket["series"].items():
-                parts = known.setdefault(series, [])
-                parts.append(row)
-                if len(parts) == PARTS:
-                    parts[:] = [self._monitors[at[0]].combined(parts)]
+            findings: list[Finding] = []
+            for number, start_ms, rows in self.sealer.take(record, self._combined):
+                findings.extend(self._monitors[number].update(start_ms, rows))
+            alerts += self._book.apply(findings, now_ms)
+        return alerts
 
-    def _seal(self, stage: _Stage, now_ms: int) -> list[Finding]:
-        until_ms = self._passed_ms(stage, now_ms) - self._lateness_ms
-        if until_ms <= stage.sealed_ms:
-            return []
-        stage.sealed_ms = until_ms
-        ends = ((start + self._lengths_ms[number], number) for number, start in stage.buckets)
-        findings: list[Finding] = []
-        for end_ms, number in sorted(end for end in ends if end[0] <= until_ms):
-            start_ms = end_ms - self._lengths_ms[number]
-            rows = stage.buckets.pop((number, start_ms))
-            monitor = self._monitors[number]
-            whole = {name: monitor.combined(parts) for name, parts in sorted(rows.items())}
-            findings.extend(monitor.update(start_ms, whole))
-        return findings
+    def operation(self, operation: Operation, time_ms: int) -> list[Alert]:
+        """Take in what a person asks for; return what alerts it gives."""
+        return self._book.command(operation, time_ms)
 
-    def _passed_ms(self, stage: _Stage, now_ms: int) -> int:
-        """Return the time that every partition has passed; where all are silent, the newest."""
-        waited = [s.watermark_ms for s in stage.sources if not self._silent(s, now_ms)]
-        return min(waited) if waited else max(source.watermark_ms for source in stage.sources)
-
-    def _silent(self, source: _Source, now_ms: int) -> bool:
-        since_ms = self._started_ms if source.news_ms is None else source.news_ms
-        silent_ms = now_ms - (since_ms or 0)
-        return silent_ms >= (IDLE_MS if source.caught_up else WAIT_MS)
+    def _combined(self, number: int, parts: Sequence[Any]) -> Any:
+        return self._monitors[number].combined(parts)
 
 
 class _BiasMonitor:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import orjson
 
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
-from streamproc.monitors.judge import Judge
+from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.tasks.merge import AT_ONCE
+from streamproc.tasks.operations import read_operation
 from streamproc.tasks.records import Out, Output, Record, dead_letter
+from streamproc.tasks.waits import Believed, Idle, Waits
 
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
 SLICES = "slices"
 """The header of a prediction with the fields of its event that it is sliced by."""
-
-Step = tuple[str, str, int]
-"""A step in an alert's life; see :func:`step_of`."""
 
 
 class Fold(Protocol):
@@ -122,9 +121,10 @@ class FoldTask:
 class JudgeTask:
     """Judges the sums of all partitions and emits alerts.
 
-    Its state is rebuilt from the log of sums: up to ``silent_until`` nothing is emitted, since the
-    run before did so. ``emitted`` holds the alerts on the topic, as :func:`step_of` them: a bucket
-    that was sealed early, by a silence, is sealed a little later when it is judged again.
+    What it does is decided by the log of sums, record by record, and by nothing else: waits that
+    are over and what people ask for are written to it first, and done when they come back. So who
+    reads the log again knows the same, and has told the same. ``begins_at`` is the offset up to
+    which the judge has read it. While it is ``held`` it judges nothing.
     """
 
     def __init__(
@@ -132,54 +132,79 @@ class JudgeTask:
         judge: Judge,
         topic: str,
         codec: Codec,
-        silent_until: int = 0,
-        emitted: Collection[Step] = (),
+        begins_at: int = 0,
+        operations: str | None = None,
+        idle: Idle | None = None,
     ) -> None:
         self.judge = judge
-        self._emitted = frozenset(emitted)
+        self.held = False
         self._topic = topic
         self._codec = codec
-        self._silent_until = silent_until
-        self._next_offset = self._judged_until = silent_until
-        self._taken: list[dict[str, Any]] = []
-        self._silent: list[dict[str, Any]] = []
+        self._operations = operations
+        self._waits = Waits(judge.sealer, idle or Believed())
+        self._positions = {topic: begins_at} if begins_at else {}
+        self._taken: list[Record] = []
+        self._asked: list[Record] = []
 
     def waiting(self) -> dict[str, int]:
         """Return that no record waits: each is dealt with as it is taken in."""
-        return {self._topic: 0}
+        return dict.fromkeys(filter(None, (self._topic, self._operations)), 0)
 
     def positions(self) -> dict[str, int]:
-        """Return the offset of the first sums not yet judged."""
-        return {self._topic: self._judged_until} if self._judged_until else {}
+        """Return the offsets of the first records not yet dealt with."""
+        return dict(self._positions)
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
-        """Take sums in."""
+        """Take sums in, or what people ask for."""
+        (self._taken if topic == self._topic else self._asked).extend(records)
+
+    def replay(self, records: Iterable[Record]) -> None:
+        """Take in what was judged before, and tell nothing."""
         for record in records:
-            into = self._silent if record.offset() < self._silent_until else self._taken
-            into.append(orjson.loads(record.value() or b"{}"))
-            self._next_offset = max(self._next_offset, record.offset() + 1)
+            self._judge(record, Output())
 
     def process(self, now_ms: int) -> Output:
-        """Judge the buckets that are sealed; return the alerts."""
+        """Judge what was taken in; pass on to the log what is to be in it."""
         output = Output()
-        if self._silent:
-            self.judge.update(self._silent, now_ms)
-            self._silent = []
+        if self.held:
+            return output
         taken, self._taken = self._taken, []
-        self._judged_until = self._next_offset
-        for alert in self.judge.update(taken, now_ms):
-            if step_of(alert) in self._emitted:
-                continue
-            value = self._codec.encode("alert", alert)
-            output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
+        for record in taken:
+            self._judge(record, output, now_ms)
+        asked, self._asked = self._asked, []
+        for record in asked:
+            self._pass_on(record, output)
+        for topic, records in ((self._topic, taken), (self._operations, asked)):
+            if records and topic:
+                self._positions[topic] = records[-1].offset() + 1
+        for seal in self._waits.seals(now_ms):
+            output.to("buckets").append(Out(key=None, value=orjson.dumps(seal)))
         return output
 
+    def _judge(self, record: Record, output: Output, now_ms: int | None = None) -> None:
+        said = _object_in(record.value())
+        if said is None:
+            bad = BadRecord("not_an_object", "nothing of ours writes such a record")
+            output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
+            return
+        if now_ms is not None and "partition" in said:
+            self._waits.heard(said["stage"], said["partition"], now_ms)
+        for alert in self.judge.update([said], record.timestamp()[1]):
+            value = self._codec.encode("alert", alert)
+            output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
 
-def step_of(alert: Mapping[str, Any]) -> Step:
-    """Return what tells one step in an alert's life from another: its id, status and samples.
+    def _pass_on(self, record: Record, output: Output) -> None:
+        try:
+            said = {"stage": OPERATION, "operation": read_operation(record.value())}
+        except BadRecord as bad:
+            output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
+            return
+        output.to("buckets").append(Out(key=None, value=orjson.dumps(said)))
 
-    >>> step_of({"alert_id": "a1", "status": "open", "samples": 40})
-    ('a1', 'open', 0)
-    """
-    updated = alert["status"] == "update"
-    return (alert["alert_id"], alert["status"], alert["samples"] if updated else 0)
+
+def _object_in(value: bytes | None) -> dict[str, Any] | None:
+    try:
+        said = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and "stage" in said else None

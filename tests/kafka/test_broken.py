@@ -22,6 +22,7 @@ ROUNDS = [
     "store",
     "sixteen",
     "rekeyed",
+    "alerts4",
     "hostile",
 ]
 

@@ -32,8 +32,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "0")) or None)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "7")))
     asked = parser.parse_args()
-    if unknown := set(asked.scenario) - set(SCENARIOS):
-        parser.error(f"{sorted(unknown)} are none of {list(SCENARIOS)}")
+    # `alerts` are those of each number of partitions.
+    several = {"alerts": [name for name in SCENARIOS if name.startswith("alerts")]}
+    names = [each for name in asked.scenario for each in several.get(name, [name])]
+    if unknown := set(names) - set(SCENARIOS):
+        parser.error(f"{sorted(unknown)} are none of {[*SCENARIOS, *several]}")
     if asked.rounds is not None and asked.rounds < 1:
         parser.error("at least one round")
     if missing := java_missing():
@@ -42,7 +45,7 @@ def main() -> None:
         sys.exit(f"{absent[0]}: the payments are not there")
     print(_HEAD, flush=True)
     began_s = time.monotonic()
-    names = asked.scenario or list(SCENARIOS)
+    names = names or list(SCENARIOS)
     failed = [name for name in names if not run(name, SCENARIOS[name], asked.rounds, asked.seed)]
     told = f"{', '.join(failed)} failed" if failed else "all held"
     took_min = (time.monotonic() - began_s) / 60

@@ -37,7 +37,8 @@ class Setup:
     ``every`` takes the payments of every so manieth customer, so that event time goes faster.
     ``before`` is a command to run workers by, such as ``env``, made of the field's folder; it is
     the whole command, but for the pipeline, where it stands ``alone``. With ``avro`` they have a
-    schema registry, with ``terminals`` windows by terminal beside those by customer.
+    schema registry, with ``terminals`` windows by terminal beside those by customer. ``rewrite``
+    changes the text of the pipeline's file.
     """
 
     partitions: int = 4
@@ -48,6 +49,7 @@ class Setup:
     avro: bool = False
     alone: bool = False
     terminals: bool = False
+    rewrite: Callable[[str], str] = lambda text: text
 
 
 USUAL = Setup()
@@ -117,6 +119,7 @@ class Field:
         self.kafka, self.folder, self.name = kafka, folder, name
         self.chance = random.Random(seed)
         self.pipeline = payments_as(name, folder)
+        self.pipeline.write_text(setup.rewrite(self.pipeline.read_text("utf-8")), "utf-8")
         if setup.terminals:
             self.pipeline.write_text(with_terminals(self.pipeline.read_text("utf-8")), "utf-8")
         self.workers: dict[str, Worker] = {}

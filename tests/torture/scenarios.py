@@ -16,6 +16,7 @@ from tests.torture.field import USUAL, Field, Setup
 from tests.torture.hostile import hostile
 from tests.torture.lasting import flat, minute
 from tests.torture.storing import failing, store
+from tests.torture.verdicts import killings, same_verdicts, with_lateness
 
 SESSION_S = 6.0
 
@@ -167,6 +168,14 @@ SCENARIOS = {
         "kill -9 of one of two with 16 partitions and windows by another entity",
         kill, 30, 3.0, setup=Setup(partitions=16, every=4, terminals=True),
     ),
+    **{
+        f"alerts{partitions}": Scenario(
+            f"kill -9 at random, verdicts on {partitions} as on one",
+            killings, 10, 5.0, after=same_verdicts,
+            setup=Setup(partitions=partitions, every=16, rewrite=with_lateness),
+        )
+        for partitions in (1, 4, 16)
+    },
     "store": Scenario(
         "store away, full, read-only, slow; snapshots damaged",
         store, 50, 10.0, setup=Setup(before=failing, alone=True),

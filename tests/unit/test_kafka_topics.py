@@ -37,6 +37,7 @@ def test_owned_topics_have_the_partitions_of_the_events() -> None:
         "card.windows": 16,
         "card.learn": 1,
         "card.buckets": 1,
+        "card.operations": 1,
     }
 
 

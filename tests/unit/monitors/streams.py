@@ -12,6 +12,7 @@ from streamproc.alerts import new_judge
 from streamproc.messages import Alert
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
 from streamproc.monitors.budget import FalseAlarms
+from streamproc.monitors.judge import Judge
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -100,7 +101,17 @@ def judged(
             fold.update(part)
             sums = sent(stage, partition, fold, not queues[partition])
             alerts += judge.update([sums], now_ms)
-    return alerts + judge.update([], now_ms + 1_000)
+    return alerts + judge.update(silence(judge), now_ms + 1_000)
+
+
+def silence(judge: Judge) -> list[dict[str, Any]]:
+    """Return the records that seal all that can be, where nobody is waited for any longer."""
+    sealer = judge.sealer
+    found = []
+    for stage, sources in sealer.sources.items():
+        passed_ms = [source.watermark_ms for source in sources]
+        found.append(sealer.seal_without(stage, range(len(sources)), passed_ms))
+    return [record for record in found if record is not None]
 
 
 def sent(stage: str, partition: int, fold: Any, caught_up: bool = False) -> dict[str, Any]:

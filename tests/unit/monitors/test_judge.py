@@ -12,9 +12,16 @@ from streamproc.alerts import new_judge
 from streamproc.messages import Alert
 from streamproc.monitors import Drift, PredictionBias, drift_fold
 from streamproc.monitors import slices as slices_module
-from streamproc.monitors.finding import Finding
-from streamproc.monitors.judge import IDLE_MS, WAIT_MS, Judge
-from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, payments, sent, steps
+from tests.unit.monitors.streams import (
+    DAY_MS,
+    HOUR_MS,
+    Facts,
+    judged,
+    payments,
+    sent,
+    silence,
+    steps,
+)
 
 MONITORS: list[Drift | PredictionBias] = [
     Drift(bucket="6h"),
@@ -68,101 +75,6 @@ def test_an_alert_is_told_once(faulty: list[dict[str, Any]]) -> None:
         assert set(life[1:-1]) <= {"update"}
 
 
-class Recorder:
-    """A judge that notes which buckets it tests, by their hour."""
-
-    def __init__(self, partitions: int, lateness_ms: int = HOUR_MS) -> None:
-        facts = Facts(monitors=[Drift(bucket="1h", features=())], lateness_ms=lateness_ms)
-        self.judge: Judge = new_judge(facts, partitions)
-        self.sealed: list[int] = []
-        self.judge._drift[0].update = self._note  # type: ignore[method-assign]
-
-    def _note(self, start_ms: int, rows: dict[str, Any]) -> list[Finding]:
-        self.sealed.append(start_ms // HOUR_MS)
-        return []
-
-    def tell(self, partition: int, hours: list[int], now_ms: int, caught_up: bool = False) -> None:
-        """Send one event at the begin of each hour."""
-        fold = drift_fold(Facts(monitors=[Drift(bucket="1h", features=())]))
-        fold.update(
-            [
-                {
-                    "event_time_ms": h * HOUR_MS,
-                    "features": {},
-                    "score": 0.5,
-                    "model": "main@1",
-                    "decision": 0,
-                }
-                for h in hours
-            ]
-        )
-        self.judge.update([sent("drift", partition, fold, caught_up)], now_ms)
-
-
-def test_a_bucket_is_sealed_when_all_have_passed_it() -> None:
-    """The slowest partition's watermark, less the lateness, decides.
-
-    hour          0   1   2   3   4
-    partition 0   x   x       x   x
-    partition 1   x           x
-    sealed        |-------|           3 - 1 = 2 hours: buckets 0 and 1
-    """
-    judge = Recorder(partitions=2)
-    judge.tell(0, [0, 1, 3, 4], now_ms=1)
-    assert judge.sealed == []
-    judge.tell(1, [0, 3], now_ms=2)
-    assert judge.sealed == [0, 1]
-    judge.tell(1, [6], now_ms=3)
-    assert judge.sealed == [0, 1]
-    judge.tell(0, [6], now_ms=4)
-    assert judge.sealed == [0, 1, 3, 4]
-
-
-def test_a_partition_that_is_idle_is_not_waited_for() -> None:
-    """One that caught up and is silent counts as complete, one that has more does not."""
-    judge = Recorder(partitions=3)
-    judge.tell(0, [0, 1, 9], now_ms=0)
-    judge.tell(1, [0], now_ms=0, caught_up=True)
-    judge.tell(2, [4], now_ms=0)
-    judge.judge.update([], now_ms=IDLE_MS - 1)
-    assert judge.sealed == []
-    judge.judge.update([], now_ms=IDLE_MS)
-    assert judge.sealed == [0, 1]
-    judge.judge.update([], now_ms=WAIT_MS)
-    assert judge.sealed == [0, 1, 4]
-
-
-def test_a_partition_never_heard_of_is_waited_for() -> None:
-    """Only after the long wait is a silent partition given up."""
-    judge = Recorder(partitions=2)
-    for now_ms in (0, WAIT_MS - 1):
-        judge.tell(0, [0, 5], now_ms)
-        assert judge.sealed == []
-    judge.tell(0, [6], now_ms=WAIT_MS)
-
-    assert judge.sealed == [0]
-
-
-def test_what_comes_after_the_seal_is_counted_and_left_out() -> None:
-    """A bucket is judged once; sums for it that come later are late."""
-    judge = Recorder(partitions=1)
-    judge.tell(0, [0, 5], now_ms=0)
-    judge.tell(0, [0, 6], now_ms=1)
-
-    assert judge.sealed == [0]
-    assert judge.judge.late == 1
-
-
-def test_buckets_with_the_present_in_them_stay_open() -> None:
-    """When all are silent the newest bucket is still not judged: more of it may come."""
-    judge = Recorder(partitions=2, lateness_ms=0)
-    judge.tell(0, [0, 1], now_ms=0, caught_up=True)
-    judge.tell(1, [1], now_ms=0, caught_up=True)
-    judge.judge.update([], now_ms=10 * WAIT_MS)
-
-    assert judge.sealed == [0]
-
-
 def test_sums_of_another_definition_are_ignored() -> None:
     """Sums of a stage, partition or monitor that is no longer there change nothing."""
     judge = new_judge(Facts(monitors=[Drift()]), 1)
@@ -214,6 +126,6 @@ def test_without_labels_only_drift_is_judged(faulty: list[dict[str, Any]]) -> No
     fold.update(faulty)
 
     assert judge.update([sent("drift", 0, fold)], 0) == []
-    assert [a["kind"] for a in judge.update([], WAIT_MS) if a["status"] == "open"] == [
+    assert [a["kind"] for a in judge.update(silence(judge), 0) if a["status"] == "open"] == [
         "covariate_drift"
     ]

@@ -1,22 +1,21 @@
-"""Folding and judging: what is sent and when, and going on from a position."""
+"""Folding: what is sent and when, and going on from a position."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproc.codec import JsonCodec
 from streamproc.monitors import Drift, drift_fold
 from streamproc.tasks.records import PlainRecord
-from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, JudgeTask
+from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
 HOUR_MS = 3_600_000
-PREDICTIONS, BUCKETS = "shop.predictions", "shop.buckets"
+PREDICTIONS = "shop.predictions"
 
 
 def predictions(times: list[int]) -> list[PlainRecord]:
@@ -106,65 +105,3 @@ def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
     assert (letter["value"], headers_of(letter)["stage"]) == (b"{", "drift")
     assert headers_of(letter)["reason"] == "not_json"
     assert len(output.records["buckets"]) == 1
-
-
-class Echo:
-    """A judge that opens an alert for each record it is given."""
-
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-
-    def update(self, records: list[dict[str, Any]], now_ms: int) -> list[dict[str, Any]]:
-        """Return an alert a record."""
-        self.seen += [record["n"] for record in records]
-        names = [str(record["n"]) for record in records]
-        return [{"key": n, "alert_id": n, "status": "open", "samples": 1} for n in names]
-
-
-def judge_task(silent_until: int = 0) -> tuple[JudgeTask, Echo]:
-    """Return a judge's task, and its judge."""
-    judge: Any = Echo()
-    return JudgeTask(judge, BUCKETS, JsonCodec(), silent_until), judge
-
-
-SUMS = [PlainRecord(BUCKETS, n, 0, None, orjson.dumps({"n": n})) for n in range(10)]
-
-
-def alerts_of(task: JudgeTask) -> list[str]:
-    """Process, and return the keys of the alerts."""
-    return [(o["key"] or b"").decode() for o in task.process(NOW_MS).records.get("alerts", ())]
-
-
-def test_what_is_taken_in_is_not_judged_before_it_is_processed() -> None:
-    """The position is that of what was judged: sums that wait are taken in again after a crash."""
-    task, _ = judge_task()
-    task.take(BUCKETS, SUMS[:4], False, NOW_MS)
-    assert task.positions() == {}
-    assert alerts_of(task) == ["0", "1", "2", "3"]
-    task.take(BUCKETS, SUMS[4:6], False, NOW_MS)
-    assert task.positions() == {BUCKETS: 4}
-
-
-@pytest.mark.parametrize("cut", range(11))
-@pytest.mark.parametrize("size", [1, 3, 10])
-def test_a_restart_repeats_no_alert_and_loses_none(cut: int, size: int) -> None:
-    """All sums are read again, and only those beyond the position give alerts."""
-    task, _ = judge_task()
-    task.take(BUCKETS, SUMS[:cut], False, NOW_MS)
-    told = alerts_of(task)
-    task.take(BUCKETS, SUMS[cut : cut + 2], False, NOW_MS)  # in memory, and lost
-    again, judge = judge_task(task.positions().get(BUCKETS, 0))
-    for at in range(0, 10, size):
-        again.take(BUCKETS, SUMS[at : at + size], False, NOW_MS)
-        told += alerts_of(again)
-        assert again.positions() == {BUCKETS: max(cut, min(at + size, 10))}
-    assert told == [str(n) for n in range(10)]
-    assert judge.seen == list(range(10))
-
-
-def test_an_alert_that_is_on_the_topic_is_not_emitted_again() -> None:
-    """A bucket that a silence sealed early is judged again after a restart; its alert is known."""
-    judge: Any = Echo()
-    task = JudgeTask(judge, BUCKETS, JsonCodec(), emitted=[("1", "open", 0), ("2", "resolved", 0)])
-    task.take(BUCKETS, SUMS[:3], False, NOW_MS)
-    assert alerts_of(task) == ["0", "2"]
