@@ -83,9 +83,11 @@ class Observer:
         for growth in self._growths:
             growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
-        keepers = list(self.runner.keepers.values())
-        if keepers:
-            oldest_s = min(keeper.written_s for keeper in keepers)
+        # The judge's are far apart: its sums are soon read again.
+        keepers = [(stage, each) for (stage, _), each in list(self.runner.keepers.items())]
+        written_s = [each.written_s for stage, each in keepers if stage != AlertStage.name]
+        if written_s:
+            oldest_s = min(written_s)
             metrics.snapshot_age.set(time.monotonic() - oldest_s)
         if self.published_at_ms is not None:
             stale_ms = self.runner.clock_ms() - self.published_at_ms

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from streamproc.monitors.budget import FalseAlarms
 from streamproc.monitors.distribution import DistributionTest
-from streamproc.monitors.growing import DAY_MS, Span
+from streamproc.monitors.growing import Span
+from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.series import Limits
 from streamproc.monitors.sketch import Floats, Sketch, categories, sketches
 

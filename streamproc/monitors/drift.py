@@ -10,8 +10,9 @@ from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.drift_fold import DECISION, IN_SLICE, SCORE, Row, combined, read
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.growing import WEEK_MS, Span
+from streamproc.monitors.growing import Span
 from streamproc.monitors.recent import Bucket
+from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.series import Limits
 from streamproc.monitors.slices import slice_of, where
 from streamproc.monitors.spec import Drift, Series, Watched

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
-from math import cos, pi, sin
 
 import numpy as np
 
+from streamproc.monitors.season import DAY_MS, WEEK_MS, Season
 from streamproc.monitors.sketch import Floats
 
-DAY_MS, WEEK_MS = 86_400_000, 604_800_000
 LEAST_BUCKETS = 12
 QUARANTINE_N = 5_000
 QUARANTINE_MS = DAY_MS
@@ -28,8 +26,6 @@ REFRESH = 1.05
 """Refitted each time it has grown by so much."""
 
 _HELD = 1_024
-_DAYS, _WEEKS, _CROSSED = 4, 3, 2
-_CHANCE = 2.0
 _STEADY = 0.05
 _MANY = 64
 _LEAST_DAYS = 5
@@ -68,6 +64,8 @@ class Bin:
 class Reference:
     """Counts by bin of what is usual; ``scores`` is score x bin, their means are followed in time.
 
+    The first ``shapes`` of them are a distribution's location and shape; see `Season`.
+
     >>> scores, counts = np.array([[0.0, 1.0]]), np.array([9.0, 1.0])
     >>> reference = Reference(scores, bucket_ms=60_000, span=Span(0, 100))
     >>> for minute in range(20):
@@ -76,7 +74,7 @@ class Reference:
     (True, [0.1], [1.0])
     """
 
-    def __init__(self, scores: Floats, bucket_ms: int, span: Span) -> None:
+    def __init__(self, scores: Floats, bucket_ms: int, span: Span, shapes: int = 0) -> None:
         self.ready = False
         self.scores = scores
         self.n = 0.0
@@ -91,9 +89,8 @@ class Reference:
         self._quarantine: deque[Bin] = deque()
         self._held = 0.0
         self._recent: deque[Bin] = deque(maxlen=_HELD)
-        self._season = _Season(len(scores))
+        self._season = Season(scores, shapes)
         self._fitted_n = 0.0
-        self._mean: Floats = np.zeros(len(scores))
 
     def learn(self, bucket: Bin) -> None:
         """Take in a bucket in which nothing was found."""
@@ -127,7 +124,12 @@ class Reference:
 
     def usual(self, start_ms: int) -> Floats:
         """Return the usual mean of each score in a bucket that starts then."""
-        return self._mean + self._season.off(start_ms)
+        return self._season.usual(start_ms)[0]
+
+    def apart(self, bucket: Bin) -> tuple[Floats, Floats]:
+        """Return a bucket's sums and the usual means, shapes being set apart from the location."""
+        usual, slopes = self._season.usual(bucket.start_ms)
+        return bucket.sums - slopes * (bucket.sums[0] - bucket.n * usual[0]), usual
 
     def _take(self, bucket: Bin) -> None:
         if self._first_ms is None:
@@ -137,15 +139,14 @@ class Reference:
         self.counts = self.counts + bucket.counts
         self._buckets += 1
         self._recent.append(bucket)
-        self._season.add(bucket)
 
     def _give_up(self) -> bool:
         """Give up the older half of what is held where it differs from the newer one."""
-        held = list(self._recent)
+        held, p = list(self._recent), self.counts / self.n
         halves = held[: len(held) // 2], held[len(held) // 2 :]
         n = [sum(each.n for each in half) for half in halves]
         sums = [np.sum([each.sums for each in half], axis=0) for half in halves]
-        variance = np.maximum(self.scores**2 @ self.counts / self.n - self._mean**2, 1e-300)
+        variance = np.maximum(self.scores**2 @ p - (self.scores @ p) ** 2, 1e-300)
         error = np.sqrt(self.kappa * (1 / n[0] + 1 / n[1]))
         off = np.abs(sums[0] / n[0] - sums[1] / n[1]) / np.sqrt(variance)
         if not np.any(off > _STEADY + 2 * error):
@@ -153,7 +154,6 @@ class Reference:
         self._given_up += 1
         self._buckets, self._first_ms = 0, None
         self.n, self.counts = 0.0, np.zeros(self.scores.shape[1])
-        self._season = _Season(len(self.scores))
         self._recent.clear()
         for bucket in halves[1]:
             self._take(bucket)
@@ -162,15 +162,15 @@ class Reference:
     def _fit(self) -> None:
         self._fitted_n = self.n
         p = self.counts / self.n
-        self._mean = self.scores @ p
-        variance = np.maximum((self.scores - self._mean[:, None]) ** 2 @ p, 1e-300)
-        span_ms = self._last_ms + self._bucket_ms - (self._first_ms or 0)
-        self._season.fit(self._mean, variance, span_ms, self._bucket_ms)
-        starts = [each.start_ms for each in self._recent]
+        mean = self.scores @ p
+        variance = np.maximum((self.scores - mean[:, None]) ** 2 @ p, 1e-300)
+        starts = np.array([each.start_ms for each in self._recent])
         ns = np.array([each.n for each in self._recent])
         sums = np.array([each.sums for each in self._recent])
-        usual = np.array([self.usual(start) for start in starts])
-        self.kappa = kappa(ns, sums - ns[:, None] * usual, variance, DAY_MS // self._bucket_ms)
+        self._season.fit(starts, ns, sums, p, self._bucket_ms)
+        both = [self.apart(each) for each in self._recent]
+        left = np.array([sums - n * usual for (sums, usual), n in zip(both, ns, strict=True)])
+        self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms)
 
 
 def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
@@ -220,68 +220,3 @@ def _ratio(ns: Floats, left: Floats, length: int) -> Floats:
         float(ns[len(ns) - blocks * length :].sum()), 1e-300
     )
     return found
-
-
-class _Season:
-    """Waves of several scores' means, by weighted least squares.
-
-    Harmonics of the day and of the week, and the products of the first: nights of weekends are not
-    as those of other days.
-    """
-
-    def __init__(self, scores: int) -> None:
-        size = 1 + 2 * (_DAYS + _WEEKS) + 4 * _CROSSED**2
-        self._gram: Floats = np.zeros((size, size))
-        self._moments: Floats = np.zeros((size, scores))
-        self._found: Floats = np.zeros((size, scores))
-        self._any = False
-
-    def add(self, bucket: Bin) -> None:
-        """Take in a bucket's count and the sums of its scores."""
-        row, squares = _waves(bucket.start_ms)
-        self._gram += bucket.n * squares
-        self._moments += row[:, None] * bucket.sums
-
-    def off(self, start_ms: int) -> Floats:
-        """Return how far each mean is off the overall one at that time."""
-        if not self._any:
-            return np.zeros(self._found.shape[1])
-        off: Floats = _waves(start_ms)[0] @ self._found
-        return off
-
-    def fit(self, mean: Floats, variance: Floats, span_ms: int, bucket_ms: int) -> None:
-        """Fit those waves that there are days for; keep them where they explain enough.
-
-        Waves that say nothing take off the sum of squares as many variances as there are of them.
-        """
-        self._found[:] = 0.0
-        self._any = False
-        waves = [0]
-        if span_ms >= 2 * DAY_MS and bucket_ms <= DAY_MS // 4:
-            waves += range(1, 1 + 2 * _DAYS)
-        if span_ms >= WEEK_MS and bucket_ms <= DAY_MS:
-            waves += range(1 + 2 * _DAYS, len(self._found))
-        if len(waves) == 1:
-            return
-        used = np.ix_(waves, waves)
-        moments = self._moments[waves] - np.outer(self._gram[waves, 0], mean)
-        ridge = np.eye(len(waves)) * max(self._gram[0, 0], 1.0) * 1e-6
-        found = np.linalg.solve(self._gram[used] + ridge, moments)
-        explained = np.einsum("wf,wf->f", found, moments) / variance
-        kept = explained > _CHANCE * len(waves)
-        shrunk = np.where(kept, 1 - len(waves) / np.maximum(explained, 1e-300), 0.0)
-        self._found[waves] = found * shrunk
-        self._any = bool(kept.any())
-
-
-@lru_cache(maxsize=2 * _HELD)
-def _waves(start_ms: int) -> tuple[Floats, Floats]:
-    """Return the waves at a time, and their products."""
-    row = [1.0]
-    for span_ms, count in ((DAY_MS, _DAYS), (WEEK_MS, _WEEKS)):
-        turn = 2 * pi * (start_ms % span_ms) / span_ms
-        for k in range(1, count + 1):
-            row += (sin(k * turn), cos(k * turn))
-    day, week = row[1 : 1 + 2 * _CROSSED], row[1 + 2 * _DAYS : 1 + 2 * (_DAYS + _CROSSED)]
-    waves = np.array([*row, *(a * b for a in day for b in week)])
-    return waves, np.outer(waves, waves)

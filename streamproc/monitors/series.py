@@ -67,7 +67,7 @@ class SeriesTest:
     def __init__(self, bins: Bins, limits: Limits) -> None:
         self.limits = limits
         self.bins = bins
-        self.reference = Reference(bins.tilts.scores, limits.bucket_ms, limits.span)
+        self.reference = self._new_reference()
         self.detector = EDetector(bins.tilts.weights, limits.alarm_ms)
         self.open = False
         self.component = 0
@@ -101,8 +101,8 @@ class SeriesTest:
     def ratios(self, bucket: Bin) -> Floats:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
-        usual = self.reference.usual(bucket.start_ms)
-        ratios = tilts.ratios(bucket.n, bucket.sums, usual, self._psi, self._unsure)
+        sums, usual = self.reference.apart(bucket)
+        ratios = tilts.ratios(bucket.n, sums, usual, self._psi, self._unsure)
         if self.limits.tolerance:
             ratios = ratios - self._tolerated(bucket.n, usual)
         kappa = self.reference.kappa[tilts.of]
@@ -112,9 +112,13 @@ class SeriesTest:
     def relearn(self) -> None:
         """Begin anew: what comes now is usual."""
         self.open = False
-        self.reference = Reference(self.bins.tilts.scores, self.limits.bucket_ms, self.limits.span)
+        self.reference = self._new_reference()
         self.detector.restart()
         self._fitted_n = -1.0
+
+    def _new_reference(self) -> Reference:
+        tilts, limits = self.bins.tilts, self.limits
+        return Reference(tilts.scores, limits.bucket_ms, limits.span, tilts.shapes)
 
     @property
     def usual(self) -> Floats:

@@ -65,6 +65,8 @@ class Tilts:
     strength: Floats
     weights: Floats
     indicator: Bools
+    shapes: int = 0
+    """How many scores, from the first, are a distribution's location and shape."""
 
     def ratios(self, n: float, sums: Floats, usual: Floats, psi: Floats, unsure: Floats) -> Floats:
         """Return the log likelihood ratios of a bucket of ``n`` whose scores add up to ``sums``.
@@ -242,7 +244,8 @@ def _made(scores: Floats, parts: Sequence[tuple[int, float, float]], first_indic
     of = np.array([f for f, _, _ in parts], np.int64)
     weights = np.array([w for _, _, w in parts])
     strength = np.array([d for _, d, _ in parts])
-    return Tilts(scores, of, strength, weights / weights.sum(), of >= first_indicator)
+    indicator = of >= first_indicator
+    return Tilts(scores, of, strength, weights / weights.sum(), indicator, first_indicator)
 
 
 def _edges(sketch: Sketch) -> Floats:

@@ -172,9 +172,9 @@ SCENARIOS = {
         f"alerts{partitions}": Scenario(
             f"kill -9 at random, verdicts on {partitions} as on one",
             killings, 10, 5.0, after=same_verdicts,
-            setup=Setup(partitions=partitions, every=16, rewrite=with_lateness),
+            setup=Setup(partitions, instances, every=16, rewrite=with_lateness),
         )
-        for partitions in (1, 4, 16)
+        for partitions, instances in ((1, ("w1",)), (4, ("w1", "w2")), (16, ("w1", "w2")))
     },
     "store": Scenario(
         "store away, full, read-only, slow; snapshots damaged",
