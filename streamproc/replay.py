@@ -48,7 +48,7 @@ class Replay:
     ``now_ms`` stands for the clock: no event may be later. ``on_output`` is called with each
     output of a task, after it was taken in downstream. ``find`` returns the rows that are looked
     up, as ``PastTables.find`` does; raises :class:`DefinitionError` where it is needed. With fewer
-    records ``at_once`` alerts come nearer to the record that gave rise to them, and it takes longer.
+    records ``at_once``, alerts come nearer to the record that caused them, and all takes longer.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ def _doubled(share: float) -> Change:
 
 FAULTS = (
     Fault(
-        "amounts × 1.1 for a twentieth of the customers", date(2018, 7, 1), date(2018, 7, 22),
+        "amounts times 1.1 for a twentieth of the customers", date(2018, 7, 1), date(2018, 7, 22),
         ("covariate_drift",), "amount", {"customer_group": "c07"}, _times(1.1),
     ),
     Fault(
@@ -89,7 +89,7 @@ FAULTS = (
         ("prediction_bias",), "predictions", {"terminal_group": "t09"}, _doubled(0.008), 7,
     ),
     Fault(
-        "amounts × 1.3 for one customer group", date(2018, 7, 5), date(2018, 7, 19),
+        "amounts times 1.3 for one customer group", date(2018, 7, 5), date(2018, 7, 19),
         ("covariate_drift",), "amount", {"customer_group": "c13"}, _times(1.3),
     ),
     Fault(

@@ -19,6 +19,7 @@ from streamproc import Drift, Events, Field, Pipeline
 from streamproc.alerts import new_judge
 from streamproc.eventtime import parse_time_ms
 from streamproc.monitors import drift_fold
+from streamproc.monitors.drift_fold import DriftFold
 
 FOLDER = ROOT.parent / "shared" / "data" / "nab"
 NAMES = (
@@ -44,7 +45,6 @@ of these six of its files, in the order of `NAMES`, and the sum over all 58."""
 
 WINDOWS_OF_ALL = 116
 HOUR_MS = 3_600_000
-_NO_SCORE = {"score": 0.0, "model": "main@1", "decision": False}
 
 
 class Series(NamedTuple):
@@ -86,7 +86,7 @@ def published() -> list[Line]:
 
 
 def measured() -> list[Line]:
-    """Return the lines of our monitors and of River's detectors: as they come, and at their best."""
+    """Return the lines of our monitors and of River's detectors, as they come and at best."""
     series = [read(name) for name in NAMES]
     lines = []
     for name, (settings, detect) in DETECTORS.items():
@@ -116,22 +116,41 @@ def ours(series: Series, false_alarms: str) -> list[int]:
         name="nab",
         events=Events("nab.readings", id="row", key="row", time="timestamp"),
         features=[Field("value")],
-        model=anomaly.HalfSpaceTrees(seed=7),  # scores are none of a drift monitor's features
+        model=anomaly.HalfSpaceTrees(seed=7),
         monitors=[Drift(features=("value",), reference=f"{max(span_ms // HOUR_MS, 12)}h")],
         false_alarms=false_alarms,
         lateness="0s",
     )
-    fold, judge = drift_fold(pipeline), new_judge(pipeline, 1)
-    found, hour = [], series.times_ms[0] // HOUR_MS
-    for row, (time_ms, value) in enumerate(zip(series.times_ms, series.values, strict=True)):
-        if time_ms // HOUR_MS > hour:
-            hour = time_ms // HOUR_MS
-            sums = {"stage": "drift", "partition": 0, "watermark_ms": time_ms, "caught_up": False}
-            alerts = judge.update([{**sums, "buckets": fold.take()}], time_ms)
-            told = [a for a in alerts if a["subject"] == "value" and a["status"] != "resolved"]
-            found += [row] if told else []
-        fold.update([{**_NO_SCORE, "event_time_ms": time_ms, "features": {"value": value}}])
+    judge, found = new_judge(pipeline, 1), []
+    for row, sums in _folded(series, drift_fold(pipeline)):
+        alerts = judge.update([sums], series.times_ms[row])
+        told = [alert["status"] != "resolved" for alert in alerts]
+        found += [row] if any(told) else []
     return found
+
+
+_sums: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+
+
+def _folded(series: Series, fold: DriftFold) -> list[tuple[int, dict[str, Any]]]:
+    """Return what the fold sends, and the row at which it does: the first of another hour.
+
+    There is no model, so that there are no scores to watch.
+    """
+    if series.name not in _sums:
+        sent = _sums[series.name] = []
+        hour = series.times_ms[0] // HOUR_MS
+        for row, (time_ms, value) in enumerate(zip(series.times_ms, series.values, strict=True)):
+            if time_ms // HOUR_MS > hour:
+                hour = time_ms // HOUR_MS
+                buckets = fold.take()
+                for bucket in buckets:
+                    bucket["series"] = {"value": bucket["series"]["value"]}
+                sums = {"stage": "drift", "partition": 0, "watermark_ms": time_ms}
+                sent.append((row, {**sums, "caught_up": False, "buckets": buckets}))
+            event = {"event_time_ms": time_ms, "features": {"value": value}}
+            fold.update([{**event, "score": 0.0, "model": "main@1", "decision": False}])
+    return _sums[series.name]
 
 
 def _river(make: Callable[[Any], Any]) -> Detect:
@@ -178,7 +197,7 @@ def _page_hinkley(threshold: float) -> Any:
 
 
 DETECTORS: dict[str, tuple[tuple[Any, ...], Detect]] = {
-    "ours, drift of the value": (("1 per 30d", "1 per 7d", "1 per 1d", "4 per 1d"), ours),
+    "ours, drift of the value": (("1 per 30d", "1 per 7d", "1 per 1d"), ours),
     "River ADWIN": ((0.002, 1e-6, 1e-4, 0.05, 0.3), _river(_adwin)),
     "River PageHinkley": ((50.0, 10.0, 100.0, 250.0, 1000.0), _river(_page_hinkley)),
     "River HalfSpaceTrees": (
@@ -187,5 +206,5 @@ DETECTORS: dict[str, tuple[tuple[Any, ...], Detect]] = {
     ),
     "no detection": ((None,), lambda series, setting: ()),
 }
-"""The settings that are tried, the first of them being the detector's own; the limit of a half-space
-tree's score has none, and is that of `examples/machine.py`."""
+"""The settings that are tried, the first of them being the detector's own; half-space trees have
+none, and the first is that of `examples/machine.py`."""

@@ -15,20 +15,18 @@ from typing import Any
 from river import linear_model, preprocessing
 
 from benchmarks import payments
-from benchmarks.detection import faults, nab
-from benchmarks.detection.watching import Life, day, lives, told
-from benchmarks.protocol import DAY_MS
+from benchmarks.detection import faults, nab, real_tables
+from benchmarks.detection.watching import Life, lives, told
 from benchmarks.processes import ROOT
-from streamproc import ConceptDrift, Drift, Events, Field, Labels, LabelShift, Pipeline
+from benchmarks.protocol import DAY_MS
+from streamproc import Drift, Events, Field, Labels, Pipeline
 from streamproc.eventtime import parse_time_ms
 from streamproc.files import Row, rows
-from streamproc.timeline import Entry, LabelColumns, timeline
+from streamproc.timeline import LabelColumns, timeline
 
 DATA = ROOT.parent / "shared" / "data"
 EXAMPLES = ROOT / "examples"
-PAGE = ROOT / "docs" / "detection.md"
-MARKS = "<!-- real -->", "<!-- /real -->"
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+MINUTE_MS = 60_000
 CONCEPTS = (12_500, 25_000, 37_500)
 """Rows from which on SEA's concept is another."""
 
@@ -78,7 +76,7 @@ def sea() -> dict[str, Any]:
         labels=Labels("sea.labels", id="row", value="y", horizon="1d"),
         features=[Field("x1"), Field("x2"), Field("x3")],
         model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-        monitors=[Drift(reference="2d"), ConceptDrift(), LabelShift()],
+        monitors=[Drift(reference="2d")],
         lateness="0s",
         publish_every=1_000,
     )
@@ -164,3 +162,25 @@ def _columns(pipeline: Pipeline) -> dict[str, Any]:
         "time": events.time,
         "labels": LabelColumns(labels.id, labels.value, labels.time),
     }
+
+
+def main() -> None:
+    """Run some parts or all; print the tables, and put them into the page if asked to."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.detection.real", description=__doc__
+    )
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, if none is named")
+    parser.add_argument("--page", type=Path, help="a page with marks, where the tables go")
+    parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
+    asked = parser.parse_args()
+    found = measured(asked.parts or PARTS)
+    text = real_tables.text(found)
+    print(text)
+    if asked.page:
+        real_tables.into_page(asked.page, text)
+    if asked.out:
+        asked.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 MARKS = "<!-- real -->", "<!-- /real -->"
-_NO_ALERT = "–"
+_NO_ALERT = "-"
 
 
 def text(found: dict[str, Any]) -> str:
