@@ -178,7 +178,7 @@ def _half_space_trees(series: Series, threshold: float) -> list[int]:
     if series.name not in _scored:
         first = series.values[: learnt(len(series.values))]
         low, high = min(first), max(first)
-        trees = anomaly.HalfSpaceTrees(seed=7)
+        trees: Any = anomaly.HalfSpaceTrees(seed=7)  # not typed
         scores = _scored[series.name] = []
         for value in series.values:
             x = {"value": (value - low) / ((high - low) or 1.0)}

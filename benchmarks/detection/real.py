@@ -96,7 +96,7 @@ def after_changes(found: Sequence[Life], start_ms: int) -> dict[str, Any]:
     """Return for each change of concept the first alert after it; the others are beside."""
     told_rows = [(life, (life.opened.at_ms - start_ms) // MINUTE_MS) for life in found]
     ends = (*CONCEPTS[1:], 50_000)
-    changes, named = [], set()
+    changes, named = [], set[int]()
     for change, end in zip(CONCEPTS, ends, strict=True):
         here = [(life, row) for life, row in told_rows if change <= row < end]
         named.update(id(life) for life, _ in here)
