@@ -56,6 +56,11 @@ def type_in_words(avro: Any) -> str:
         return f"map to {values if ', ' not in values else f'({values})'}"
     if isinstance(avro, dict) and avro["type"] == "enum":
         return " / ".join(f"`{symbol}`" for symbol in avro["symbols"])
+    if isinstance(avro, dict) and avro["type"] == "array":
+        return f"list of {type_in_words(avro['items'])}"
+    if isinstance(avro, dict) and avro["type"] == "record":
+        fields = (f"`{it['name']}` ({type_in_words(it['type'])})" for it in avro["fields"])
+        return f"objects with {', '.join(fields)}"
     names = {"string": "text", "long": "integer", "double": "number"}
     return names.get(avro, str(avro))
 

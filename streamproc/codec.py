@@ -119,7 +119,7 @@ class AvroCodec:
     >>> data = codec.encode("alert", alert)
     >>> data[:5]
     b'\\x00\\x00\\x00\\x00\\x02'
-    >>> codec.decode("alert", data) == alert
+    >>> codec.decode("alert", data).items() >= alert.items()
     True
     """
 

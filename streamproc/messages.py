@@ -25,7 +25,21 @@ AlertKind = Literal[
     "health",
 ]
 Severity = Literal["warning", "critical"]
-Command = Literal["acknowledge", "silence", "unsilence", "accept_as_normal", "keep_reference"]
+AlertReason = Literal[
+    "found",
+    "reopened",
+    "outlived",
+    "graver",
+    "wider",
+    "worse",
+    "flapping",
+    "acknowledged",
+    "silenced",
+    "unsilenced",
+    "recovered",
+    "accepted",
+    "explained",
+]
 
 
 class Prediction(TypedDict):
@@ -83,8 +97,25 @@ class ModelVersion(TypedDict):
     sources: dict[str, Any]
 
 
+class AlertMember(TypedDict):
+    """One of the things that an alert is about, the likely cause among them."""
+
+    kind: AlertKind
+    subject: str
+    slice: dict[str, str] | None
+    ongoing: bool
+    statistic: float
+    expected: float | None
+    observed: float | None
+    evidence: float | None
+    first_seen_ms: int
+
+
 class Alert(TypedDict):
-    """One step in the life of an alert; ``key`` says what it is about."""
+    """One step in the life of an alert; ``key`` says what it is about.
+
+    What is not required came with version 2 of the schema.
+    """
 
     alert_id: str
     key: str
@@ -101,20 +132,20 @@ class Alert(TypedDict):
     first_seen_ms: int
     detected_at_ms: int
     summary: str
-
-
-class Operation(TypedDict):
-    """What a person asks of the monitors; one of ``alert_id``, ``key`` and ``matchers`` is there.
-
-    ``matchers`` are fields of alerts and the values they are to have; ``until_ms`` is when a
-    silence ends.
-    """
-
-    command: Command
-    by: str
-    at_ms: int
-    alert_id: NotRequired[str | None]
-    key: NotRequired[str | None]
-    matchers: NotRequired[dict[str, str] | None]
-    until_ms: NotRequired[int | None]
+    step: NotRequired[int]
+    reason: NotRequired[AlertReason | None]
+    members: NotRequired[list[AlertMember]]
+    members_in_all: NotRequired[int]
+    evidence: NotRequired[float | None]
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    flaps: NotRequired[int]
+    silenced: NotRequired[bool]
+    silenced_until_ms: NotRequired[int | None]
+    acknowledged_by: NotRequired[str | None]
+    acknowledged_at_ms: NotRequired[int | None]
     comment: NotRequired[str | None]
+    explained_by: NotRequired[str | None]
+    model: NotRequired[str | None]
+    pipeline: NotRequired[str | None]
+    fingerprint: NotRequired[str | None]

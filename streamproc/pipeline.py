@@ -317,6 +317,23 @@ class Pipeline:
         """Those of them that predictions are sliced by; a header of each prediction has them."""
         return _fields_of([each for each in self.monitors if isinstance(each, Drift)])
 
+    @cached_property
+    def made_of(self) -> dict[str, tuple[str, ...]]:
+        """The event's fields that a feature's values come from, by its name; () where from none."""
+        found: dict[str, tuple[str, ...]] = {}
+        for each in self.features:
+            if isinstance(each, Window):
+                aggregates = each.aggregates * len(each.spans_ms)
+                for name, aggregate in zip(each.names, aggregates, strict=True):
+                    found[name] = () if aggregate == "count" else (each.value,)
+            elif isinstance(each, Encoder):
+                of = (found.get(name, (name,)) for name in each.inputs)
+                fields = tuple(dict.fromkeys(field for fields in of for field in fields))
+                found |= dict.fromkeys(each.names, fields)
+            else:
+                found |= {n: (n,) if isinstance(each, Field) else () for n in each.names}
+        return found
+
     def warmup_ms(self, feature: str) -> int:
         """How long after the first event a feature's windows have filled: its longest span."""
         for declared in self.features:

@@ -16,6 +16,7 @@ COMMANDS = {
     "worker": "Run a pipeline: predict, learn, watch, until stopped.",
     "produce": "Send a file's rows as events, and its labels when they are due.",
     "watch": "Follow predictions, alerts, and what else a pipeline puts out.",
+    "alerts": "List and show alerts; acknowledge, silence, accept them.",
     "explain": "Make a past prediction again from the log; tell how it came.",
     "replay": "Make all past predictions of a time again; tell what differs.",
     "backtest": "Run a file through a pipeline, with no broker; tell how good.",

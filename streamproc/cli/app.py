@@ -48,16 +48,24 @@ def _app(name: str | None) -> typer.Typer:
     )
     app.callback()(_options)
     for command, about in COMMANDS.items():
-        function = _load(command) if command == name else _elsewhere
-        app.command(command, help=about)(function)
+        found = _load(command) if command == name else _elsewhere
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=command, help=about)
+        else:
+            app.command(command, help=about)(found)
     return app
 
 
-def _load(command: str) -> Callable[..., Any]:
+def _load(command: str) -> Callable[..., Any] | typer.Typer:
+    """Return the function of a command, or the app of one that is a group of several."""
     module = f"streamproc.cli.{command}"
     with quick_imports():
-        function: Callable[..., Any] = getattr(importlib.import_module(module), command)
-    return _until_unread(function)
+        found: Callable[..., Any] | typer.Typer = getattr(importlib.import_module(module), command)
+    if not isinstance(found, typer.Typer):
+        return _until_unread(found)
+    for each in found.registered_commands:
+        each.callback = _until_unread(each.callback) if each.callback else None
+    return found
 
 
 def _until_unread(function: Callable[..., Any]) -> Callable[..., Any]:

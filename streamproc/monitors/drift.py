@@ -8,14 +8,16 @@ from typing import Any
 from streamproc.messages import AlertKind
 from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
-from streamproc.monitors.drift_fold import DECISION, IN_SLICE, SCORE, Row, combined, read
+from streamproc.monitors.drift_fold import DECISION, IN_SLICE, SAMPLE, SCORE, Row, combined, read
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.growing import Span
 from streamproc.monitors.recent import Bucket
+from streamproc.monitors.sample import Sample, unpacked
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.series import Limits
 from streamproc.monitors.slices import slice_of, where
 from streamproc.monitors.spec import Drift, Series, Watched
+from streamproc.monitors.together import TogetherTest
 
 SCORE_TOLERANCE = 0.5
 """A model that learns moves its scores; less than so many standard deviations is no drift."""
@@ -25,6 +27,8 @@ MOST_SERIES = 2_000
 
 LEAST_IN_SLICE = 300
 """How many values a slice's first reference has."""
+
+Test = DistributionTest | DetectorTest | TogetherTest
 
 _MODEL = "look at the features that moved and at the model's last versions"
 
@@ -44,7 +48,7 @@ class DriftMonitor:
         self._warmup_ms = {
             name: pipeline.warmup_ms(name) for name in (*series.numbers, *series.texts)
         }
-        self._tests: dict[str, DistributionTest | DetectorTest] = {}
+        self._tests: dict[str, Test] = {}
         self._first_ms: int | None = None
         self.overflowed = 0
 
@@ -58,18 +62,33 @@ class DriftMonitor:
             self._first_ms = start_ms
         findings = []
         for name in sorted(rows):
+            if name == SAMPLE:
+                finding = self._together(start_ms, unpacked(rows[name]))
+                findings += [] if finding is None else [finding]
+                continue
             sketch, names = read(rows[name])
             if name not in self._tests and len(self._tests) >= MOST_SERIES:
                 self.overflowed += 1
                 continue
-            test = self._tests.get(name) or self._add(name, categorical=len(rows[name]) > 5)
+            test = self._tests.get(name)
+            if test is None:
+                test = self._add(name, self._new_test(name, categorical=len(rows[name]) > 5))
             if isinstance(test, DetectorTest):
                 finding = test.update(Bucket(start_ms, *sketch.moments())) if sketch.n else None
-            else:
+            elif isinstance(test, DistributionTest):
                 finding = test.update(start_ms, sketch, names)
             if finding is not None:
                 findings.append(finding)
         return findings
+
+    def evidence(self, name: str) -> tuple[float, float] | None:
+        """Return a series' evidence and what it takes to alarm, as logarithms; None without."""
+        test = self._tests.get(name)
+        if isinstance(test, TogetherTest):
+            return test.test.evidence, test.test.detector.threshold
+        if isinstance(test, DistributionTest) and test.test is not None:
+            return test.test.detector.evidence, test.test.detector.threshold
+        return None
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""
@@ -78,12 +97,32 @@ class DriftMonitor:
             test.relearn()
         return bool(found)
 
-    def _add(self, name: str, categorical: bool) -> DistributionTest | DetectorTest:
-        test = self._tests[name] = self._new_test(name, categorical)
-        for each in self._tests.values():
-            if isinstance(each, DistributionTest):
-                each.share_out(self._alarm_ms * len(self._tests))
+    def _together(self, start_ms: int, sample: Sample) -> Finding | None:
+        """Test how features go together, where there are two and no detector is given."""
+        names = (*self._series.numbers, *self._series.texts)
+        if len(names) < 2 or self._monitor.detector is not None:
+            return None
+        test = self._tests.get(SAMPLE)
+        if test is None:
+            monitor = self._monitor
+            limits = Limits(self._alarm_ms, monitor.bucket_ms, monitor.tolerance, monitor.span)
+            after_ms = start_ms + max(self._warmup_ms.values())
+            test = TogetherTest(names, limits, self._series.texts, after_ms)
+            self._add(SAMPLE, test)
+        assert isinstance(test, TogetherTest)
+        return test.update(start_ms, sample)
+
+    def _add(self, name: str, test: Test) -> Test:
+        self._tests[name] = test
+        self.share_out(self._alarm_ms)
         return test
+
+    def share_out(self, alarm_ms: float) -> None:
+        """Set the mean time between false alarms of all together."""
+        self._alarm_ms = alarm_ms
+        for each in self._tests.values():
+            if not isinstance(each, DetectorTest):
+                each.share_out(self._alarm_ms * len(self._tests))
 
     def _new_test(self, name: str, categorical: bool) -> DistributionTest | DetectorTest:
         monitor = self._monitor

@@ -1,4 +1,4 @@
-"""The fold of predictions: sketches of every feature, the score and the decision per bucket."""
+"""The fold of predictions, per bucket: sketches of features, score and decision, and a sample."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from streamproc.monitors.fold import LONGEST, NEVER, column, columns, groups, slices_by_code
+from streamproc.monitors.sample import Sampler, merged
+from streamproc.monitors.sample import unpacked as unpacked_sample
 from streamproc.monitors.sketch import (
     Floats,
     Ints,
@@ -25,6 +27,9 @@ from streamproc.monitors.spec import MAX_SLICES, Drift, Series, Watched, drift_p
 SCORE, DECISION = "=score", "=decision"
 """The names of their series; a class's probability is ``=score/<class>``."""
 
+SAMPLE = "=sample"
+"""Where the series of a bucket has its sample of whole events."""
+
 IN_SLICE = "|"
 """Between a series' name and the slice's, where it is of a slice."""
 
@@ -36,8 +41,9 @@ _TIME, _FEATURES, _SCORE, _MODEL, _DECISION = map(
     itemgetter, ("event_time_ms", "features", "score", "model", "decision")
 )
 _PARTS = 16
-Row = list[Any]
-"""A packed sketch; of categories, with the names of those that are there at the end."""
+Row = Any
+"""A packed sketch; of categories, with the names of those that are there at the end. Or a packed
+sample, which is a map."""
 
 Part = tuple[Sketch, dict[int, str] | None]
 """A sketch, and of categories the names by their hash."""
@@ -52,11 +58,11 @@ class DriftFold:
     >>> fold = drift_fold(SimpleNamespace(
     ...     monitors=[Drift()], kind="binary", learns=False, numeric_features=("amount",),
     ...     categorical_features=()))
-    >>> fold.update([{"event_time_ms": 5, "features": {"amount": 2}, "score": 0.5, "model": "m@0",
-    ...               "decision": True}])
+    >>> fold.update([{"id": "a", "event_time_ms": 5, "features": {"amount": 2}, "score": 0.5,
+    ...               "model": "m@0", "decision": True}])
     >>> rows = fold.take()[0]["series"]
     >>> sorted(rows), read(rows["amount"])[0].values.tolist()
-    (['=decision', '=score', 'amount'], [2.0])
+    (['=decision', '=sample', '=score', 'amount'], [2.0])
     """
 
     def __init__(self, plan: Sequence[tuple[int, Drift, Series]], kind: str, learns: bool) -> None:
@@ -70,6 +76,9 @@ class DriftFold:
         self._numbers = tuple(name for _, _, series in plan for name in series.numbers)
         self._held: list[dict[str, Any]] = []
         self._sums: dict[tuple[int, int], dict[str, list[Part]]] = {}
+        self._samplers = {
+            number: Sampler((*series.numbers, *series.texts)) for number, _, series in plan
+        }
 
     def update(self, predictions: Sequence[dict[str, Any]]) -> None:
         """Fold predictions in."""
@@ -84,14 +93,16 @@ class DriftFold:
         """Return the sketches of what was folded since they were last taken."""
         self._fold()
         sums, self._sums = self._sums, {}
+        rows = {
+            here: {name: _row(_whole(parts)) for name, parts in series.items()}
+            for here, series in sums.items()
+        }
+        for number, sampler in self._samplers.items():
+            for bucket_ms, sample in sampler.take().items():
+                rows.setdefault((number, bucket_ms), {})[SAMPLE] = sample.packed()
         return [
-            {
-                "stage": "drift",
-                "monitor": monitor,
-                "bucket_ms": bucket_ms,
-                "series": {name: _row(_whole(parts)) for name, parts in series.items()},
-            }
-            for (monitor, bucket_ms), series in sorted(sums.items())
+            {"stage": "drift", "monitor": monitor, "bucket_ms": bucket_ms, "series": series}
+            for (monitor, bucket_ms), series in sorted(rows.items())
         ]
 
     def _fold(self) -> None:
@@ -105,6 +116,8 @@ class DriftFold:
         learnt = self._learnt(held)
         at = 0
         for number, monitor, series in self._plan:
+            starts = times - times % monitor.bucket_ms
+            self._samplers[number].update(starts, held)
             buckets, of = groups(times // monitor.bucket_ms)
             table = numbers[at : at + len(series.numbers)]
             at += len(series.numbers)
@@ -199,6 +212,8 @@ def combined(parts: Sequence[Row]) -> Row:
     """
     if len(parts) == 1:
         return parts[0]
+    if isinstance(parts[0], dict):
+        return merged([unpacked_sample(part) for part in parts]).packed()
     of_texts = len(parts[0]) > _PACKED
     told = [read(part) for part in parts]
     return _row(_whole([(sketch, names if of_texts else None) for sketch, names in told]))

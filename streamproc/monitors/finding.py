@@ -12,6 +12,14 @@ from streamproc.messages import AlertKind, Severity
 class Finding:
     """Something is wrong, or (``ongoing`` false) is over; ``effect`` is how large, without unit.
 
+    ``at_ms`` is the end of the bucket that shows it (0: not known), ``bucket_ms`` how long that is.
+    ``evidence`` is the logarithm of the e-value over its threshold, ``low`` and ``high`` are an
+    interval for ``observed`` less ``expected`` that holds at any time. ``critical_at`` is the
+    effect from which it is critical at once. ``fields`` are the event's fields that the subject is
+    made of, ``holds_ms`` is how long it still shows what is over: the span of a window. ``members``
+    are the subjects that a test of many at once names, those that moved most first; ``model`` is
+    the version that predicted.
+
     >>> Finding("prediction_bias", "predictions", {"country": "FR"}, True, "warning", 2.0, 9.0, 8.0,
     ...     0.01, 0.02, 500, 0, "Fraud in FR doubled.").key
     'prediction_bias/country=FR'
@@ -30,6 +38,16 @@ class Finding:
     samples: int
     first_seen_ms: int
     summary: str
+    at_ms: int = 0
+    bucket_ms: int = 3_600_000
+    evidence: float | None = None
+    low: float | None = None
+    high: float | None = None
+    critical_at: float | None = None
+    fields: tuple[str, ...] = ()
+    holds_ms: int = 0
+    members: tuple[str, ...] = ()
+    model: str | None = None
 
     @property
     def key(self) -> str:

@@ -88,7 +88,8 @@ class Reference:
         self._last_ms = 0
         self._quarantine: deque[Bin] = deque()
         self._held = 0.0
-        self._recent: deque[Bin] = deque(maxlen=_HELD)
+        self._first: deque[Bin] = deque(maxlen=_HELD)  # until it is ready
+        self._recent: Floats = np.zeros((0, 2 + len(scores)))  # start, n and sums of buckets
         self._season = Season(scores, shapes)
         self._fitted_n = 0.0
 
@@ -103,6 +104,8 @@ class Reference:
                 self.ready = not self._span.settles or self._given_up == _MOST_GIVEN_UP
                 if not self.ready and not self._give_up():
                     self.ready = True
+                if self.ready:
+                    self._first.clear()
             return
         self._quarantine.append(bucket)
         self._held += bucket.n
@@ -126,10 +129,10 @@ class Reference:
         """Return the usual mean of each score in a bucket that starts then."""
         return self._season.usual(start_ms)[0]
 
-    def apart(self, bucket: Bin) -> tuple[Floats, Floats]:
+    def apart(self, start_ms: int, n: float, sums: Floats) -> tuple[Floats, Floats]:
         """Return a bucket's sums and the usual means, shapes being set apart from the location."""
-        usual, slopes = self._season.usual(bucket.start_ms)
-        return bucket.sums - slopes * (bucket.sums[0] - bucket.n * usual[0]), usual
+        usual, slopes = self._season.usual(start_ms)
+        return sums - slopes * (sums[0] - n * usual[0]), usual
 
     def _take(self, bucket: Bin) -> None:
         if self._first_ms is None:
@@ -138,11 +141,14 @@ class Reference:
         self.n += bucket.n
         self.counts = self.counts + bucket.counts
         self._buckets += 1
-        self._recent.append(bucket)
+        if not self.ready:
+            self._first.append(bucket)
+        row = np.concatenate(([bucket.start_ms, bucket.n], bucket.sums))
+        self._recent = np.vstack((self._recent[1 - _HELD :], row))
 
     def _give_up(self) -> bool:
         """Give up the older half of what is held where it differs from the newer one."""
-        held, p = list(self._recent), self.counts / self.n
+        held, p = list(self._first), self.counts / self.n
         halves = held[: len(held) // 2], held[len(held) // 2 :]
         n = [sum(each.n for each in half) for half in halves]
         sums = [np.sum([each.sums for each in half], axis=0) for half in halves]
@@ -154,7 +160,8 @@ class Reference:
         self._given_up += 1
         self._buckets, self._first_ms = 0, None
         self.n, self.counts = 0.0, np.zeros(self.scores.shape[1])
-        self._recent.clear()
+        self._first.clear()
+        self._recent = self._recent[:0]
         for bucket in halves[1]:
             self._take(bucket)
         return True
@@ -164,12 +171,12 @@ class Reference:
         p = self.counts / self.n
         mean = self.scores @ p
         variance = np.maximum((self.scores - mean[:, None]) ** 2 @ p, 1e-300)
-        starts = np.array([each.start_ms for each in self._recent])
-        ns = np.array([each.n for each in self._recent])
-        sums = np.array([each.sums for each in self._recent])
+        starts, ns, sums = self._recent[:, 0], self._recent[:, 1], self._recent[:, 2:]
         self._season.fit(starts, ns, sums, p, self._bucket_ms)
-        both = [self.apart(each) for each in self._recent]
-        left = np.array([sums - n * usual for (sums, usual), n in zip(both, ns, strict=True)])
+        left = np.empty_like(sums)
+        for i, (start_ms, n) in enumerate(self._recent[:, :2].tolist()):
+            there, usual = self.apart(int(start_ms), n, sums[i])
+            left[i] = there - n * usual
         self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms)
 
 

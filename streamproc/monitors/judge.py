@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Protocol
 
-from streamproc.messages import Alert, Operation
+from streamproc.messages import Alert
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
@@ -28,15 +29,23 @@ class Monitor(Protocol):
     def update(self, start_ms: int, rows: dict[str, Any]) -> list[Finding]:
         """Take in a sealed bucket's rows by series; return what there is to say."""
 
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual for what a finding's key is about; return whether it is here."""
+
 
 class Book(Protocol):
     """What keeps the alerts; `streamproc.alerts.AlertBook` is it."""
 
-    def apply(self, findings: Iterable[Finding], now_ms: int) -> list[Alert]:
-        """Return the alerts that findings give rise to."""
+    def apply(
+        self, findings: Iterable[Finding], now_ms: int, passed_ms: int | None = None
+    ) -> list[Alert]:
+        """Return the alerts that findings give rise to; buckets to ``passed_ms`` are sealed."""
 
-    def command(self, operation: Operation, time_ms: int) -> list[Alert]:
-        """Return the alerts that what a person asks for gives rise to."""
+    def command(self, said: Mapping[str, Any], now_ms: int) -> tuple[list[Alert], list[str]]:
+        """Do what a person asks; return the alerts, and the keys of what to learn anew."""
+
+    def take_relearn(self) -> list[str]:
+        """Return the keys of what to learn anew since this was last asked."""
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts."""
@@ -67,9 +76,10 @@ class Judge:
             ("drift", self._drift),
             ("bias", self._bias),
         )
+        self._lengths_ms = {i: monitor.bucket_ms for i, monitor in enumerate(pipeline.monitors)}
         self.sealer = Sealer(
             [name for name, any_ in wanted if any_],
-            {number: monitor.bucket_ms for number, monitor in enumerate(pipeline.monitors)},
+            self._lengths_ms,
             partitions,
             pipeline.lateness_ms,
         )
@@ -100,13 +110,25 @@ class Judge:
                 continue
             findings: list[Finding] = []
             for number, start_ms, rows in self.sealer.take(record, self._combined):
-                findings.extend(self._monitors[number].update(start_ms, rows))
-            alerts += self._book.apply(findings, now_ms)
+                length_ms = self._lengths_ms[number]
+                findings += [
+                    replace(found, at_ms=start_ms + length_ms, bucket_ms=length_ms)
+                    for found in self._monitors[number].update(start_ms, rows)
+                ]
+            alerts += self._book.apply(findings, now_ms, self.sealer.sealed_ms)
+            self._relearn(self._book.take_relearn())
         return alerts
 
-    def operation(self, operation: Operation, time_ms: int) -> list[Alert]:
+    def operation(self, operation: Mapping[str, Any], time_ms: int) -> list[Alert]:
         """Take in what a person asks for; return what alerts it gives."""
-        return self._book.command(operation, time_ms)
+        alerts, keys = self._book.command(operation, time_ms)
+        self._relearn(keys)
+        return alerts
+
+    def _relearn(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            for monitor in self._monitors.values():
+                monitor.relearn(key)
 
     def _combined(self, number: int, parts: Sequence[Any]) -> Any:
         return self._monitors[number].combined(parts)
@@ -127,6 +149,10 @@ class _BiasMonitor:
         told = {name: rounded(row) for name, row in rows.items()}
         spreads = {name: moments(row)[2] for name, row in rows.items()}
         return self.slices.update(start_ms, told, spreads)
+
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual in the slice that a finding's key is about."""
+        return self.slices.relearn(key)
 
 
 def moments(row: Row) -> tuple[float, float, float]:

@@ -80,8 +80,7 @@ class Season:
             explained = np.einsum("wf,wf->f", found, moments) / variance
             kept = explained > _CHANCE * len(used)
             shrunk = np.where(kept, 1 - len(used) / np.maximum(explained, 1e-300), 0.0)
-            waves_of_each: Floats = found * shrunk
-            return waves_of_each
+            return np.asarray(found * shrunk, np.float64)
 
         location = fitted(sums - ns[:, None] * self._mean)[:, 0]
         base, slopes = self._base(self._mean[0] + rows @ location)

@@ -101,7 +101,7 @@ class SeriesTest:
     def ratios(self, bucket: Bin) -> Floats:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
-        sums, usual = self.reference.apart(bucket)
+        sums, usual = self.reference.apart(bucket.start_ms, bucket.n, bucket.sums)
         ratios = tilts.ratios(bucket.n, sums, usual, self._psi, self._unsure)
         if self.limits.tolerance:
             ratios = ratios - self._tolerated(bucket.n, usual)

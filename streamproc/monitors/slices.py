@@ -10,7 +10,7 @@ from river import drift
 
 from streamproc.monitors.bias import THRESHOLD, RateTest, Totals
 from streamproc.monitors.detectors import DetectorTest
-from streamproc.monitors.finding import Finding, when
+from streamproc.monitors.finding import Finding, alert_key, when
 from streamproc.monitors.recent import Bucket
 from streamproc.monitors.spec import MAX_SLICES
 from streamproc.monitors.usual import Tally, Usual
@@ -79,6 +79,19 @@ class BiasMonitor:
         if not any(test.open for test in self._tests.values()):
             self._usual.learn(tallies)
         return findings
+
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual in the slice of a finding's key; return whether it is here."""
+        names = [
+            name
+            for name in self._known
+            if alert_key("prediction_bias", "predictions", slice_of(name)) == key
+        ]
+        for name in names:
+            self._tests.pop(name, None)
+            self._means.pop(name, None)
+            self._usual.relearn(name)
+        return bool(names)
 
     def _bounded(self, rows: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
         """Leave out slices beyond the bound: new ones, the smaller ones first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
@@ -158,6 +158,18 @@ class Watched(Protocol):
     @property
     def budget(self) -> FalseAlarms:
         """How many false alarms are expected over everything that is watched."""
+
+    @property
+    def name(self) -> str:
+        """What the pipeline is called."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes when its definition does."""
+
+    @property
+    def made_of(self) -> Mapping[str, tuple[str, ...]]:
+        """The event's fields that a feature's values come from, by its name."""
 
     def warmup_ms(self, feature: str) -> int:
         """How long a feature's windows take to fill."""

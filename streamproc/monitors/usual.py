@@ -82,6 +82,19 @@ class Usual:
         quiet = [b for b in self._quarantine if b[""].start_ms - b[""].delay_ms < since_ms]
         self._quarantine = deque(quiet)
 
+    def relearn(self, name: str) -> None:
+        """Forget what is usual in a slice; overall, everywhere."""
+        self._sums.pop(name, None)
+        for buckets in (self._buckets, self._quarantine):
+            if not name:
+                buckets.clear()
+                continue
+            for bucket in buckets:
+                bucket.pop(name, None)
+        if not name:
+            self._sums, self._started = {}, False
+            self.ratio = self._steady_from_ms = None
+
     def relative(self, name: str) -> tuple[float, float] | None:
         """Return a slice's observed to predicted, by that of all, and its error as a share.
 

@@ -29,7 +29,7 @@ from streamproc.state.tables import Rows
 from streamproc.tasks.frozen import Frozen
 from streamproc.tasks.watch import JudgeTask
 
-FORMAT = 1
+FORMAT = 2
 """Of what judges, their monitors and their alerts keep. Raise it with each change to that: what an
 older version wrote is passed over then, and the log of sums is read again instead."""
 
@@ -122,20 +122,24 @@ def judge_fingerprint(pipeline: Watched, partitions: int) -> str:
     watched = (pipeline.monitors, pipeline.kind, pipeline.classes, pipeline.learns)
     names = (*pipeline.numeric_features, *pipeline.categorical_features)
     features = [(name, pipeline.warmup_ms(name)) for name in names]
-    parts = (FORMAT, *watched, pipeline.lateness_ms, pipeline.budget, features, partitions)
+    rest = (pipeline.lateness_ms, pipeline.budget, pipeline.made_of, partitions)
+    parts = (FORMAT, *watched, features, *rest)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 @cache
 def allowed() -> frozenset[str]:
-    """Return what a judge may be made of that is ours: classes and functions of the monitors.
+    """Return what a judge may be made of that is ours: classes and functions of monitors, alerts.
 
-    >>> {"streamproc.monitors.sealing.Sealer", "streamproc.alerts.AlertBook"} <= allowed()
+    >>> {"streamproc.monitors.sealing.Sealer", "streamproc.alerts.book.AlertBook"} <= allowed()
     True
     """
-    found = pkgutil.iter_modules(monitors.__path__, f"{monitors.__name__}.")
-    modules = [import_module(each.name) for each in found]
-    return frozenset(name for module in (alerts, messages, *modules) for name in _own(module))
+    modules = [
+        import_module(each.name)
+        for package in (monitors, alerts)
+        for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    ]
+    return frozenset(name for module in (messages, *modules) for name in _own(module))
 
 
 def _own(module: Any) -> Iterator[str]:

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import orjson
 
+from streamproc.alerts.commands import read_command
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
 from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.tasks.merge import AT_ONCE
-from streamproc.tasks.operations import read_operation
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 from streamproc.tasks.waits import Believed, Idle, Waits
 
@@ -195,10 +195,11 @@ class JudgeTask:
 
     def _pass_on(self, record: Record, output: Output) -> None:
         try:
-            said = {"stage": OPERATION, "operation": read_operation(record.value())}
+            command = read_command(record.value())
         except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
             return
+        said = {"stage": OPERATION, "operation": command.fields()}
         output.to("buckets").append(Out(key=None, value=orjson.dumps(said)))
 
 

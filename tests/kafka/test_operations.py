@@ -27,8 +27,8 @@ def _ask(address: str, *values: bytes) -> None:
     assert producer.flush(30) == 0
 
 
-def _operation(key: str) -> bytes:
-    return orjson.dumps({"command": "acknowledge", "key": key, "by": "ada", "at_ms": 5})
+def _operation(alert_id: str) -> bytes:
+    return orjson.dumps({"command": "acknowledge", "alert_id": alert_id, "by": "ada", "at_ms": 5})
 
 
 def test_what_people_ask_for_is_in_the_judges_log_once(kafka: KafkaServer, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_what_people_ask_for_is_in_the_judges_log_once(kafka: KafkaServer, tmp_p
 
     def passed_on() -> list[str]:
         records: list[dict[str, Any]] = read_all(kafka.address, f"{NAME}.buckets", as_json)
-        return [each["operation"]["key"] for each in records if each["stage"] == "operation"]
+        return [each["operation"]["alert_id"] for each in records if each["stage"] == "operation"]
 
     _ask(kafka.address, _operation("a"), b"{", _operation("b"))
     with Worker(pipeline, kafka.address, tmp_path) as first:

@@ -117,20 +117,17 @@ def judge(
 
 
 def steps_repeated(alerts: Iterable[Mapping[str, Any]]) -> int:
-    """Count steps in the lives of alerts that came again: opened, resolved or told twice.
+    """Count steps in the lives of alerts that came again.
 
-    >>> told = {"alert_id": "a", "status": "update", "samples": 7}
-    >>> steps_repeated([told, told | {"samples": 8}])
+    >>> told = {"alert_id": "a", "status": "update", "step": 1}
+    >>> steps_repeated([told, told | {"step": 2}])
     0
     >>> steps_repeated([told, told])
     1
-    >>> steps_repeated([told | {"status": "open"}, told | {"status": "open", "samples": 8}])
+    >>> steps_repeated([told | {"status": "open"}, told | {"status": "resolved"}])
     1
     """
-    steps = Counter(
-        (each["alert_id"], each["status"], each["samples"] if each["status"] == "update" else 0)
-        for each in alerts
-    )
+    steps = Counter((each["alert_id"], each["step"]) for each in alerts)
     return sum(steps.values()) - len(steps)
 
 

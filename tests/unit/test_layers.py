@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("alerts",),
     ("pipeline",),
     ("tasks",),
-    ("replay", "results", "demo", "audit"),
+    ("replay", "results", "demo", "audit", "explaining"),
     ("dataset",),
     ("testing", "training", "leakage", "catalogue"),
     ("kafka", "settings", "dashboard"),

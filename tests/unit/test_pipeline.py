@@ -161,6 +161,8 @@ def test_what_follows_from_the_features() -> None:
     assert ("amount", "country", "hour", *means) == pipeline.feature_names
     assert ("amount", *means) == pipeline.numeric_features
     assert pipeline.slice_fields == ("country", "shop")
+    of = {"amount": ("amount",), "country": ("country",), "hour": ()}
+    assert of | dict.fromkeys(means, ("amount",)) == pipeline.made_of
     week_ms = 7 * 86_400_000
     assert [0, week_ms, week_ms] == [pipeline.warmup_ms(name) for name in ("amount", *means)]
 
@@ -182,6 +184,8 @@ def test_what_follows_from_encoders() -> None:
     assert (mean, *names) == chosen.numeric_features
     week_ms = 7 * 86_400_000
     assert [0, week_ms, week_ms] == [chosen.warmup_ms(name) for name in names]
+    assert [chosen.made_of[name] for name in names] == [("amount",)] * 3
+    assert chosen.made_of["shop_hash_0"] == ("shop",)
 
 
 def test_what_learns() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.alerts import new_judge
@@ -32,6 +32,9 @@ class Facts:
     categorical_features: tuple[str, ...] = ()
     budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
+    name: str = "facts"
+    fingerprint: str = "0"
+    made_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def warmup_ms(self, feature: str) -> int:
         """How long a feature's windows take to fill."""

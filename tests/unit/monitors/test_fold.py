@@ -7,11 +7,13 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
-from streamproc.monitors.drift_fold import read
+from streamproc.monitors.drift_fold import SAMPLE, read
 from streamproc.monitors.fold import NEVER
+from streamproc.monitors.sample import unpacked
 from streamproc.monitors.spec import MAX_SLICES
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, payments, values_of
 
@@ -21,6 +23,7 @@ def prediction(
 ) -> dict[str, Any]:
     """Return a prediction with one feature."""
     return {
+        "id": str(time_ms),
         "event_time_ms": time_ms,
         "features": {"amount": amount},
         "score": score,
@@ -61,6 +64,7 @@ def test_sums_equal_numpy_however_they_were_batched() -> None:
     while len(made) < 7_000:
         batch = [
             {
+                "id": str(rng.random()),
                 "event_time_ms": rng.randrange(-3 * HOUR_MS, 3 * HOUR_MS),
                 "features": {"amount": rng.gauss(50, 20), "count": rng.randrange(9)},
                 "score": rng.random(),
@@ -73,7 +77,7 @@ def test_sums_equal_numpy_however_they_were_batched() -> None:
         fold.update(batch)
     for bucket in fold.take():
         there = [p for p in made if p["event_time_ms"] // HOUR_MS * HOUR_MS == bucket["bucket_ms"]]
-        whole = {name: read(row)[0] for name, row in bucket["series"].items()}
+        whole = {n: read(row)[0] for n, row in bucket["series"].items() if n != SAMPLE}
         assert whole["amount"].shift > 0
         for name, sketch in whole.items():
             if name != "=decision":
@@ -101,6 +105,8 @@ def test_what_is_no_usable_number_is_left_out(odd: Any) -> None:
         assert (series["amount"][0], values_of(series["amount"])) == (1, [1.0, 1.0])
         assert len(features) == 1 or (series["other"][0], values_of(series["other"])) == (3, [])
         assert values_of(series["=score"]) == [0.5] * 3
+        kept = {row.values[0] for row in unpacked(orjson.loads(orjson.dumps(series[SAMPLE]))).rows}
+        assert kept <= {1.0, None, "7", 1e308}
 
 
 def test_a_model_that_has_learnt_nothing_has_no_score() -> None:

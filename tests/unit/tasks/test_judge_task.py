@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from river import drift
 from streamproc import alerts
 from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
-from streamproc.messages import Alert, Operation
+from streamproc.messages import Alert
 from streamproc.models.versions import dumps, loads
 from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
 from streamproc.monitors.judge import Judge
@@ -42,7 +42,13 @@ from tests.unit.tasks.judging_kit import (
 from tests.unit.tasks.kit import headers_of, record
 
 BUCKETS, OPERATIONS = "shop.buckets", "shop.operations"
-ACKNOWLEDGED = {"command": "acknowledge", "key": "covariate_drift/amount", "by": "ada", "at_ms": 5}
+ACKNOWLEDGED = {
+    "command": "acknowledge",
+    "by": "ada",
+    "at_ms": 5,
+    "alert_id": "a1",
+    "comment": "on it",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,10 +61,10 @@ class Noting:
     """Keeps no alerts; notes what people ask for."""
 
     def __init__(self, judge: Judge) -> None:
-        self.commands: list[tuple[Operation, int]] = []
+        self.commands: list[tuple[Mapping[str, Any], int]] = []
         judge.operation = self.take  # type: ignore[method-assign]
 
-    def take(self, operation: Operation, time_ms: int) -> list[Alert]:
+    def take(self, operation: Mapping[str, Any], time_ms: int) -> list[Alert]:
         """Note it."""
         self.commands.append((operation, time_ms))
         return []
@@ -150,7 +156,7 @@ def test_what_is_told_is_decided_by_the_log(
             task, at = restored(log, committed, snapshots), committed
     again, expected = whole(log)
     assert told == expected
-    assert len(told) >= 5
+    assert len(told) >= 3
     assert plain(task.judge) == plain(again.judge)
 
 
@@ -162,7 +168,7 @@ def test_the_time_of_an_alert_is_that_of_the_record_that_sealed() -> None:
     task = JudgeTask(new_judge(), BUCKETS, JsonCodec())
     task.take(BUCKETS, log.records, False, 7)
     told = alerts_of(task.process(1 << 40))
-    assert len(told) > 5
+    assert len(told) >= 3
     assert {each["detected_at_ms"] for each in told} <= {each.time_ms for each in log.records}
 
 
@@ -211,14 +217,14 @@ def test_what_people_ask_for_is_written_to_the_log_and_done_when_it_comes_back()
         (b"", "empty_value"),
         (b"{", "not_json"),
         (b"[1]", "not_an_object"),
-        ({**ACKNOWLEDGED, "command": "stop"}, "unknown_command"),
-        ({**ACKNOWLEDGED, "command": ["silence"]}, "unknown_command"),
+        ({**ACKNOWLEDGED, "command": "stop"}, "operation_not_valid"),
+        ({**ACKNOWLEDGED, "command": ["silence"]}, "operation_not_valid"),
         ({**ACKNOWLEDGED, "by": ""}, "operation_not_valid"),
         ({**ACKNOWLEDGED, "by": 5}, "operation_not_valid"),
         ({**ACKNOWLEDGED, "at_ms": "now"}, "operation_not_valid"),
         ({**ACKNOWLEDGED, "at_ms": True}, "operation_not_valid"),
-        ({**ACKNOWLEDGED, "key": None}, "operation_not_valid"),
-        ({**ACKNOWLEDGED, "matchers": {"kind": 1}}, "operation_not_valid"),
+        ({**ACKNOWLEDGED, "alert_id": None}, "operation_not_valid"),
+        ({**ACKNOWLEDGED, "match": {"kind": 1}}, "operation_not_valid"),
         ({**ACKNOWLEDGED, "comment": "x" * 100_000}, "operation_not_valid"),
     ],
 )

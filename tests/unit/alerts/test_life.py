@@ -6,10 +6,12 @@ import pickle
 from dataclasses import replace
 from typing import Any
 
-from streamproc.alerts import MOST_UPDATES, AlertBook
+from streamproc.alerts import AlertBook
+from streamproc.alerts.cases import MOST_UPDATES
 from streamproc.messages import Alert
 from streamproc.monitors.finding import Finding
 
+HOUR_MS = 3_600_000
 FOUND = Finding(
     kind="covariate_drift",
     subject="amount",
@@ -84,13 +86,17 @@ def test_a_resolve_comes_once_and_under_the_same_id() -> None:
     assert book.open_alerts() == []
 
 
-def test_what_comes_again_is_another_alert() -> None:
-    """After a resolve the same thing opens again under another id, the same on every run."""
+def test_what_comes_again_much_later_is_another_alert() -> None:
+    """Long after a resolve the same thing opens under another id, the same on every run."""
     book, again = AlertBook(), AlertBook()
     ids = []
-    for first_seen_ms in (7, 100):
-        finding = replace(FOUND, first_seen_ms=first_seen_ms)
-        ids += [a["alert_id"] for a in book.apply([finding, replace(finding, ongoing=False)], 1)]
+    for first_seen_ms in (7, 100 * HOUR_MS):
+        finding = replace(FOUND, first_seen_ms=first_seen_ms, at_ms=first_seen_ms)
+        ids += [
+            alert["alert_id"]
+            for ongoing in (True, False)
+            for alert in book.apply([replace(finding, ongoing=ongoing)], 1, first_seen_ms)
+        ]
 
     assert ids[0] == ids[1] != ids[2] == ids[3]
     assert ids[0] == again.apply([FOUND], now_ms=55)[0]["alert_id"]
@@ -101,21 +107,17 @@ def test_different_things_are_open_beside_each_other() -> None:
     book = AlertBook()
     about: list[dict[str, Any]] = [
         {},
-        {"subject": "count"},
-        {"kind": "prior_drift", "subject": "score"},
-        {"kind": "prior_drift", "subject": "score", "slice": {"class": "a"}},
-        {"kind": "prediction_bias", "subject": "predictions"},
+        {"kind": "health", "subject": "lag"},
         {"kind": "prediction_bias", "subject": "predictions", "slice": {"country": "FR"}},
+        {"kind": "prediction_bias", "subject": "predictions", "slice": {"country": "DE"}},
     ]
-    assert [told(book, **what) for what in about] == [["open"]] * 6
+    assert [told(book, **what) for what in about] == [["open"]] * 4
 
     assert [alert["key"] for alert in book.open_alerts()] == [
         "covariate_drift/amount",
-        "covariate_drift/count",
-        "prior_drift/score",
-        "prior_drift/score/class=a",
-        "prediction_bias/predictions",
+        "health/lag",
         "prediction_bias/country=FR",
+        "prediction_bias/country=DE",
     ]
 
 

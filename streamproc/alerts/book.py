@@ -1,0 +1,331 @@
+"""The life of alerts: opened once for one thing, told again when it is worse, resolved once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from streamproc.alerts.cases import Case, Told, Trouble, bond_in_time
+from streamproc.alerts.causes import strength
+from streamproc.alerts.commands import Command, command_of
+from streamproc.alerts.silences import Silences
+from streamproc.alerts.telling import alert_id, alert_of
+from streamproc.messages import Alert, AlertReason
+from streamproc.monitors.finding import Finding
+
+_NEVER = -(2**62)
+
+
+class AlertBook:
+    """Turns findings into alerts, and keeps to what people ask.
+
+    It knows no clock but what it is handed: ``passed_ms``, the event time up to which all was
+    tested, for all that is about the findings; ``now_ms``, when that was written in the log, for
+    silences and for `detected_at_ms`. What it says does not depend on how many buckets are handed
+    over at once. The state is plain data, bounded by the number of things that are watched.
+
+    ``pipeline`` and ``fingerprint`` are told in each alert; ``features`` are the fields that each
+    feature is made of and for how long it holds their values, in milliseconds.
+
+    >>> book = AlertBook()
+    >>> def found(effect, ongoing=True):
+    ...     return Finding("covariate_drift", "amount", None, ongoing, "warning", effect, effect,
+    ...                    0.1, 50.0, 60.0, 100, 0, "The mean of amount is higher.")
+    >>> steps = [found(1.0), found(1.1), found(2.0), found(2.0, ongoing=False)]
+    >>> [alert["status"] for alert in book.apply(steps, now_ms=5)]
+    ['open', 'update', 'resolved']
+    """
+
+    def __init__(
+        self,
+        pipeline: str | None = None,
+        fingerprint: str | None = None,
+        features: Mapping[str, tuple[tuple[str, ...], int]] | None = None,
+    ) -> None:
+        self._about = (pipeline, fingerprint)
+        self._features = dict(features or {})
+        self._cases: dict[str, Case] = {}
+        self._where: dict[str, str] = {}
+        self._closed: dict[str, Case] = {}
+        self._ended: list[Case] = []
+        self._silences = Silences()
+        self._passed_ms = _NEVER
+        self._relearn: list[str] = []
+
+    def apply(
+        self, findings: Iterable[Finding], now_ms: int, passed_ms: int | None = None
+    ) -> list[Alert]:
+        """Return the alerts that findings, in order of time, give rise to.
+
+        Where ``passed_ms`` is not known ``now_ms`` stands for it.
+        """
+        alerts = self._tell(now_ms)  # silences that are over
+        for group in _groups(map(self._with_fields, findings)):
+            alerts += self._advance(group[0].at_ms, now_ms)
+            self._absorb(group)
+            alerts += self._tell(now_ms)
+        return alerts + self._advance(now_ms if passed_ms is None else passed_ms, now_ms)
+
+    def command(self, said: Mapping[str, Any], now_ms: int) -> tuple[list[Alert], list[str]]:
+        """Do what somebody asks, in the fields of a `Command`.
+
+        Returns the alerts, and the keys whose reference is to be learnt anew. Raises
+        :class:`BadRecord` where it is no command.
+        """
+        command = command_of(said)
+        {
+            "acknowledge": self._acknowledge,
+            "accept_as_normal": self._accept,
+            "relearn": self._mark,
+            "silence": self._silences.begin,
+            "maintenance": self._silences.begin,
+            "unsilence": self._silences.end,
+        }[command.command](command)
+        return self._tell(now_ms), self.take_relearn()
+
+    def take_relearn(self) -> list[str]:
+        """Return the keys of findings whose tests are to learn their reference anew, once each.
+
+        They come of commands, and of alerts that were to be followed by it when they resolved.
+        """
+        keys, self._relearn = list(dict.fromkeys(self._relearn)), []
+        return keys
+
+    def open_alerts(self) -> list[Alert]:
+        """Return the open alerts as they were last told."""
+        return [case.told.alert for case in list(self._cases.values()) if case.told]
+
+    # ---------------------------------------------------------------- what is found
+
+    def _with_fields(self, finding: Finding) -> Finding:
+        if finding.kind != "covariate_drift" or finding.fields:
+            return finding
+        fields, holds_ms = self._features.get(finding.subject, ((), 0))
+        return replace(finding, fields=fields, holds_ms=max(holds_ms, finding.holds_ms))
+
+    def _absorb(self, group: list[Finding]) -> None:
+        """Take in findings of one time: those of what is known first, then what is new."""
+        new = []
+        for finding in group:
+            case = self._cases.get(self._where.get(finding.key, ""))
+            if case is None:
+                if finding.ongoing:
+                    new.append(self._trouble(finding))
+            elif not self._follow(case, finding):
+                new.append(self._trouble(finding))
+        self._place(new, "found")
+
+    def _trouble(self, finding: Finding) -> Trouble:
+        return Trouble(finding, finding.first_seen_ms, self._passed_ms)
+
+    def _follow(self, case: Case, finding: Finding) -> bool:
+        """Take in a finding about what is known; False where it is another trouble by now."""
+        known = case.lead if finding.key == case.key else case.others[finding.key]
+        if finding.ongoing and not known.ongoing:
+            if not case.ongoing:
+                case.flaps += 1
+            elif known is not case.lead and self._passed_ms > known.over_ms + known.grace_ms:
+                self._take_out(case, known)
+                return False
+        known.follow(finding, self._passed_ms)
+        self._weigh(case)
+        return True
+
+    def _place(self, troubles: list[Trouble], why: AlertReason) -> None:
+        """Find an alert for each: that of its likely cause, or one of its own."""
+        for trouble in sorted(troubles, key=lambda it: strength(it.finding)):
+            found = self._cause_of(trouble)
+            if found is not None:
+                case, trouble.because = found
+                self._put_in(case, trouble)
+            else:
+                self._take_over(self._open(trouble, why))
+
+    def _cause_of(self, trouble: Trouble) -> tuple[Case, str | None] | None:
+        """Return the open alert that a trouble belongs to, and what explains it there, if any."""
+        for case in sorted(self._cases.values(), key=lambda it: strength(it.lead.finding)):
+            found = case.bonds_with(trouble)
+            if found is not None:
+                return case, found[1]
+        return None
+
+    def _open(self, trouble: Trouble, why: AlertReason) -> Case:
+        trouble.because = None
+        known = self._closed.pop(trouble.key, None)
+        id_ = alert_id(trouble.key, trouble.first_seen_ms)
+        if known is not None and (known.closed != "accepted" or known.alert_id == id_):
+            flapped = why == "found" and known.closed == "recovered"
+            case = Case(known.alert_id, known.first_seen_ms, trouble, step=known.step)
+            case.flaps = known.flaps + flapped
+            case.updates = known.updates
+            case.why = "reopened" if flapped else why
+        else:
+            case = Case(id_, trouble.first_seen_ms, trouble, why=why)
+        self._cases[case.key] = case
+        self._where[case.key] = case.key
+        self._weigh(case)
+        return case
+
+    def _put_in(self, case: Case, trouble: Trouble) -> None:
+        case.others[trouble.key] = trouble
+        self._where[trouble.key] = case.key
+        self._weigh(case)
+
+    def _take_out(self, case: Case, trouble: Trouble) -> None:
+        del case.others[trouble.key]
+        del self._where[trouble.key]
+
+    def _weigh(self, case: Case) -> None:
+        """Raise the severity to that of the gravest; it falls with the resolve alone."""
+        if any(it.finding.severity == "critical" or it.large_for_long for it in case.ongoing):
+            case.severity = "critical"
+
+    def _take_over(self, cause: Case) -> None:
+        """Let a cause that was found after what it explains have that."""
+        for case in list(self._cases.values()):
+            if case is cause or not case.lead.ongoing:
+                continue
+            because: dict[str, str | None] = {}
+            for each in case.ongoing:
+                bond = bond_in_time(cause.lead, each)
+                explained = bond in ("cause", "together")
+                if not explained and each.because not in because:
+                    break
+                because[each.key] = cause.key if explained else each.because
+            else:
+                self._close(case, "explained", cause.alert_id)
+                for each in case.ongoing:
+                    each.because = because[each.key]
+                    self._put_in(cause, each)
+
+    # ---------------------------------------------------------------- what time brings
+
+    def _advance(self, until_ms: int, now_ms: int) -> list[Alert]:
+        """Let event time pass, and everything that is due by then happen in its order."""
+        alerts: list[Alert] = []
+        while True:
+            due = [(case.due_ms, case.key) for case in self._cases.values()]
+            dues = [(due_ms, key) for due_ms, key in due if due_ms is not None]
+            edge_ms = self._silences.boundary_ms(self._passed_ms)
+            if edge_ms is not None:
+                dues.append((edge_ms, ""))
+            due_ms, key = min(dues, default=(until_ms, None))
+            if key is None or due_ms > max(until_ms, self._passed_ms):
+                break
+            self._passed_ms = max(self._passed_ms, due_ms)
+            if key:
+                self._fall_due(self._cases[key])
+            alerts += self._tell(now_ms)
+        self._passed_ms = max(self._passed_ms, until_ms)
+        self._forget(now_ms)
+        return alerts
+
+    def _fall_due(self, case: Case) -> None:
+        """Resolve what has been over for long enough; let go of what outlives its cause."""
+        ongoing = case.ongoing
+        if not ongoing:
+            self._close(case, "recovered")
+            if case.relearn:
+                self._relearn += [each.key for each in case.members]
+            return
+        left = [it for it in ongoing if case.lead.over_ms + it.grace_ms <= self._passed_ms]
+        for each in left:
+            self._take_out(case, each)
+        self._place(left, "outlived")
+
+    def _close(self, case: Case, reason: AlertReason, by: str | None = None) -> None:
+        del self._cases[case.key]
+        for each in case.members:
+            self._where.pop(each.key, None)
+        case.closed, case.closed_ms, case.explained_by = reason, self._passed_ms, by
+        if case.told is not None or case.step:
+            self._closed[case.key] = case
+        if case.told is not None:
+            self._ended.append(case)
+
+    def _forget(self, now_ms: int) -> None:
+        self._silences.forget(now_ms, self._passed_ms)
+        for key, case in list(self._closed.items()):
+            if case.remembered_until_ms < self._passed_ms and key not in self._where:
+                del self._closed[key]
+
+    # ---------------------------------------------------------------- what is told
+
+    def _tell(self, now_ms: int) -> list[Alert]:
+        """Return what is news of the open alerts, then the ends of those that ended."""
+        alerts = []
+        for case in self._cases.values():
+            until_ms = self._silences.until_ms(case, now_ms, self._passed_ms)
+            reason = case.news(until_ms is not None)
+            if reason is not None:
+                alerts.append(self._step(case, reason, now_ms, until_ms))
+        for case in self._ended:
+            until_ms = self._silences.until_ms(case, now_ms, self._passed_ms)
+            alerts.append(self._step(case, case.closed or "recovered", now_ms, until_ms))
+            case.told = None
+        self._ended = []
+        return alerts
+
+    def _step(self, case: Case, reason: AlertReason, now_ms: int, until_ms: int | None) -> Alert:
+        alert = alert_of(case, reason, now_ms, until_ms, *self._about)
+        case.step += 1
+        case.updates += reason in ("worse", "flapping")
+        case.why = "found"
+        before = case.told
+        effect = max(case.lead.finding.effect, before.effect if before else 0.0)
+        members = max(len(case.ongoing), before.members if before else 0)
+        case.told = Told(alert, effect, members, case.flaps)
+        return alert
+
+    # ---------------------------------------------------------------- what people ask
+
+    def _named(self, command: Command) -> Case | None:
+        """Return the open alert that a command is about."""
+        cases = (case for case in self._cases.values() if case.alert_id == command.alert_id)
+        return next(cases, None)
+
+    def _acknowledge(self, command: Command) -> None:
+        case = self._named(command)
+        said = (command.by, command.comment or None)
+        if case is not None and (case.acknowledged_by, case.comment) != said:
+            case.acknowledged_by, case.comment = said
+            case.acknowledged_at_ms, case.why = command.at_ms, "acknowledged"
+
+    def _accept(self, command: Command) -> None:
+        case = self._named(command)
+        if case is None:
+            return
+        case.acknowledged_by, case.comment = command.by, command.comment or None
+        case.acknowledged_at_ms = command.at_ms
+        self._relearn += [each.key for each in case.members]
+        self._close(case, "accepted")
+
+    def _mark(self, command: Command) -> None:
+        """Note what is to learn anew: at once where it is over, else when it resolves."""
+        match = command.match
+        for case in self._cases.values():
+            fits = match is not None and any(match.fits(it.finding) for it in case.members)
+            case.relearn = case.relearn or fits or case.alert_id == command.alert_id
+        for case in self._closed.values():
+            for each in case.members:
+                meant = match.fits(each.finding) if match else case.alert_id == command.alert_id
+                if meant and each.key not in self._where:
+                    self._relearn.append(each.key)
+        only = match.only_key if match else None
+        if only is not None and only not in self._where:
+            self._relearn.append(only)
+
+
+def _groups(findings: Iterable[Finding]) -> Iterator[list[Finding]]:
+    """Yield findings of one time together; one about the same thing begins another group."""
+    group: list[Finding] = []
+    for finding in findings:
+        if group and (
+            finding.at_ms != group[0].at_ms or any(it.key == finding.key for it in group)
+        ):
+            yield group
+            group = []
+        group.append(finding)
+    if group:
+        yield group

@@ -1,0 +1,99 @@
+"""Silences and maintenance windows: which alerts are not to be delivered, and until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamproc.alerts.cases import Case, Trouble
+from streamproc.alerts.commands import Command, Match
+
+MOST = 1_000
+"""How many are kept; beyond that the one that ends first makes way."""
+
+
+@dataclass(frozen=True)
+class _Silence:
+    """Of an alert, or of what matches; a maintenance window is in event time, from ``from_ms``."""
+
+    alert_id: str | None
+    match: Match | None
+    from_ms: int | None
+    until_ms: int
+
+    @property
+    def planned(self) -> bool:
+        return self.from_ms is not None
+
+    def about(self) -> tuple[str | None, Match | None, int | None]:
+        return self.alert_id, self.match, self.from_ms
+
+
+class Silences:
+    """What is silent: by the clock of the log for silences, by event time for maintenance.
+
+    An alert is silenced if all that it is about is: what matches, and what is explained by what
+    matches. So a silence never hides what it does not name.
+    """
+
+    def __init__(self) -> None:
+        self._all: list[_Silence] = []
+
+    def begin(self, command: Command) -> None:
+        """Begin what a command declares; one about the same is replaced."""
+        match = command.match
+        if command.command == "maintenance":
+            match = match or Match()
+        planned_ms = command.from_ms if command.command == "maintenance" else None
+        made = _Silence(command.alert_id, match, planned_ms, command.until_ms or 0)
+        self._all = [each for each in self._all if each.about() != made.about()]
+        self._all.append(made)
+        if len(self._all) > MOST:
+            self._all.remove(min(self._all, key=lambda each: each.until_ms))
+
+    def end(self, command: Command) -> None:
+        """End those that are about what a command names, maintenance windows too."""
+        named = (command.alert_id, command.match)
+        self._all = [each for each in self._all if (each.alert_id, each.match) != named]
+
+    def forget(self, now_ms: int, passed_ms: int) -> None:
+        """Forget those that have ended."""
+        self._all = [
+            each for each in self._all if each.until_ms > (passed_ms if each.planned else now_ms)
+        ]
+
+    def boundary_ms(self, after_ms: int) -> int | None:
+        """Return the next event time at which a maintenance window begins or ends."""
+        times = (t for each in self._all if each.planned for t in (each.from_ms, each.until_ms))
+        return min((t for t in times if t is not None and t > after_ms), default=None)
+
+    def until_ms(self, case: Case, now_ms: int, passed_ms: int) -> int | None:
+        """Return until when an alert is silenced; None where it is not."""
+        if not self._all:
+            return None
+        ends: list[int] = []
+        members = {each.key: each for each in case.members}
+        for each in case.ongoing or case.members:
+            until_ms = self._of(each, members, case.alert_id, now_ms, passed_ms)
+            if until_ms is None:
+                return None
+            ends.append(until_ms)
+        return min(ends)
+
+    def _of(
+        self, trouble: Trouble, members: dict[str, Trouble], id_: str, now_ms: int, passed_ms: int
+    ) -> int | None:
+        """Return until when one thing is silenced, by itself or by what explains it."""
+        chain = [trouble]
+        while chain[-1].because in members and len(chain) <= len(members):
+            chain.append(members[chain[-1].because or ""])
+        ends = [
+            each.until_ms
+            for each in self._all
+            if each.until_ms > (passed_ms if each.planned else now_ms)
+            and (each.from_ms is None or each.from_ms <= passed_ms)
+            and (
+                each.alert_id == id_
+                or (each.match is not None and any(each.match.fits(it.finding) for it in chain))
+            )
+        ]
+        return max(ends, default=None)

@@ -1,0 +1,271 @@
+"""What goes with what: one alert for what has one cause, and none that hides another's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamproc.alerts import AlertBook
+from streamproc.alerts.telling import MOST_MEMBERS
+from tests.unit.alerts.findings import HOUR_MS, Watching, drift, found, over
+
+AMOUNT, SCORE = "covariate_drift/amount", "prior_drift/score"
+
+
+def test_twenty_features_that_move_at_once_are_one_alert() -> None:
+    """It lists them, the most evident first, and names some in its sentence."""
+    watching = Watching()
+    moved = [drift(5, f"f{n:02}", evidence=float(n)) for n in range(20)]
+
+    assert watching.hour(5, *moved) == [("open", "covariate_drift/f19", "found")]
+    (alert,) = watching.alerts
+    assert [it["subject"] for it in alert["members"]] == [f"f{n:02}" for n in range(19, -1, -1)]
+    assert alert["members_in_all"] == 20
+    assert alert["summary"] == (
+        "f19 is off. With it: covariate drift of f18, covariate drift of f17, covariate drift of "
+        "f16, covariate drift of f15, covariate drift of f14 and 14 more."
+    )
+
+
+def test_a_message_lists_a_bounded_number() -> None:
+    """A thousand features that move fit a record; all are counted."""
+    watching = Watching()
+    watching.hour(5, *(drift(5, f"f{n}") for n in range(1_000)))
+
+    assert len(watching.alerts[0]["members"]) == MOST_MEMBERS
+    assert watching.alerts[0]["members_in_all"] == 1_000
+
+
+def test_a_feature_that_moves_much_later_is_an_alert_of_its_own() -> None:
+    """Only what began at about the same time is put together."""
+    watching = Watching()
+
+    assert watching.hour(5, drift(5, "amount")) == [("open", AMOUNT, "found")]
+    assert watching.hour(9, drift(9, "age")) == [("update", AMOUNT, "wider")]
+    assert watching.hour(30, drift(30, "count")) == [("open", "covariate_drift/count", "found")]
+
+
+def test_windows_follow_their_field_whenever_it_shows_in_them() -> None:
+    """A mean over a week moves days later, and is put down to the field it is made of."""
+    week_ms = 7 * 24 * HOUR_MS
+    features = {"amount": (("amount",), 0), "amount_mean_7d": (("amount",), week_ms)}
+    watching = Watching(AlertBook(features=features))
+    amount = drift(5, "amount")
+
+    assert watching.hour(5, amount) == [("open", AMOUNT, "found")]
+    mean = drift(80, "amount_mean_7d")
+    assert watching.hour(80, mean) == [("update", AMOUNT, "wider")]
+    assert watching.hour(90, over(amount, 90)) == []
+    assert watching.hour(200) == []  # the week still holds it
+    assert watching.hour(201, over(mean, 201)) == [("resolved", AMOUNT, "recovered")]
+
+
+def test_a_fault_of_a_fields_data_explains_its_drift_and_the_scores() -> None:
+    """The cause has the alert, whatever was found first in that hour."""
+    watching = Watching()
+    missing = found(5, "data_quality", "amount")
+    score = found(5, "prior_drift", "score", severity="critical")
+
+    told = watching.hour(5, score, drift(5, "amount"), missing)
+    assert told == [("open", "data_quality/amount", "found")]
+    assert watching.alerts[0]["severity"] == "critical"  # nothing grave is hidden by its cause
+    assert [it["kind"] for it in watching.alerts[0]["members"]] == [
+        "data_quality",
+        "covariate_drift",
+        "prior_drift",
+    ]
+
+
+def test_it_does_not_explain_another_fields_drift() -> None:
+    """A field that is missing and another that moves are two alerts."""
+    watching = Watching()
+
+    assert watching.hour(5, found(5, "data_quality", "amount"), drift(5, "age")) == [
+        ("open", "data_quality/amount", "found"),
+        ("open", "covariate_drift/age", "found"),
+    ]
+
+
+def test_a_cause_that_is_found_later_takes_over() -> None:
+    """What it explains is resolved with a pointer, and is a member of the cause's alert."""
+    watching = Watching()
+
+    assert watching.hour(5, found(5, "prior_drift", "score")) == [("open", SCORE, "found")]
+    assert watching.hour(7, drift(7, "amount", since=3)) == [
+        ("open", AMOUNT, "found"),
+        ("resolved", SCORE, "explained"),
+    ]
+    opened, explained = watching.alerts[1:]
+    assert explained["explained_by"] == opened["alert_id"]
+    assert [it["subject"] for it in opened["members"]] == ["amount", "score"]
+    assert [it["key"] for it in watching.book.open_alerts()] == [AMOUNT]
+
+
+def test_a_field_takes_over_what_is_made_of_it() -> None:
+    """Where the window was found first, the field is the cause all the same."""
+    features = {"amount": (("amount",), 0), "amount_mean_1d": (("amount",), 24 * HOUR_MS)}
+    watching = Watching(AlertBook(features=features))
+
+    watching.hour(5, drift(5, "amount_mean_1d", evidence=9.0))
+    assert watching.hour(6, drift(6, "amount", evidence=1.0))[0] == ("open", AMOUNT, "found")
+    assert [it["key"] for it in watching.book.open_alerts()] == [AMOUNT]
+
+
+def test_what_outlives_its_cause_becomes_an_alert_of_its_own() -> None:
+    """The score's drift is not hidden for longer than it may take to follow."""
+    watching = Watching()
+    amount, score = drift(5, "amount"), found(5, "prior_drift", "score")
+
+    watching.hour(5, amount, score)
+    assert watching.hour(20, over(amount, 20)) == []
+    assert watching.hour(43) == []
+    assert watching.hour(44) == [("open", SCORE, "outlived"), ("resolved", AMOUNT, "recovered")]
+    assert watching.hour(50, over(score, 50)) == [("resolved", SCORE, "recovered")]
+
+
+def test_an_alert_that_was_explained_and_outlives_its_cause_has_its_id_again() -> None:
+    """One thing, one id: opened, put down to a cause, opened again."""
+    watching = Watching()
+    score, amount = found(5, "prior_drift", "score"), drift(7, "amount", since=4)
+
+    watching.hour(5, score)
+    watching.hour(7, amount)
+    watching.hour(500, over(amount, 500))
+    watching.hour(524)
+    lives = [it for it in watching.alerts if it["key"] == SCORE]
+    assert [it["reason"] for it in lives] == ["found", "explained", "outlived"]
+    assert [it["step"] for it in lives] == [0, 1, 2]
+    assert len({it["alert_id"] for it in lives}) == 1
+
+
+def test_a_slice_explains_overall_and_pairs_if_it_is_clearest_there() -> None:
+    """The slice with the most evidence has the alert; one beside it has its own."""
+    watching = Watching()
+
+    def bias(slice_: dict[str, str] | None, evidence: float, **more: Any) -> Any:
+        return found(5, "prediction_bias", "predictions", slice=slice_, evidence=evidence, **more)
+
+    assert watching.hour(
+        5,
+        bias(None, 1.0),
+        bias({"country": "FR"}, 5.0),
+        bias({"channel": "web", "country": "FR"}, 2.0),
+        bias({"country": "DE"}, 0.5),
+    ) == [
+        ("open", "prediction_bias/country=FR", "found"),
+        ("open", "prediction_bias/country=DE", "found"),
+    ]
+    assert watching.alerts[0]["members_in_all"] == 3
+
+
+def test_a_change_everywhere_is_told_overall() -> None:
+    """Where overall is clearest, its slices go with it."""
+    watching = Watching()
+    slices = [
+        found(5, "prediction_bias", "predictions", slice={"country": each}, evidence=2.0)
+        for each in ("DE", "FR", "NL")
+    ]
+    overall = found(5, "prediction_bias", "predictions", evidence=6.0)
+
+    assert watching.hour(5, *slices, overall) == [
+        ("open", "prediction_bias/predictions", "found"),
+    ]
+
+
+def test_what_labels_show_of_one_slice_is_one_alert() -> None:
+    """Errors, bias, calibration and metrics go bad together; drift of a feature is another."""
+    watching = Watching()
+    kinds = ("performance", "prediction_bias", "concept_drift")
+
+    assert watching.hour(5, *(found(5, kind, "x") for kind in kinds), drift(5, "amount")) == [
+        ("open", AMOUNT, "found"),
+        ("open", "concept_drift/x", "found"),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_order_within_a_bucket_does_not_matter(seed: int) -> None:
+    """Findings of one time give the same alerts in any order."""
+    findings = [
+        drift(5, "amount", evidence=1.0),
+        drift(5, "age", evidence=2.0),
+        found(5, "prior_drift", "score"),
+        found(5, "data_quality", "amount"),
+        found(5, "prediction_bias", "predictions", evidence=1.0),
+        found(5, "prediction_bias", "predictions", slice={"country": "FR"}, evidence=3.0),
+    ]
+    turned = findings[seed:] + findings[:seed]
+    one, other = Watching(), Watching()
+    one.hour(5, *findings)
+    other.hour(5, *turned)
+
+    assert one.alerts == other.alerts
+
+
+def test_a_lead_that_comes_back_while_its_members_last_keeps_its_alert() -> None:
+    """Nothing is told anew; the members stay with it."""
+    watching = Watching()
+    amount, age = drift(5, "amount", evidence=2.0), drift(5, "age", evidence=1.0)
+
+    watching.hour(5, amount, age)
+    assert watching.hour(8, over(amount, 8)) == []
+    assert watching.hour(10, drift(10, "amount")) == []
+    assert watching.hour(30) == []
+    assert [it["key"] for it in watching.book.open_alerts()] == [AMOUNT]
+
+
+def test_a_member_that_comes_again_much_later_is_another_problem() -> None:
+    """It had ended, and its cause still lasts: what comes now is told for itself."""
+    watching = Watching()
+    amount, age = drift(5, "amount", evidence=2.0), drift(5, "age", evidence=1.0)
+
+    watching.hour(5, amount, age)
+    watching.hour(8, over(age, 8))
+    assert watching.hour(40, drift(40, "age")) == [("open", "covariate_drift/age", "found")]
+
+
+def test_a_slice_that_is_found_later_and_clearer_takes_over() -> None:
+    """Overall was a little off; now it is known where."""
+    watching = Watching()
+    watching.hour(5, found(5, "prediction_bias", "predictions", evidence=1.0))
+    where = found(7, "prediction_bias", "predictions", 5, slice={"country": "FR"}, evidence=4.0)
+
+    assert watching.hour(7, where) == [
+        ("open", "prediction_bias/country=FR", "found"),
+        ("resolved", "prediction_bias/predictions", "explained"),
+    ]
+
+
+def test_what_began_long_before_is_not_explained() -> None:
+    """A cause is not later than its effect, but for how exactly a beginning is known."""
+    watching = Watching()
+    watching.hour(60, found(60, "prior_drift", "score"))
+
+    assert watching.hour(80, drift(80, "amount")) == [("open", AMOUNT, "found")]
+
+
+def test_a_window_may_show_a_common_cause_later() -> None:
+    """A mean over a day moves up to a day later than another field does."""
+    features = {"age": (("age",), 0), "amount_mean_1d": (("amount",), 24 * HOUR_MS)}
+    watching = Watching(AlertBook(features=features))
+    watching.hour(5, drift(5, "age"))
+
+    assert watching.hour(30, drift(30, "amount_mean_1d")) == [
+        ("update", "covariate_drift/age", "wider")
+    ]
+
+
+def test_steps_go_on_where_an_alert_was_opened_again_untold() -> None:
+    """It came again and was put down to a cause in one bucket; its id has no step twice."""
+    watching = Watching()
+    errors = found(5, "concept_drift", "log loss", evidence=1.0)
+    watching.hour(5, errors)
+    watching.hour(6, over(errors, 6))
+    bias = found(8, "prediction_bias", "predictions", slice={"country": "FR"}, evidence=5.0)
+    errors = found(8, "concept_drift", "log loss", evidence=1.0)
+
+    assert watching.hour(8, errors, bias) == [("open", "prediction_bias/country=FR", "found")]
+    watching.hour(10, over(bias, 10))
+    assert ("open", errors.key, "outlived") in watching.hour(34)
+    assert [it["step"] for it in watching.alerts if it["key"] == errors.key] == [0, 1, 2]
