@@ -45,7 +45,7 @@ from streamproc.kafka.topics import create, probe, topic_ids
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import Store
-from streamproc.monitors import Drift, PredictionBias
+from streamproc.monitors import Drift, OutcomeMonitor
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
 
@@ -174,7 +174,7 @@ def build(
         stages.append(LearnStage(deployment))
     if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):
         stages.append(DriftStage(deployment, score))
-    if any(isinstance(monitor, PredictionBias) for monitor in pipeline.monitors):
+    if any(isinstance(monitor, OutcomeMonitor) for monitor in pipeline.monitors):
         stages.append(BiasStage(deployment, score))
     judge = AlertStage(deployment, metrics) if pipeline.monitors else None
     stages += [judge] if judge else []

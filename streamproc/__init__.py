@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Shared,
         Window,
     )
-    from streamproc.monitors import Drift, PredictionBias
+    from streamproc.monitors import Calibration, ConceptDrift, Drift, LabelShift, PredictionBias
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
 
@@ -62,6 +62,9 @@ __all__ = [  # noqa: RUF022  in reading order
     "Shared",
     "Drift",
     "PredictionBias",
+    "Calibration",
+    "LabelShift",
+    "ConceptDrift",
     "Replay",
     "StreamprocError",
     "DefinitionError",
@@ -85,7 +88,7 @@ _HOME = {
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),
-    "monitors": ("Drift", "PredictionBias"),
+    "monitors": ("Drift", "PredictionBias", "Calibration", "LabelShift", "ConceptDrift"),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),
 }

@@ -37,10 +37,10 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import Drift, PredictionBias
+from streamproc.monitors import Drift, OutcomeMonitor
 from streamproc.monitors.budget import FalseAlarms
 
-Monitor = Drift | PredictionBias
+Monitor = Drift | OutcomeMonitor
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -452,13 +452,13 @@ def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
 
 def _check_monitors(pipeline: Pipeline) -> None:
     for monitor in pipeline.monitors:
-        if not isinstance(monitor, Drift | PredictionBias):
+        if not isinstance(monitor, Monitor):
             raise DefinitionError(
                 f"Pipeline: monitors holds {monitor!r:.60}; use Drift or PredictionBias"
             )
-        if isinstance(monitor, PredictionBias) and pipeline.labels is None:
+        if isinstance(monitor, OutcomeMonitor) and pipeline.labels is None:
             raise DefinitionError(
-                "Pipeline: PredictionBias compares predictions with labels; "
+                f"Pipeline: {type(monitor).__name__} compares predictions with labels; "
                 "declare labels=Labels(...)"
             )
         unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)

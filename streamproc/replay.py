@@ -20,7 +20,7 @@ from streamproc.errors import DefinitionError
 from streamproc.features.lookup import Find
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
-from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors import Drift, OutcomeMonitor, bias_fold, drift_fold
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.learn import IDLE_MS, LearnTask
 from streamproc.tasks.records import Out, Output, PlainRecord, Task
@@ -79,7 +79,7 @@ class Replay:
                 "drift", 0, drift_fold(pipeline), topics.predictions, "prediction", codec
             )
             self._down["predictions"] = (drift, topics.predictions)
-        if PredictionBias in kinds:
+        if any(isinstance(monitor, OutcomeMonitor) for monitor in pipeline.monitors):
             bias = FoldTask("bias", 0, bias_fold(pipeline), topics.outcomes, "outcome", codec)
             self._down["outcomes"] = (bias, topics.outcomes)
         if kinds:

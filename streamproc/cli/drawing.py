@@ -10,7 +10,7 @@ from typing import Any
 from streamproc.catalogue import kept_long
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
 from streamproc.features.shared import definitions
-from streamproc.monitors import Drift
+from streamproc.monitors import Drift, OutcomeMonitor, PredictionBias
 from streamproc.pipeline import Monitor, Pipeline
 
 _WIDTH = 80
@@ -87,7 +87,8 @@ def drawn(pipeline: Pipeline) -> Iterator[str]:
 def _picture(pipeline: Pipeline) -> Iterator[str]:
     """Yield the way of an event; what the pipeline lacks is not drawn."""
     kinds = {type(monitor).__name__ for monitor in pipeline.monitors}
-    drift, bias, labels = "Drift" in kinds, "PredictionBias" in kinds, pipeline.labels is not None
+    drift, labels = "Drift" in kinds, pipeline.labels is not None
+    bias = any(isinstance(monitor, OutcomeMonitor) for monitor in pipeline.monitors)
     if pipeline.lookups:
         yield "  lookups ───┐"
     yield "  events ──► score ──► predictions" + (" ──► drift ──► alerts" if drift else "")
@@ -152,6 +153,8 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         count = f"{len(named)} feature" + "s" * (len(named) != 1)
         features = count if monitor.features is None else ", ".join(named)
         return f"{features} and the score, in buckets of {monitor.bucket}"
+    if not isinstance(monitor, PredictionBias):
+        return f"overall, in buckets of {monitor.bucket}"
     slices = ["overall", *(" by ".join(fields) for fields in monitor.fields if fields)]
     return f"{', '.join(slices)}, in buckets of {monitor.bucket}"
 

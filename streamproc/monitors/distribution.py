@@ -36,7 +36,8 @@ class DistributionTest:
     """Tests one series, numbers or categories, bucket after bucket in order of time.
 
     ``after_ms`` is when its windows have filled; what is earlier is left out. ``noun`` is what a
-    sentence calls the series, ``look_at`` ends the sentence.
+    sentence calls the series, ``look_at`` ends the sentence. With ``location`` only a move of
+    numbers is looked for, and no change of their shape.
 
     >>> import numpy as np
     >>> from streamproc.monitors.growing import Span
@@ -56,6 +57,7 @@ class DistributionTest:
         limits: Limits,
         *,
         categorical: bool = False,
+        location: bool = False,
         slice_: dict[str, str] | None = None,
         after_ms: int = 0,
         noun: str | None = None,
@@ -70,6 +72,7 @@ class DistributionTest:
         self.test: SeriesTest | None = None
         self._limits = limits
         self._categorical = categorical
+        self._location = location
         self._bins: Numbers | Categories | None = None
         self._held: list[tuple[int, Sketch]] = []
         self._moments: deque[Moments] = deque(maxlen=_REMEMBERED)
@@ -136,6 +139,8 @@ class DistributionTest:
             return
         merged = added([each for _, each in self._held])
         self._bins = Categories(merged) if self._categorical else Numbers(merged)
+        if self._location and isinstance(self._bins, Numbers):
+            self._bins.tilts = self._bins.tilts.only(0)
         self.test = SeriesTest(self._bins, self._limits)
         for held_ms, each in self._held:
             self.test.update(held_ms, self._bins.counts(each))

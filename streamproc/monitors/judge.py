@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any, Protocol
 
 from streamproc.messages import Alert
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
+from streamproc.monitors.outcomejudge import outcome_monitor
+from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.sealing import Sealer
-from streamproc.monitors.slices import BiasMonitor
-from streamproc.monitors.spec import PredictionBias, Watched, bias_plan, drift_plan
-from streamproc.monitors.sums import Row, add_rows, rounded
+from streamproc.monitors.spec import Watched, drift_plan
 
 OPERATION = "operation"
 """The stage of a record that says what a person asked for."""
@@ -69,7 +68,8 @@ class Judge:
             for number, monitor, series in drift_plan(pipeline)
         }
         self._bias = {
-            number: _BiasMonitor(monitor, pipeline.kind) for number, monitor in bias_plan(pipeline)
+            number: outcome_monitor(monitor, pipeline, alarm_ms[number])
+            for number, monitor in outcome_plan(pipeline)
         }
         self._monitors: dict[int, Monitor] = {**self._drift, **self._bias}
         wanted: tuple[tuple[str, Mapping[int, Monitor]], ...] = (
@@ -92,7 +92,7 @@ class Judge:
     @property
     def overflowed(self) -> int:
         """How often a slice was left out because there were too many."""
-        return sum(monitor.slices.overflowed for monitor in self._bias.values())
+        return sum(monitor.overflowed for monitor in self._bias.values())
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts as they were last told."""
@@ -132,38 +132,3 @@ class Judge:
 
     def _combined(self, number: int, parts: Sequence[Any]) -> Any:
         return self._monitors[number].combined(parts)
-
-
-class _BiasMonitor:
-    """The bias monitor's rows are exact sums, made ready for its tests."""
-
-    def __init__(self, monitor: PredictionBias, kind: str) -> None:
-        self.slices = BiasMonitor(monitor.bucket_ms, kind)
-
-    def combined(self, parts: Sequence[Row]) -> Row:
-        """Return one row for several."""
-        return add_rows(parts)
-
-    def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
-        """Take in a sealed bucket."""
-        told = {name: rounded(row) for name, row in rows.items()}
-        spreads = {name: moments(row)[2] for name, row in rows.items()}
-        return self.slices.update(start_ms, told, spreads)
-
-    def relearn(self, key: str) -> bool:
-        """Learn anew what is usual in the slice that a finding's key is about."""
-        return self.slices.relearn(key)
-
-
-def moments(row: Row) -> tuple[float, float, float]:
-    """Return n, mean and variance of values from their exact count, sum and sum of squares.
-
-    Worked out exactly and then rounded to 10 significant digits.
-
-    >>> moments([2, 3.0, 0.0, 5.0, 0.0])
-    (2, 1.5, 0.25)
-    """
-    n = row[0]
-    mean = (Fraction(row[1]) + Fraction(row[2])) / int(n)
-    variance = (Fraction(row[3]) + Fraction(row[4])) / int(n) - mean * mean
-    return n, float(f"{float(mean):.10g}"), float(f"{max(float(variance), 0.0):.10g}")

@@ -93,7 +93,9 @@ class PredictionBias:
     """Watches what was observed less what was predicted, overall and in slices.
 
     ``slices`` names fields of the event; a pair such as ``("country", "channel")`` makes a slice
-    of each pair of their values. ``bucket`` is a span of the time at which labels became known.
+    of each pair of their values. Beside these, slices are looked for among the features' values.
+    ``bucket`` is a span of the time at which labels became known, ``weight`` the monitor's part of
+    the pipeline's false alarms.
 
     For classification the prediction is the probability of the positive class (of a multiclass
     model: of the class decided for, against whether it was right), for regression the value.
@@ -128,7 +130,7 @@ class Watched(Protocol):
     """What monitors need to know of a pipeline; `streamproc.Pipeline` is one."""
 
     @property
-    def monitors(self) -> Sequence[Drift | PredictionBias]:
+    def monitors(self) -> Sequence[Any]:
         """What is watched."""
 
     @property
@@ -211,24 +213,6 @@ def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, Series]]:
         )
         for i, monitor in drifts
     ]
-
-
-def bias_plan(pipeline: Watched) -> list[tuple[int, PredictionBias]]:
-    """Return the bias monitors with their numbers.
-
-    Raises `DefinitionError` for a model whose score is no prediction of a label, and for a slice
-    that two monitors declare.
-    """
-    found = [(i, m) for i, m in enumerate(pipeline.monitors) if isinstance(m, PredictionBias)]
-    if found and pipeline.kind == "anomaly":
-        raise DefinitionError(
-            "PredictionBias: an anomaly score predicts no label; leave the monitor out"
-        )
-    if len(found) > 1:
-        raise DefinitionError(
-            "PredictionBias: declared twice; write one with all slices, ('country', 'channel')"
-        )
-    return found
 
 
 def _fields(slices: Sequence[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

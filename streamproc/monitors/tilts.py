@@ -81,6 +81,18 @@ class Tilts:
         moved = strength * mean * n + n * psi
         return strength * sums[self.of] - np.where(self.indicator, of_rate, moved)
 
+    def only(self, score: int) -> Tilts:
+        """Return those of one score."""
+        kept = self.of == score
+        weights = self.weights[kept]
+        return Tilts(
+            self.scores,
+            self.of[kept],
+            self.strength[kept],
+            weights / weights.sum(),
+            self.indicator[kept],
+        )
+
     def psi(self, p: Floats, n: float) -> Floats:
         """Return log sum p_b exp(d (s_b - mean of s)), by component: the most that it may be.
 

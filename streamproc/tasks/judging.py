@@ -19,7 +19,8 @@ from typing import Any
 from streamproc import alerts, messages, monitors
 from streamproc.errors import StreamprocError
 from streamproc.models.versions import PICKLE_PROTOCOL, dumps, loads
-from streamproc.monitors.bias import RateTest
+from streamproc.monitors.bias import BiasTests
+from streamproc.monitors.calibration import CalibrationTest
 from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.judge import Judge
@@ -37,7 +38,7 @@ PACKED_BYTES = 100_000
 """From how many bytes on the rest of the state waits for the next round."""
 
 _TABLE = "judge"
-_APART = (DistributionTest, DetectorTest, RateTest)
+_APART = (DistributionTest, DetectorTest, BiasTests, CalibrationTest)
 
 
 class JudgeFreezer:

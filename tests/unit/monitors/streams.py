@@ -10,7 +10,7 @@ from typing import Any
 
 from streamproc.alerts import new_judge
 from streamproc.messages import Alert
-from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors import bias_fold, drift_fold
 from streamproc.monitors.budget import FalseAlarms
 from streamproc.monitors.judge import Judge
 
@@ -23,7 +23,7 @@ ONE_A_MONTH = FalseAlarms(1, 30 * DAY_MS)
 class Facts:
     """What monitors need of a pipeline."""
 
-    monitors: Sequence[Drift | PredictionBias] = ()
+    monitors: Sequence[Any] = ()
     kind: str = "binary"
     classes: tuple[Any, ...] | None = (0, 1)
     learns: bool = True

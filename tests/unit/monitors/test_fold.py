@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 import pytest
 
-from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold
+from streamproc.monitors import Drift, PredictionBias, bias_fold, drift_fold, sample
 from streamproc.monitors.drift_fold import SAMPLE, read
 from streamproc.monitors.fold import NEVER
-from streamproc.monitors.sample import unpacked
+from streamproc.monitors.sketch import unpacked
 from streamproc.monitors.spec import MAX_SLICES
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, payments, values_of
 
@@ -105,7 +105,10 @@ def test_what_is_no_usable_number_is_left_out(odd: Any) -> None:
         assert (series["amount"][0], values_of(series["amount"])) == (1, [1.0, 1.0])
         assert len(features) == 1 or (series["other"][0], values_of(series["other"])) == (3, [])
         assert values_of(series["=score"]) == [0.5] * 3
-        kept = {row.values[0] for row in unpacked(orjson.loads(orjson.dumps(series[SAMPLE]))).rows}
+        kept = {
+            row.values[0]
+            for row in sample.unpacked(orjson.loads(orjson.dumps(series[SAMPLE]))).rows
+        }
         assert kept <= {1.0, None, "7", 1e308}
 
 
@@ -131,13 +134,20 @@ def test_each_class_has_a_series() -> None:
     assert values_of(series["=score/b"]) == [0.0, 0.75]
 
 
-def bias_series(facts: Facts, outcomes: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return the only bucket's rows of outcomes folded at once."""
+def bias_series(facts: Facts, outcomes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the only bucket's rows of outcomes folded at once, but for the sample."""
     fold = bias_fold(facts)
     fold.update(outcomes)
     (bucket,) = fold.take()
-    found: dict[str, list[float]] = bucket["series"]
-    return found
+    found: dict[str, dict[str, Any]] = bucket["series"]
+    return {name: row for name, row in found.items() if name != "=sample"}
+
+
+def totals(row: dict[str, Any]) -> list[float]:
+    """Return n, yes, the sum of scores, and that of delays."""
+    n, yes, steps = (sum(cell[i] for cell in row["bins"].values()) for i in range(3))
+    assert n == row["n"]
+    return [n, yes, steps / 2**30, row["delay_ms"]]
 
 
 def outcome(label: Any, score: Any, **more: Any) -> dict[str, Any]:
@@ -154,7 +164,7 @@ def outcome(label: Any, score: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_bias_is_summed_overall_and_by_slice() -> None:
-    """Rows hold n, y - p, p(1 - p), p and the label's delay; who has no slice is overall only."""
+    """Rows hold n, y and p by bin, and the label's delay; who has no slice is overall only."""
     facts = Facts(monitors=[PredictionBias(slices=("country", ("country", "channel")))])
     rows = bias_series(
         facts,
@@ -168,11 +178,10 @@ def test_bias_is_summed_overall_and_by_slice() -> None:
         ],
     )
 
-    sums = {name: [row[0], *row[1::2]] for name, row in rows.items()}
-    assert sums == {
-        "": [3, 0.75, 0.6875, 1.25, 3_000.0],
-        '{"country":"NL"}': [2, 0.25, 0.4375, 0.75, 2_000.0],
-        '{"country":"NL","channel":"web"}': [1, 0.75, 0.1875, 0.25, 1_000.0],
+    assert {name: totals(row) for name, row in rows.items()} == {
+        "": [3, 2, 1.25, 3_000],
+        '{"country":"NL"}': [2, 1, 0.75, 2_000],
+        '{"country":"NL","channel":"web"}': [1, 1, 0.25, 1_000],
     }
 
 
@@ -181,7 +190,7 @@ def test_the_positive_class_is_the_last_declared() -> None:
     facts = Facts(monitors=[PredictionBias()], classes=("good", "fraud"))
     rows = bias_series(facts, [outcome("fraud", 0.5), outcome("good", 0.25)])
 
-    assert rows[""][1] == 0.25
+    assert totals(rows[""])[:3] == [2, 1, 0.75]
 
 
 def test_a_multiclass_prediction_is_that_of_the_class_decided_for() -> None:
@@ -190,15 +199,15 @@ def test_a_multiclass_prediction_is_that_of_the_class_decided_for() -> None:
     scores = {"1": 0.75, "2": 0.25}
     rows = bias_series(facts, [outcome(1, scores, decision=1), outcome(2, scores, decision=1)])
 
-    assert rows[""][:2] == [2, 1 - 1.5]
+    assert totals(rows[""])[:3] == [2, 1, 1.5]
 
 
 def test_a_regression_sums_its_residuals() -> None:
-    """Residuals and their squares; values that are no numbers are left out."""
+    """Residuals are sketched; values that are no numbers are left out."""
     facts = Facts(monitors=[PredictionBias()], kind="regression", classes=None)
     rows = bias_series(facts, [outcome(3, 1.0), outcome(1.0, 2), outcome(1e308, 1.0)])
 
-    assert rows[""][:4] == [2, 1.0, 0.0, 5.0]
+    assert unpacked(rows[""]["values"]).values.tolist() == [-1.0, 2.0]
 
 
 def test_a_bucket_is_of_the_time_the_label_was_known() -> None:
@@ -217,8 +226,8 @@ def test_slices_are_bounded_and_counted() -> None:
     fold.update([outcome(1, 0.5, slices={"country": f"{i}" + "x" * 500}) for i in range(many)])
     (bucket,) = fold.take()
 
-    assert len(bucket["series"]) == 10 * MAX_SLICES
-    assert many + 1 - 10 * MAX_SLICES == fold.overflowed
+    assert len(bucket["series"]) == 10 * MAX_SLICES + 1  # and the sample
+    assert fold.overflowed == many + 1 - 10 * MAX_SLICES
     assert max(map(len, bucket["series"])) < 130
 
 

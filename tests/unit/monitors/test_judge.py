@@ -108,14 +108,14 @@ def test_the_judge_survives_a_pickle_mid_way(faulty: list[dict[str, Any]]) -> No
 def test_slices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the cap slices are counted and left out; those known stay watched."""
     monkeypatch.setattr(slices_module, "MAX_SLICES", 3)
-    monitor = slices_module.BiasMonitor(HOUR_MS, "binary")
-    for hour in range(10):
-        row = (100.0, 0.0, 5.0, 5.0, 0.0)
+    monitor = slices_module.BiasMonitor(HOUR_MS, "binary", learns=False, alarm_ms=1e9)
+    for hour in range(400):
+        row = {"bins": {"70": [100, 5, 5 << 30]}, "n": 100, "delay_ms": 0}
         rows = {f'{{"country":"{hour}{i}"}}': row for i in range(5)}
-        monitor.update(hour * HOUR_MS, {"": row, **rows}, {})
+        monitor.update(hour * HOUR_MS, {"": row, **rows})
 
-    assert monitor.overflowed == 5 * 10 - 2
-    assert len(pickle.dumps(monitor)) < 20_000
+    assert monitor.overflowed == 5 * 400 - 3
+    assert len(pickle.dumps(monitor)) < 200_000
 
 
 def test_without_labels_only_drift_is_judged(faulty: list[dict[str, Any]]) -> None:

@@ -1,0 +1,199 @@
+"""Slices that are found: a bounded search over the features' values (error analysis).
+
+Candidates are fixed by what comes first: each number's ranges between quantiles, each category, and
+pairs of coarser ones, `MOST` in all. They are tested like declared slices, on a sample of each
+bucket's outcomes, and share out their part of the false alarms; one is open at a time, that with
+the most evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+
+from streamproc.monitors.bias import TOLERANCE, BiasTests, Step
+from streamproc.monitors.growing import Span
+from streamproc.monitors.odds import Table
+from streamproc.monitors.scores import bins_of
+from streamproc.monitors.sketch import Floats, Ints
+
+MOST = 500
+"""How many candidates there are at most."""
+
+LEAST_ROWS = 2_000
+"""Outcomes by which the candidates are fixed."""
+
+FINE = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
+COARSE = (0.25, 0.75)
+_FEW, _FEW_COARSE = 12, 4
+_MISSING = "missing"
+
+Sample = Sequence[Sequence[Any]]
+
+
+@dataclass
+class Cells:
+    """One feature's cells: between ``edges``, or ``values`` met often; the last is of missing ones.
+
+    >>> amount = Cells.of("amount", list(range(8)), (0.5,), 4)
+    >>> amount.words
+    ['below 4', '4 and above', 'missing']
+    >>> amount.codes([1, 400.0, None, "x"]).tolist()
+    [0, 1, 2, 2]
+    >>> Cells.of("country", ["NL", "DE", "NL"], (0.5,), 4).words
+    ['NL', 'DE', 'other', 'missing']
+    """
+
+    name: str
+    words: list[str]
+    edges: Floats | None = None
+    values: dict[Any, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, seen: Sequence[Any], quantiles: Sequence[float], few: int) -> Cells:
+        """Return the cells that some values suggest."""
+        there = [_plain(value) for value in seen]
+        times: dict[Any, int] = {}
+        for value in there:
+            if value is not None:
+                times[value] = times.get(value, 0) + 1
+        numbers = np.array([v for v in there if isinstance(v, float)])
+        if len(numbers) * 2 > sum(times.values()) and len(times) > few:
+            edges = np.unique(np.quantile(numbers, quantiles, method="higher"))
+            edges = edges[edges > numbers.min()]
+            return cls(name, [*_ranges(edges), _MISSING], edges)
+        common = sorted(times, key=lambda value: (-times[value], str(value)))[:few]
+        words = [f"{value:.6g}" if isinstance(value, float) else value for value in common]
+        known = {value: code for code, value in enumerate(common)}
+        return cls(name, [*words, "other", _MISSING], None, known)
+
+    def codes(self, values: Sequence[Any]) -> Ints:
+        """Return the number of each value's cell."""
+        there = [_plain(value) for value in values]
+        last = len(self.words) - 1
+        if self.edges is None:
+            of = (last if v is None else self.values.get(v, last - 1) for v in there)
+            return np.fromiter(of, np.int64, len(there))
+        numbers = np.array([v if isinstance(v, float) else np.nan for v in there])
+        codes = np.searchsorted(self.edges, numbers, side="right")
+        return np.where(np.isnan(numbers), last, codes)
+
+
+class FoundSlices:
+    """Looks for slices that are off; see the module.
+
+    ``alarm_ms`` is the mean time between false alarms of all candidates together, ``warmup_ms`` how
+    long the features' windows take to fill: what is earlier is left out.
+    """
+
+    def __init__(
+        self,
+        bucket_ms: int,
+        alarm_ms: float,
+        tolerance: float = TOLERANCE,
+        span: Span | None = None,
+        warmup_ms: int = 0,
+    ) -> None:
+        self._warmup_ms = warmup_ms
+        self._first_ms: int | None = None
+        self._tests = BiasTests(bucket_ms, alarm_ms, tolerance, span=span)
+        self._early: list[dict[str, Any]] = []
+        self._fine: list[Cells] = []
+        self._coarse: list[Cells] = []
+        self._pairs: list[tuple[int, int]] = []
+        self._named: list[dict[str, str]] = []
+        self._starts: list[int] = []
+
+    def __len__(self) -> int:
+        return max(len(self._named) - 1, 0)
+
+    def update(
+        self, start_ms: int, sample: Sample, turned: bool, quiet: bool
+    ) -> list[tuple[str, dict[str, str], Step]]:
+        """Take in a bucket's sample, ``turned`` to count no; return what is found, with its name.
+
+        While it is not ``quiet``, something that was looked for being open, nothing is found.
+        """
+        if self._first_ms is None:
+            self._first_ms = start_ms
+        if start_ms < self._first_ms + self._warmup_ms:
+            return []
+        if not self._named:
+            self._early += [row[3] for row in sample]
+            if len(self._early) >= LEAST_ROWS:
+                self._fix()
+            return []
+        table = self._table(sample)
+        table = table.turned() if turned else table
+        return [
+            (self._words(step.row), self._named[step.row], step)
+            for step in self._tests.update(start_ms, table, rests=not quiet)
+        ]
+
+    def _words(self, row: int) -> str:
+        return " and ".join(f"{name} is {words}" for name, words in self._named[row].items())
+
+    def _fix(self) -> None:
+        names = sorted({name for features in self._early for name in features})
+        self._named, self._starts = [{}], []
+        for name in names:
+            seen = [features.get(name) for features in self._early]
+            fine = Cells.of(name, seen, FINE, _FEW)
+            if len(self._named) + len(fine.words) > MOST:
+                break
+            self._starts.append(len(self._named))
+            self._fine.append(fine)
+            self._coarse.append(Cells.of(name, seen, COARSE, _FEW_COARSE))
+            self._named += [{name: words} for words in fine.words]
+        for a, b in combinations(range(len(self._fine)), 2):
+            one, other = self._coarse[a], self._coarse[b]
+            if len(self._named) + len(one.words) * len(other.words) > MOST:
+                break
+            self._pairs.append((a, b))
+            self._starts.append(len(self._named))
+            self._named += [{one.name: x, other.name: y} for x in one.words for y in other.words]
+        self._early = []
+
+    def _table(self, sample: Sample) -> Table:
+        features = [row[3] for row in sample]
+        n = len(features)
+        columns = [[each.get(cells.name) for each in features] for cells in self._fine]
+        fine = [cells.codes(column) for cells, column in zip(self._fine, columns, strict=True)]
+        coarse = [cells.codes(column) for cells, column in zip(self._coarse, columns, strict=True)]
+        pairs = [coarse[a] * len(self._coarse[b].words) + coarse[b] for a, b in self._pairs]
+        of = [start + code for start, code in zip(self._starts, [*fine, *pairs], strict=True)]
+        rows = np.concatenate([np.zeros(n, np.int64), *of])
+        yes = np.tile(np.array([float(row[1]) for row in sample]), 1 + len(of))
+        score = np.array([float(row[2]) for row in sample])
+        p = np.clip(score, 1e-9, 1 - 1e-9)
+        keys = rows * 256 + np.tile(bins_of(score), 1 + len(of))
+        cells, groups = np.unique(keys, return_inverse=True)
+        counts = np.bincount(groups, minlength=len(cells)).astype(np.float64)
+        mean = np.bincount(groups, np.tile(p, 1 + len(of)), minlength=len(cells)) / counts
+        size = len(self._named)
+        by_slice = np.bincount(rows, yes, minlength=size).astype(np.float64)
+        return Table(cells // 256, cells % 256, counts, mean, by_slice, np.zeros(size))
+
+
+def _plain(value: Any) -> float | str | None:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _ranges(edges: Floats) -> list[str]:
+    told = [f"{edge:.4g}" for edge in edges.tolist()]
+    if not told:
+        return ["any"]
+    between = [f"{low} to {high}" for low, high in pairwise(told)]
+    return [f"below {told[0]}", *between, f"{told[-1]} and above"]
