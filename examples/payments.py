@@ -2,7 +2,19 @@
 
 from river import linear_model, preprocessing
 
-from streamproc import Calendar, Drift, Events, Field, Labels, Pipeline, PredictionBias, Window
+from streamproc import (
+    Calendar,
+    Calibration,
+    ConceptDrift,
+    Drift,
+    Events,
+    Field,
+    Labels,
+    LabelShift,
+    Pipeline,
+    PredictionBias,
+    Window,
+)
 
 pipeline = Pipeline(
     name="payments",
@@ -16,5 +28,5 @@ pipeline = Pipeline(
         Window("amount", by="customer_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
     ],
     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-    monitors=[Drift(), PredictionBias()],
+    monitors=[Drift(), PredictionBias(), Calibration(), LabelShift(), ConceptDrift()],
 )

@@ -19,7 +19,7 @@ from benchmarks.detection import faults, nab, real_tables
 from benchmarks.detection.watching import Life, lives, told
 from benchmarks.processes import ROOT
 from benchmarks.protocol import DAY_MS
-from streamproc import Drift, Events, Field, Labels, Pipeline
+from streamproc import ConceptDrift, Drift, Events, Field, Labels, LabelShift, Pipeline
 from streamproc.eventtime import parse_time_ms
 from streamproc.files import Row, rows
 from streamproc.timeline import LabelColumns, timeline
@@ -76,7 +76,7 @@ def sea() -> dict[str, Any]:
         labels=Labels("sea.labels", id="row", value="y", horizon="1d"),
         features=[Field("x1"), Field("x2"), Field("x3")],
         model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-        monitors=[Drift(reference="2d")],
+        monitors=[Drift(reference="2d"), LabelShift(), ConceptDrift()],
         lateness="0s",
         publish_every=1_000,
     )

@@ -25,16 +25,30 @@ class Told(NamedTuple):
 
 
 class Life(NamedTuple):
-    """One alert from its opening to its end; ``resolved`` is None while it is open."""
+    """One alert from its opening to its end, in steps."""
 
-    opened: Told
-    last: Told
-    resolved: Told | None
+    steps: list[Told]
+
+    @property
+    def opened(self) -> Told:
+        """When it was opened."""
+        return self.steps[0]
+
+    @property
+    def resolved(self) -> Told | None:
+        """When it was resolved; None while it is open."""
+        last = self.steps[-1]
+        return last if last.alert["status"] == "resolved" else None
 
     @property
     def alert(self) -> Alert:
         """What was told last while it was open."""
-        return self.last.alert
+        return [step.alert for step in self.steps if step.alert["status"] != "resolved"][-1]
+
+    @property
+    def explained_by(self) -> str | None:
+        """The alert that it was closed in favour of, its cause being found."""
+        return self.steps[-1].alert.get("explained_by")
 
     def line(self) -> str:
         """Return it for people."""
@@ -66,13 +80,7 @@ def lives(steps: Iterable[Told]) -> list[Life]:
     """Return the alerts in the order in which they were opened."""
     found = dict[str, Life]()
     for step in steps:
-        key, status = step.alert["alert_id"], step.alert["status"]
-        if key not in found:
-            found[key] = Life(step, step, None)
-        elif status == "resolved":
-            found[key] = found[key]._replace(resolved=step)
-        else:
-            found[key] = found[key]._replace(last=step)
+        found.setdefault(step.alert["alert_id"], Life([])).steps.append(step)
     return list(found.values())
 
 

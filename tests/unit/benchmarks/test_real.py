@@ -89,7 +89,7 @@ def test_an_alert_before_the_fault_is_beside() -> None:
 def at_row(row: int) -> Life:
     """Return an alert that was opened at a row of SEA."""
     told = step("concept_drift", "error", None, "2026-01-01T00:00:00Z", "open")
-    return Life(told._replace(at_ms=told.at_ms + row * 60_000), told, None)
+    return Life([told._replace(at_ms=told.at_ms + row * 60_000)])
 
 
 def test_the_delay_is_from_the_last_change_of_concept() -> None:
