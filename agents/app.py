@@ -45,9 +45,10 @@ from streamproc.kafka.topics import create, probe, topic_ids
 from streamproc.messages import ModelVersion
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import Store
-from streamproc.monitors import Drift, OutcomeMonitor
+from streamproc.monitors import outcome_fold
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
+from streamproc.tasks.watch import watches_predictions
 
 log = structlog.get_logger("worker")
 _READY_TIMEOUT_S = 30.0
@@ -172,9 +173,9 @@ def build(
         stages.append(RekeyedStage(deployment, metrics))
     if pipeline.learns:
         stages.append(LearnStage(deployment))
-    if any(isinstance(monitor, Drift) for monitor in pipeline.monitors):
+    if watches_predictions(pipeline):
         stages.append(DriftStage(deployment, score))
-    if any(isinstance(monitor, OutcomeMonitor) for monitor in pipeline.monitors):
+    if outcome_fold(pipeline) is not None:
         stages.append(BiasStage(deployment, score))
     judge = AlertStage(deployment, metrics) if pipeline.monitors else None
     stages += [judge] if judge else []

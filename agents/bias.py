@@ -6,7 +6,7 @@ from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
 from agents.stage import Stage
-from streamproc.monitors import bias_fold
+from streamproc.monitors import outcome_fold
 from streamproc.tasks.watch import FoldTask
 
 
@@ -23,7 +23,8 @@ class BiasStage(Stage):
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""
-        fold = bias_fold(self.deployment.pipeline)
+        fold = outcome_fold(self.deployment.pipeline)
+        assert fold is not None, "this stage is made where something is folded"
         return FoldTask(
             "bias",
             partition,

@@ -1,4 +1,4 @@
-"""The drift stage: predictions of one partition, in; sums per bucket, out."""
+"""The drift stage: predictions of one partition, and what was refused or late; sums, out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
 from agents.stage import Stage
-from streamproc.monitors import drift_fold
-from streamproc.tasks.watch import FoldTask
+from streamproc.tasks.watch import FoldTask, folded_topics, predictions_task
 
 
 class DriftStage(Stage):
-    """Makes the tasks that fold features and scores."""
+    """Makes the tasks that fold features, scores and what is wrong with events."""
 
     name = "drift"
     patient = True
@@ -19,19 +18,13 @@ class DriftStage(Stage):
     def __init__(self, deployment: Deployment, upstream: Upstream) -> None:
         self.deployment = deployment
         self.upstream = upstream
-        self.topics: tuple[str, ...] = (deployment.pipeline.topics.predictions,)
+        self.topics = folded_topics(deployment.pipeline)
 
     def start(self, partition: int, offsets: dict[str, int]) -> FoldTask:
         """Return an empty fold: what was folded before the committed offset was sent."""
-        fold = drift_fold(self.deployment.pipeline)
-        return FoldTask(
-            "drift",
-            partition,
-            fold,
-            self.topics[0],
-            "prediction",
-            self.deployment.codec,
-            upstream_caught_up=lambda: self.upstream.caught_up(partition),
+        at = self.deployment
+        return predictions_task(
+            at.pipeline, partition, at.codec, lambda: self.upstream.caught_up(partition)
         )
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:

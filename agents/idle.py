@@ -10,6 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 
 from agents.deployment import Deployment
 from streamproc.tasks.waits import Place
+from streamproc.tasks.watch import folded_topics
 
 log = structlog.get_logger("judge")
 
@@ -30,7 +31,7 @@ class Lag:
         inputs = [topics.events, *([topics.labels] if topics.labels else [])]
         # With windows by another entity an event's position stays until its prediction is out.
         self._ways = {
-            "drift": [topics.events, topics.predictions],
+            "drift": [topics.events, *folded_topics(deployment.pipeline)],
             "bias": [*inputs, topics.outcomes],
         }
         self._deployment = deployment

@@ -14,6 +14,7 @@ from agents.stage import Stage
 from streamproc.errors import StreamprocError
 from streamproc.features.shared import changed
 from streamproc.messages import ModelVersion
+from streamproc.models.versions import dumps
 from streamproc.tasks.learn import LearnTask
 
 log = structlog.get_logger("learn")
@@ -28,7 +29,7 @@ class LearnStage(Stage):
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.topics: tuple[str, ...] = (deployment.pipeline.topics.learn,)
-        self._chosen: tuple[ModelVersion | None, Any, int] = (None, None, 0)
+        self._chosen: tuple[ModelVersion | None, Any, bytes, int] = (None, None, b"", 0)
 
     def start(self, partition: int, offsets: dict[str, int]) -> LearnTask:
         """Return the learn task, as it was when it last published.
@@ -40,24 +41,27 @@ class LearnStage(Stage):
         task = LearnTask(at.pipeline, at.partitions, at.codec)
         if partition != 0:  # the embedded broker has more than the one that is written to
             return task
-        version, model, newest = self._chosen
+        version, model, blob, newest = self._chosen
         if version is not None:
-            task.restore(version, model)
+            task.restore(version, model, blob)
         task.silent_until = newest
         if newest > task.version:
             log.warning("model_rebuilt", since=version["model"] if version else "main@0")
         return task
 
-    def _choose(self) -> tuple[ModelVersion | None, Any, int]:
-        """Return the newest version that can be read, with its model, and the newest's number."""
+    def _choose(self) -> tuple[ModelVersion | None, Any, bytes, int]:
+        """Return the newest version that can be read, its model and bytes, and the newest's number.
+
+        The model, and its bytes, are new ones where the definition has changed.
+        """
         versions = sorted(published_versions(self.deployment), key=itemgetter("version"))
         for version in reversed(versions):
             self._check_fits(version)
             try:
-                return version, self._model_of(version), versions[-1]["version"]
+                return version, *self._model_of(version), versions[-1]["version"]
             except StreamprocError as error:
                 log.error("model_not_loaded", model=version["model"], error=str(error))
-        return None, None, versions[-1]["version"] if versions else 0
+        return None, None, b"", versions[-1]["version"] if versions else 0
 
     def _check_fits(self, version: ModelVersion) -> None:
         """Refuse a version of another model than the pipeline defines, unless told to go on."""
@@ -75,12 +79,14 @@ class LearnStage(Stage):
         ours = self.deployment.pipeline.learns_what
         return bool(version["sources"].get("learns_what", ours) != ours)
 
-    def _model_of(self, version: ModelVersion) -> Any:
-        """Return the model to go on with."""
+    def _model_of(self, version: ModelVersion) -> tuple[Any, bytes]:
+        """Return the model to go on with, and its bytes."""
         if not self._is_other(version):
-            return self.deployment.store.load(version)
+            blob = self.deployment.store.get(version)
+            return self.deployment.store.unpack(blob), blob
         log.warning("fresh_model", instead_of=version["model"])
-        return self.deployment.pipeline.new_model()
+        model = self.deployment.pipeline.new_model()
+        return model, dumps(model)
 
     def start_offsets(self, committed: dict[TP, int]) -> dict[TP, int]:
         """Read what was sent since the version that is gone on from, committed or not."""

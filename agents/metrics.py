@@ -118,8 +118,22 @@ class Metrics:
             "How long ago the version that scores was published",
             registry=registry,
         )
+        self.reactions = Counter(
+            "streamproc_reactions", "Reactions taken in", ["topic"], registry=registry
+        )
+        self.models_held_back = Gauge(
+            "streamproc_models_held_back",
+            "Versions held back for the numbers in them, since the learner started",
+            registry=registry,
+        )
         self.alerts_open = Gauge(
             "streamproc_alerts_open", "Open alerts", ["kind"], registry=registry
+        )
+        self.performance = Gauge(
+            "streamproc_performance",
+            "How good predictions were in the last window, by metric; what=model is the model's",
+            ["metric", "what", "about", "slice"],
+            registry=registry,
         )
         self.alert_open = Gauge(
             "streamproc_alert_open",
@@ -191,6 +205,8 @@ class Metrics:
             self.events.inc(records)
         elif topic == pipeline.topics.labels:
             self.labels.inc(records)
+        elif topic in pipeline.reaction_topics:
+            self.reactions.labels(topic).inc(records)
 
     def wrote(self, output: Output) -> None:
         """Count what a task had written."""

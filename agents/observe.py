@@ -14,12 +14,18 @@ from agents.alerts import AlertStage
 from agents.metrics import Metrics
 from agents.runner import Runner
 from agents.score import ScoreStage
+from streamproc.monitors.judge import Judge
 from streamproc.notify.sink import one_line, slice_text
+from streamproc.tasks.learn import LearnTask
 from streamproc.tasks.rekeyed import RekeyedTask
 from streamproc.tasks.score import ScoreTask
 
 Watched = ScoreTask | RekeyedTask
 """The tasks that hold windows."""
+
+
+OF_SLICES = ("accuracy", "precision", "recall", "roc_auc", "log_loss", "mae", "r2")
+"""The metrics told of slices, which may be many: all others are on the topic."""
 
 
 class Growth:
@@ -83,6 +89,8 @@ class Observer:
         for growth in self._growths:
             growth.look([*scoring, *rekeyed])
         metrics.model_version.set(self.version)
+        learning = [task for task in tasks if isinstance(task, LearnTask)]
+        metrics.models_held_back.set(sum(task.held_back for task in learning))
         # The judge's are far apart: its sums are soon read again.
         keepers = [(stage, each) for (stage, _), each in list(self.runner.keepers.items())]
         written_s = [each.written_s for stage, each in keepers if stage != AlertStage.name]
@@ -94,6 +102,7 @@ class Observer:
             metrics.model_staleness.set(stale_ms / 1000)
         self._refresh_hashed(scoring)
         self._refresh_alerts()
+        self._refresh_performance()
         self._refresh_lag()
 
     def _refresh_lookups(self) -> None:
@@ -114,16 +123,37 @@ class Observer:
 
     def _refresh_alerts(self) -> None:
         open_by_kind: dict[str, int] = {}
-        metrics, task = self.metrics, self.judge.task if self.judge else None
-        here = any(each is task for each in list(self.runner.tasks.values()))
+        metrics, judge = self.metrics, self._judge()
         metrics.alert_open.clear()
-        for alert in task.judge.open_alerts() if task and here else ():
+        for alert in judge.open_alerts() if judge else ():
             open_by_kind[alert["kind"]] = open_by_kind.get(alert["kind"], 0) + 1
             about = (alert["kind"], one_line(alert["subject"]), slice_text(alert))
             metrics.alert_open.labels(*about, alert["severity"], alert["alert_id"]).set(1)
         self.metrics.alerts_open.clear()
         for kind, count in open_by_kind.items():
             self.metrics.alerts_open.labels(kind).set(count)
+
+    def _judge(self) -> Judge | None:
+        """Return the judge while it is here."""
+        task = self.judge.task if self.judge else None
+        here = any(each is task for each in list(self.runner.tasks.values()))
+        return task.judge if task and here else None
+
+    def _refresh_performance(self) -> None:
+        """Tell the newest reports; a metric that isn't defined is left out."""
+        judge = self._judge()
+        self.metrics.performance.clear()
+        for report in judge.latest_reports() if judge else ():
+            slice_ = slice_text(report)
+            for what, found in report["metrics"].items():
+                if slice_ and what != "model":
+                    continue
+                for metric, value in found.items():
+                    if value is not None and (not slice_ or metric in OF_SLICES):
+                        gauge = self.metrics.performance.labels(
+                            metric, what, report["about"], slice_
+                        )
+                        gauge.set(value)
 
     def _refresh_lag(self) -> None:
         self.metrics.lag.clear()  # a partition that went to another worker is told of there

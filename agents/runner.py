@@ -21,6 +21,7 @@ from agents.inputs import Inputs
 from agents.keeping import Keeper
 from agents.metrics import Metrics
 from agents.poller import Batch
+from agents.reporting import Reporter
 from agents.stage import Place, Stage, covered
 from agents.writing import Lost, Writer
 from streamproc.errors import StreamprocError
@@ -71,6 +72,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._stage_of = {topic: stage for stage in self.stages for topic in stage.topics}
+        self._reporter = Reporter(self.instance, self.end_of)
         self._inputs = Inputs(self.pipeline, self.metrics, self.clock_ms)
         self._starting: dict[Place, asyncio.Task[None]] = {}
         self._due: dict[Place, None] = {}
@@ -273,7 +275,9 @@ class Runner:
             self.metrics.wrote(output)
             oldest_ms = getattr(task, "oldest_ms", None)
             if oldest_ms is not None:
-                self.metrics.latency.observe((self.clock_ms() - oldest_ms) / 1000)
+                latency_ms = self.clock_ms() - oldest_ms
+                self.metrics.latency.observe(latency_ms / 1000)
+                self._reporter.saw(latency_ms)
             await asyncio.sleep(0)
         return not output.empty or 0 < left < waited
 
@@ -327,6 +331,8 @@ class Runner:
                 if self._committed.get(tp) != at or place in self._wrote or changed:
                     moved[tp] = at  # also where it was: that fences who has lost the partition
         self._wrote.clear()
+        if self.pipeline.watches_health:
+            await self._report()
         if moved and self.journals:
             entry = self._entry(moved, queued)
             await self.writer.write(self.pipeline.topics.journal, 0, [entry])
@@ -335,6 +341,15 @@ class Runner:
             self._committing = self._rebalances
             for place, keeper in self.keepers.items():
                 keeper.committed(self._covered(place))
+
+    async def _report(self) -> None:
+        """Tell the judge how this worker is, when it is time, or that it ends."""
+        now_ms, reporter = self.clock_ms(), self._reporter
+        told = reporter.look(self.tasks, self.keepers.values(), now_ms)
+        if self._stopping and self.tasks:
+            told = reporter.leaves(now_ms)
+        if told:
+            await self.writer.write(self.pipeline.topics.buckets, 0, told)
 
     def _newly_queued(self, place: Place, task: RekeyedTask) -> Mapping[str, int]:
         """Return how many items of each source wait, of those where it is not what it was."""

@@ -34,7 +34,18 @@ if TYPE_CHECKING:
         Shared,
         Window,
     )
-    from streamproc.monitors import Calibration, ConceptDrift, Drift, LabelShift, PredictionBias
+    from streamproc.monitors import (
+        Calibration,
+        ConceptDrift,
+        DataQuality,
+        Drift,
+        Health,
+        LabelShift,
+        Performance,
+        PredictionBias,
+        Ranking,
+        Reactions,
+    )
     from streamproc.pipeline import Events, Labels, Pipeline
     from streamproc.replay import Replay
 
@@ -65,6 +76,11 @@ __all__ = [  # noqa: RUF022  in reading order
     "Calibration",
     "LabelShift",
     "ConceptDrift",
+    "Performance",
+    "Ranking",
+    "DataQuality",
+    "Health",
+    "Reactions",
     "Replay",
     "StreamprocError",
     "DefinitionError",
@@ -88,7 +104,10 @@ _HOME = {
         *("Bucketed", "Log", "Clipped", "Over", "Ratio", "Difference", "Missing", "Imputed"),
         "Shared",
     ),
-    "monitors": ("Drift", "PredictionBias", "Calibration", "LabelShift", "ConceptDrift"),
+    "monitors": (
+        *("Drift", "PredictionBias", "Calibration", "LabelShift", "ConceptDrift"),
+        *("Performance", "Ranking", "DataQuality", "Health", "Reactions"),
+    ),
     "replay": ("Replay",),
     "errors": ("StreamprocError", "DefinitionError", "BadRecord"),
 }

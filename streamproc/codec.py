@@ -26,8 +26,8 @@ from fastavro.types import Schema
 
 from streamproc.errors import BadRecord
 
-Kind = Literal["prediction", "outcome", "alert", "model", "late"]
-KINDS: tuple[Kind, ...] = ("prediction", "outcome", "alert", "model", "late")
+Kind = Literal["prediction", "outcome", "alert", "model", "late", "performance"]
+KINDS: tuple[Kind, ...] = ("prediction", "outcome", "alert", "model", "late", "performance")
 
 _FRAME = struct.Struct(">bI")
 _MAGIC = 0

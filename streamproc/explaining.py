@@ -26,11 +26,13 @@ from streamproc.monitors.drift_fold import (
     of_slice,
     read,
 )
+from streamproc.monitors.outcomes import combined as combined_outcomes
+from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.sample import Row, Sample, unpacked
+from streamproc.monitors.scores import PROBABILITY_STEPS
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.sketch import Sketch, added
-from streamproc.monitors.spec import Watched, bias_plan, drift_plan
-from streamproc.monitors.sums import add_rows, rounded
+from streamproc.monitors.spec import PredictionBias, Watched, drift_plan
 from streamproc.monitors.together import SUBJECT
 
 EXAMPLES, MOST_SLICES, MOST_OTHERS = 5, 10, 8
@@ -199,22 +201,31 @@ class _Sampled:
 def _of_bias(found: Explanation, pipeline: Watched, records: Iterable[Mapping[str, Any]]) -> None:
     wanted, first_ms = found.alert["slice"] or {}, found.alert["first_seen_ms"]
     found.unit = "observed less predicted"
-    for number, monitor in bias_plan(pipeline):
+    for number, monitor in outcome_plan(pipeline):
+        if not isinstance(monitor, PredictionBias) or pipeline.kind == "regression":
+            continue
         found.bucket_ms = monitor.bucket_ms
         told = _Log("bias", number, monitor.bucket_ms)
         since: dict[str, Any] = {}
         for start_ms, parts in told.read(records, lambda _name, _at: True):
             for name, rows in parts.items():
+                if name.startswith("="):  # no slice: the sample
+                    continue
                 if (orjson.loads(name) if name else {}) == wanted:
-                    n, left, *_ = rounded(add_rows(rows))
-                    found.points.append(Point(start_ms, left / n))
+                    n, observed, predicted = _totals(combined_outcomes(rows))
+                    found.points.append(Point(start_ms, (observed - predicted) / n))
                 if start_ms >= first_ms:
                     known = [since[name]] if name in since else []
-                    since[name] = add_rows([*known, *rows])
+                    since[name] = combined_outcomes([*known, *rows])
         found.known_from_ms = told.first_ms
-        sums = {name: rounded(row) for name, row in sorted(since.items())}
-        slices = [(name, row[0], row[1] + row[3], row[3]) for name, row in sums.items()]
+        slices = [(name, *_totals(row)) for name, row in sorted(since.items())]
         found.slices = sorted(slices, key=lambda each: -abs(each[2] - each[3]))[:MOST_SLICES]
+
+
+def _totals(row: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return how many outcomes a row has, how many are yes, and how many were predicted."""
+    n, yes, steps = (sum(each) for each in zip(*row["bins"].values(), strict=True))
+    return n, yes, steps / PROBABILITY_STEPS
 
 
 def series_of(alert: Alert) -> str:

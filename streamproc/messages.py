@@ -149,3 +149,20 @@ class Alert(TypedDict):
     model: NotRequired[str | None]
     pipeline: NotRequired[str | None]
     fingerprint: NotRequired[str | None]
+
+
+class PerformanceReport(TypedDict):
+    """How good predictions were in a window of time, by metric, beside baselines.
+
+    ``about`` is outcomes, or predictions whose labels are on their way.
+    """
+
+    about: str
+    slice: dict[str, str] | None
+    from_ms: int
+    to_ms: int
+    event_from_ms: int | None
+    event_to_ms: int | None
+    n: int
+    unusable: int
+    metrics: dict[str, dict[str, float | None]]

@@ -43,8 +43,7 @@ def roc_auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float | None:
     0.875
     """
     positive, score = _pair(labels, scores)
-    wins = _by_score(positive, score)
-    return _auc(*wins)
+    return auc_of_counts(*_by_score(positive, score))
 
 
 def _by_score(positive: Floats, score: Floats) -> tuple[Floats, Floats]:
@@ -55,7 +54,12 @@ def _by_score(positive: Floats, score: Floats) -> tuple[Floats, Floats]:
     return positives.astype(float), negatives.astype(float)
 
 
-def _auc(positives: Floats, negatives: Floats) -> float | None:
+def auc_of_counts(positives: Floats, negatives: Floats) -> float | None:
+    """Return the AUC from how many of both there are at each score, smallest first.
+
+    >>> auc_of_counts(np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0]))
+    0.875
+    """
     pairs = positives.sum() * negatives.sum()
     if not pairs:
         return None
@@ -73,7 +77,16 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float | N
     0.8333
     """
     positive, score = _pair(labels, scores)
-    positives, negatives = (counts[::-1] for counts in _by_score(positive, score))
+    return average_precision_of_counts(*_by_score(positive, score))
+
+
+def average_precision_of_counts(positives: Floats, negatives: Floats) -> float | None:
+    """Return the average precision from how many of both there are at each score, smallest first.
+
+    >>> round(average_precision_of_counts(np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])), 4)
+    0.8333
+    """
+    positives, negatives = positives[::-1], negatives[::-1]
     if not positives.sum():
         return None
     true, false = np.cumsum(positives), np.cumsum(negatives)
@@ -295,7 +308,7 @@ class RunningAUC:
     @property
     def value(self) -> float | None:
         """The AUC; None until both classes were seen."""
-        return _auc(self._positives, self._negatives)
+        return auc_of_counts(self._positives, self._negatives)
 
     @property
     def error(self) -> float | None:

@@ -37,10 +37,17 @@ from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
-from streamproc.monitors import Drift, OutcomeMonitor
+from streamproc.monitors import (
+    DataQuality,
+    Drift,
+    Health,
+    OutcomeMonitor,
+    Performance,
+    Reactions,
+)
 from streamproc.monitors.budget import FalseAlarms
 
-Monitor = Drift | OutcomeMonitor
+Monitor = Drift | OutcomeMonitor | Performance | DataQuality | Health | Reactions
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -118,6 +125,7 @@ class Topics:
     operations: str
     rekeyed: str
     windows: str
+    metrics: str
 
 
 @dataclass(frozen=True)
@@ -307,9 +315,14 @@ class Pipeline:
         """The topics that are looked up in, each once."""
         return topics_of(self.lookups)
 
+    @property
+    def reports(self) -> bool:
+        """Whether reports of performance are made, which have a topic of their own."""
+        return any(isinstance(monitor, Performance) for monitor in self.monitors)
+
     @cached_property
     def slice_fields(self) -> tuple[str, ...]:
-        """The fields of the event that monitors slice by."""
+        """The fields of the event that monitors slice by, or group."""
         return _fields_of(self.monitors)
 
     @cached_property
@@ -333,6 +346,28 @@ class Pipeline:
             else:
                 found |= {n: (n,) if isinstance(each, Field) else () for n in each.names}
         return found
+
+    @cached_property
+    def number_fields(self) -> tuple[str, ...]:
+        """The features that are numbers of the event, as they stand."""
+        fields = (each for each in self.features if isinstance(each, Field))
+        return tuple(each.name for each in fields if each.type == "number")
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float | None, float | None]]:
+        """The least and the most of the fields that declare one."""
+        fields = (each for each in self.features if isinstance(each, Field))
+        return {each.name: each.range for each in fields if each.range != (None, None)}
+
+    @cached_property
+    def reaction_topics(self) -> tuple[str, ...]:
+        """The topics of reactions, in the order declared."""
+        return tuple(each.topic for each in self.monitors if isinstance(each, Reactions))
+
+    @cached_property
+    def watches_health(self) -> bool:
+        """Whether workers and the learner tell the judge how they are."""
+        return any(isinstance(monitor, Health) for monitor in self.monitors)
 
     def warmup_ms(self, feature: str) -> int:
         """How long after the first event a feature's windows have filled: its longest span."""
@@ -391,6 +426,8 @@ def _fields_of(monitors: Sequence[Monitor]) -> tuple[str, ...]:
     for monitor in monitors:
         for declared in getattr(monitor, "slices", ()):
             fields |= dict.fromkeys((declared,) if isinstance(declared, str) else declared)
+        ranking = getattr(monitor, "ranking", None)
+        fields |= dict.fromkeys((ranking.group,) if ranking else ())
     return tuple(fields)
 
 
@@ -451,15 +488,34 @@ def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
 
 
 def _check_monitors(pipeline: Pipeline) -> None:
+    topics = [pipeline.topics.events, pipeline.topics.labels, *pipeline.reaction_topics]
+    for topic in pipeline.reaction_topics:
+        _check_topic("Reactions", topic)
+        if topics.count(topic) > 1:
+            raise DefinitionError(f"Reactions: topic {topic!r} is declared twice; use another")
+    for once in (DataQuality, Health):
+        if sum(isinstance(monitor, once) for monitor in pipeline.monitors) > 1:
+            raise DefinitionError(f"Pipeline: {once.__name__} is declared twice; write one")
     for monitor in pipeline.monitors:
         if not isinstance(monitor, Monitor):
             raise DefinitionError(
-                f"Pipeline: monitors holds {monitor!r:.60}; use Drift or PredictionBias"
+                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias, "
+                "Calibration, LabelShift, ConceptDrift, Performance, DataQuality, Health or "
+                "Reactions"
             )
-        if isinstance(monitor, OutcomeMonitor) and pipeline.labels is None:
+        healths = sum(isinstance(each, Health) for each in pipeline.monitors)
+        if isinstance(monitor, Health) and healths > 1:
+            raise DefinitionError("Pipeline: Health is declared twice; write one with all limits")
+        if isinstance(monitor, OutcomeMonitor | Performance) and pipeline.labels is None:
             raise DefinitionError(
                 f"Pipeline: {type(monitor).__name__} compares predictions with labels; "
                 "declare labels=Labels(...)"
+            )
+        baseline = getattr(monitor, "baseline", None)
+        if isinstance(baseline, str) and baseline not in pipeline.feature_names:
+            raise DefinitionError(
+                f"Performance: baseline {baseline!r} is no feature that is declared; "
+                "declare Field(...) for it, or write a function of the features"
             )
         unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)
         if unknown:

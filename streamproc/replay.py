@@ -20,12 +20,12 @@ from streamproc.errors import DefinitionError
 from streamproc.features.lookup import Find
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
-from streamproc.monitors import Drift, OutcomeMonitor, bias_fold, drift_fold
+from streamproc.monitors import outcome_fold
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.learn import IDLE_MS, LearnTask
 from streamproc.tasks.records import Out, Output, PlainRecord, Task
 from streamproc.tasks.score import ScoreTask
-from streamproc.tasks.watch import FoldTask, JudgeTask
+from streamproc.tasks.watch import FoldTask, JudgeTask, predictions_task, watches_predictions
 from streamproc.timeline import Entry
 
 AT_ONCE = 1_000
@@ -73,16 +73,16 @@ class Replay:
             self.score.look_up(find)
         self.learn = LearnTask(pipeline, partitions=1)
         self._down: dict[str, tuple[Task, str]] = {"learn": (self.learn, topics.learn)}
-        kinds = {type(monitor) for monitor in pipeline.monitors}
-        if Drift in kinds:
-            drift = FoldTask(
-                "drift", 0, drift_fold(pipeline), topics.predictions, "prediction", codec
-            )
-            self._down["predictions"] = (drift, topics.predictions)
-        if any(isinstance(monitor, OutcomeMonitor) for monitor in pipeline.monitors):
-            bias = FoldTask("bias", 0, bias_fold(pipeline), topics.outcomes, "outcome", codec)
+        if watches_predictions(pipeline):
+            watching = predictions_task(pipeline, 0, codec)
+            for role in ("predictions", "dead_letters", "late"):
+                if (topic := getattr(topics, role)) in watching.waiting():
+                    self._down[role] = (watching, topic)
+        of_outcomes = outcome_fold(pipeline)
+        if of_outcomes is not None:
+            bias = FoldTask("bias", 0, of_outcomes, topics.outcomes, "outcome", codec)
             self._down["outcomes"] = (bias, topics.outcomes)
-        if kinds:
+        if pipeline.monitors:
             judge = JudgeTask(new_judge(pipeline, 1), topics.buckets, codec)
             self._down["buckets"] = (judge, topics.buckets)
         self._offsets = dict.fromkeys((*self._down, "event", "label"), 0)

@@ -14,6 +14,8 @@ class OnlyTopics:
     topics: Topics
     horizon_ms: int = 0
     lookup_topics: tuple[str, ...] = ()
+    reports: bool = False
+    reaction_topics: tuple[str, ...] = ()
 
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return that some windows are by another entity."""
@@ -24,7 +26,7 @@ def topics_of(name: str, labels: bool = True) -> OnlyTopics:
     """Return a pipeline whose topics, inputs included, begin with ``name``."""
     owned = (
         "predictions", "outcomes", "models", "alerts", "late", "journal", "learn", "buckets",
-        "operations", "rekeyed", "windows",
+        "operations", "rekeyed", "windows", "metrics",
     )  # fmt: skip
     return OnlyTopics(
         Topics(

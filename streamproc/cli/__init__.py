@@ -17,6 +17,7 @@ COMMANDS = {
     "produce": "Send a file's rows as events, and its labels when they are due.",
     "watch": "Follow predictions, alerts, and what else a pipeline puts out.",
     "alerts": "List and show alerts; acknowledge, silence, accept them.",
+    "performance": "Tell how good predictions are, beside baselines.",
     "explain": "Make a past prediction again from the log; tell how it came.",
     "replay": "Make all past predictions of a time again; tell what differs.",
     "backtest": "Run a file through a pipeline, with no broker; tell how good.",

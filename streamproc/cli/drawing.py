@@ -10,8 +10,17 @@ from typing import Any
 from streamproc.catalogue import kept_long
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
 from streamproc.features.shared import definitions
-from streamproc.monitors import Drift, OutcomeMonitor, PredictionBias
+from streamproc.monitors import (
+    DataQuality,
+    Drift,
+    Health,
+    Performance,
+    PredictionBias,
+    Reactions,
+    outcome_fold,
+)
 from streamproc.pipeline import Monitor, Pipeline
+from streamproc.tasks.watch import watches_predictions
 
 _WIDTH = 80
 _ALERTS = 51
@@ -86,9 +95,8 @@ def drawn(pipeline: Pipeline) -> Iterator[str]:
 
 def _picture(pipeline: Pipeline) -> Iterator[str]:
     """Yield the way of an event; what the pipeline lacks is not drawn."""
-    kinds = {type(monitor).__name__ for monitor in pipeline.monitors}
-    drift, labels = "Drift" in kinds, pipeline.labels is not None
-    bias = any(isinstance(monitor, OutcomeMonitor) for monitor in pipeline.monitors)
+    drift, bias = watches_predictions(pipeline), outcome_fold(pipeline) is not None
+    labels = pipeline.labels is not None
     if pipeline.lookups:
         yield "  lookups ───┐"
     yield "  events ──► score ──► predictions" + (" ──► drift ──► alerts" if drift else "")
@@ -120,6 +128,8 @@ def _topics(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
         yield "lookup", f"{each.topic}: {fields} by {each.by}"
     for role in ("predictions", "outcomes", "models", "alerts", "late", "dead_letters"):
         yield role.replace("_", "-"), getattr(pipeline.topics, role)
+    if pipeline.reports:
+        yield "metrics", pipeline.topics.metrics
 
 
 def _section(title: str, rows: Any) -> Iterator[str]:
@@ -153,9 +163,20 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         count = f"{len(named)} feature" + "s" * (len(named) != 1)
         features = count if monitor.features is None else ", ".join(named)
         return f"{features} and the score, in buckets of {monitor.bucket}"
-    if not isinstance(monitor, PredictionBias):
+    if isinstance(monitor, DataQuality):
+        count = f"{len(pipeline.feature_names)} feature" + "s" * (len(pipeline.feature_names) != 1)
+        return f"{count}, dead letters, late events and the rate, in buckets of {monitor.bucket}"
+    if isinstance(monitor, Reactions):
+        return f"{monitor.value} in {monitor.topic}, in buckets of {monitor.bucket}"
+    if isinstance(monitor, Health):
+        limits = {name: value for name, value in vars(monitor).items() if value is not None}
+        return ", ".join(f"{name} {value}" for name, value in limits.items())
+    if not isinstance(monitor, PredictionBias | Performance):
         return f"overall, in buckets of {monitor.bucket}"
     slices = ["overall", *(" by ".join(fields) for fields in monitor.fields if fields)]
+    if isinstance(monitor, Performance):
+        beside = "zero-rule" + (f" and {monitor.baseline_name}" if monitor.baseline_name else "")
+        return f"{', '.join(slices)}, beside {beside}, in windows of {monitor.window}"
     return f"{', '.join(slices)}, in buckets of {monitor.bucket}"
 
 

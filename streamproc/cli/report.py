@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamproc.cli.common import printable, width
+from streamproc.cli.performance_table import newest, tell_performance
 from streamproc.messages import Alert
 from streamproc.metrics import prequential_report
 from streamproc.models.scoring import Scorer
@@ -43,6 +44,7 @@ class Report:
         self.dead_letters: Counter[str] = Counter()
         self.alerts: dict[str, Alert] = {}
         self.metrics: dict[str, Metrics] = {}
+        self.performance: list[dict[str, Any]] = []
         self._opened: dict[str, int] = {}
         self._labels: list[Any] = []
         self._scores: dict[str, list[Any]] = {"model": [], "frozen": []}
@@ -68,6 +70,9 @@ class Report:
             alert: Alert = orjson.loads(out["value"] or b"{}")
             self.alerts[alert["alert_id"]] = alert
             self._opened.setdefault(alert["alert_id"], self.predictions)
+        if reports := records.get("metrics"):
+            told = (orjson.loads(out["value"] or b"{}") for out in reports)
+            self.performance = newest([*self.performance, *told])
         for out in records.get("dead_letters", ()):
             self.dead_letters[dict(out.get("headers", ())).get("reason", b"").decode()] += 1
 
@@ -92,6 +97,7 @@ class Report:
             "late": self.late,
             "versions": self.versions,
             "metrics": self.metrics,
+            "performance": self.performance,
             "alerts": [
                 {
                     "kind": alert["kind"],
@@ -153,6 +159,10 @@ def tell(report: Report, out: Path | None) -> None:
         console.print("frozen: the first version, never learning again.", style="dim")
     elif report.pipeline.labels is not None and report.predictions:
         console.print(f"no prediction met a label: no row has {report.pipeline.labels.value!r}")
+    for each in report.performance:
+        if each["slice"] is None and each["about"] == "outcomes":
+            console.print("\nthe last window, as a monitor reports it:")
+            tell_performance(each, console)
     _tell_alerts(report, console)
     if report.late:
         console.print(f"\nevents later than {report.pipeline.lateness}: {report.late:,}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
@@ -31,12 +31,20 @@ class Field:
     ``type`` is ``"number"`` (the default), ``"text"`` or ``"bool"``. A value of another type makes
     the event a dead letter; null, or no such field, makes the feature null.
 
+    ``least`` and ``most`` declare the range of a number. An event beyond is scored like any other,
+    since the range may be what is wrong; it is counted, and `DataQuality` tells where there are
+    more of them than usual. They change no state, and no model.
+
     >>> Field("amount").names
     ('amount',)
+    >>> Field("amount", least=0).range
+    (0, None)
     """
 
     name: str
     type: FieldType = "number"
+    least: float | None = field(default=None, repr=False)
+    most: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -46,6 +54,18 @@ class Field:
                 f"Field({self.name!r}): type {self.type!r} is not known; "
                 "choose 'number', 'text' or 'bool'"
             )
+        given = [each for each in self.range if each is not None]
+        if any(type(each) not in (int, float) or not isfinite(each) for each in given):
+            raise DefinitionError(f"Field({self.name!r}): least and most are finite numbers")
+        if given and self.type != "number":
+            raise DefinitionError(f"Field({self.name!r}): only a number has a least and a most")
+        if len(given) == 2 and given[0] > given[1]:
+            raise DefinitionError(f"Field({self.name!r}): least is above most; exchange them")
+
+    @property
+    def range(self) -> tuple[float | None, float | None]:
+        """The least and the most that a number should be; None for no bound."""
+        return self.least, self.most
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class Registry:
             "model": topics.models,
             "alert": topics.alerts,
             "late": topics.late,
+            "performance": topics.metrics,
         }
         ids = {kind: self.register(kind, topic) for kind, topic in names.items()}
         return AvroCodec(ids, self.lookup)

@@ -56,8 +56,16 @@ class HasTopics(Protocol):
         """The topics that are looked up in."""
 
     @property
+    def reaction_topics(self) -> tuple[str, ...]:
+        """The topics of reactions."""
+
+    @property
     def horizon_ms(self) -> int:
         """How long a prediction waits for its label; 0 where it waits for none."""
+
+    @property
+    def reports(self) -> bool:
+        """Whether reports of performance are made."""
 
     def rekeyed(self, partitions: int) -> tuple[tuple[str, ...], ...]:
         """Return the entities whose windows are computed where these are, and not the events."""
@@ -151,6 +159,8 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
         # Who silenced what, and when, is asked long after.
         Topic(names.operations, "what people ask of the monitors", one, True, _KEPT_FOR_EVER),
     ]
+    if pipeline.reports:
+        wanted.append(Topic(names.metrics, "how good predictions were", one, True, _RECORDS))
     if pipeline.rekeyed(count):
         wanted += [
             Topic(names.rekeyed, "events on their way to another entity", count, True, _RECORDS),
@@ -159,6 +169,9 @@ def describe(pipeline: HasTopics, cluster: Cluster, partitions: int | None = Non
     wanted[:0] = [  # every worker reads all of them: any number of partitions will do
         Topic(name, "rows to look up", there.get(name, count), False, _TABLE)
         for name in pipeline.lookup_topics
+    ]
+    wanted[:0] = [
+        Topic(name, "reactions in", count, False, _INPUT) for name in pipeline.reaction_topics
     ]
     if names.labels is not None:
         wanted.insert(0, Topic(names.labels, "labels in", count, False, _INPUT))

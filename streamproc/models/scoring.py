@@ -313,3 +313,8 @@ class Learner:
         blob = dumps(self.model)
         self._go_on_with(loads(blob, self._allow))
         return blob
+
+    def go_back(self, blob: bytes, outcomes: int) -> None:
+        """Go on with the model in some bytes, which learnt from so many outcomes."""
+        self._go_on_with(loads(blob, self._allow))
+        self.outcomes = outcomes

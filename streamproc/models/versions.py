@@ -201,7 +201,11 @@ class Store:
 
     def load(self, version: ModelVersion) -> Any:
         """Return a version's model; raise :class:`StreamprocError` where it can't be trusted."""
-        return loads(self.get(version), self._allow)
+        return self.unpack(self.get(version))
+
+    def unpack(self, blob: bytes) -> Any:
+        """Return the model in some bytes; raise :class:`StreamprocError` as :func:`loads` does."""
+        return loads(blob, self._allow)
 
 
 def _name(sha256: str) -> str:

@@ -6,14 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from streamproc.messages import Alert
+from streamproc.messages import Alert, PerformanceReport
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
+from streamproc.monitors.health import REPORTS, Health, HealthWatch
 from streamproc.monitors.outcomejudge import outcome_monitor
 from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.performance import PerformanceMonitor
+from streamproc.monitors.performance_fold import GUESSED, guess_number
+from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.reactions import ReactionMonitor, reactions_plan
 from streamproc.monitors.sealing import Sealer
-from streamproc.monitors.spec import Watched, drift_plan
+from streamproc.monitors.spec import Watched, drift_plan, performance_plan
 
 OPERATION = "operation"
 """The stage of a record that says what a person asked for."""
@@ -61,7 +66,8 @@ class Judge:
 
     def __init__(self, pipeline: Watched, partitions: int, book: Book) -> None:
         self._book = book
-        share = shares({i: monitor.weight for i, monitor in enumerate(pipeline.monitors)})
+        tested = {i: m for i, m in enumerate(pipeline.monitors) if not isinstance(m, Health)}
+        share = shares({i: monitor.weight for i, monitor in tested.items()})
         alarm_ms = {number: pipeline.budget.alarm_ms(part) for number, part in share.items()}
         self._drift = {
             number: DriftMonitor(monitor, series, pipeline, alarm_ms[number])
@@ -71,18 +77,46 @@ class Judge:
             number: outcome_monitor(monitor, pipeline, alarm_ms[number])
             for number, monitor in outcome_plan(pipeline)
         }
-        self._monitors: dict[int, Monitor] = {**self._drift, **self._bias}
-        wanted: tuple[tuple[str, Mapping[int, Monitor]], ...] = (
-            ("drift", self._drift),
-            ("bias", self._bias),
-        )
-        self._lengths_ms = {i: monitor.bucket_ms for i, monitor in enumerate(pipeline.monitors)}
+        self._performance = {
+            number: PerformanceMonitor(monitor, pipeline.kind, alarm_ms[number])
+            for number, monitor in performance_plan(pipeline)
+        }
+        self._guesses = {
+            guess_number(number): PerformanceMonitor(
+                monitor, pipeline.kind, alarm_ms[number], "predictions"
+            )
+            for number, monitor in performance_plan(pipeline)
+            if pipeline.kind in GUESSED
+        }
+        quality = {
+            number: QualityMonitor(monitor, pipeline, alarm_ms[number])
+            for number, monitor in tested.items()
+            if isinstance(monitor, DataQuality)
+        }
+        reactions = {
+            number: ReactionMonitor(monitor, alarm_ms[number])
+            for number, monitor in reactions_plan(pipeline)
+        }
+        of_predictions: Mapping[int, Monitor] = {
+            **self._drift,
+            **self._guesses,
+            **quality,
+            **reactions,
+        }
+        of_outcomes: Mapping[int, Monitor] = {**self._bias, **self._performance}
+        self._monitors: dict[int, Monitor] = {**of_predictions, **of_outcomes}
+        wanted = (("drift", of_predictions), ("bias", of_outcomes))
+        lengths_ms = {number: monitor.bucket_ms for number, monitor in tested.items()}
+        lengths_ms |= {number: lengths_ms[guess_number(number)] for number in self._guesses}
+        self._lengths_ms = lengths_ms
         self.sealer = Sealer(
             [name for name, any_ in wanted if any_],
-            self._lengths_ms,
+            lengths_ms,
             partitions,
             pipeline.lateness_ms,
         )
+        health = next((m for m in pipeline.monitors if isinstance(m, Health)), None)
+        self._health = HealthWatch(health) if health else None
 
     @property
     def late(self) -> int:
@@ -92,7 +126,20 @@ class Judge:
     @property
     def overflowed(self) -> int:
         """How often a slice was left out because there were too many."""
-        return sum(monitor.overflowed for monitor in self._bias.values())
+        of_features = sum(monitor.overflowed for monitor in self._drift.values())
+        of_slices = sum(monitor.overflowed for monitor in self._bias.values())
+        return of_features + of_slices + sum(each.overflowed for each in self._performance.values())
+
+    def take_reports(self) -> list[PerformanceReport]:
+        """Return the reports of performance since they were last taken, in order of time."""
+        monitors = (*self._performance.values(), *self._guesses.values())
+        reports = [report for monitor in monitors for report in monitor.take()]
+        return sorted(reports, key=lambda report: report["to_ms"])
+
+    def latest_reports(self) -> list[PerformanceReport]:
+        """Return the newest report of each slice, those of predictions behind those of outcomes."""
+        monitors = (*self._performance.values(), *self._guesses.values())
+        return [report for monitor in monitors for report in list(monitor.latest.values())]
 
     def open_alerts(self) -> list[Alert]:
         """Return the open alerts as they were last told."""
@@ -109,6 +156,8 @@ class Judge:
                 alerts += self.operation(record["operation"], now_ms)
                 continue
             findings: list[Finding] = []
+            if record["stage"] in REPORTS and self._health is not None:
+                findings.extend(self._health.update(record))
             for number, start_ms, rows in self.sealer.take(record, self._combined):
                 length_ms = self._lengths_ms[number]
                 findings += [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Protocol
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.budget import FalseAlarms
+from streamproc.monitors.declared import check_bucket, check_weight, checked_slices, fields_of
 from streamproc.monitors.growing import Span
+from streamproc.monitors.performance_spec import Performance
 
 MAX_SLICES = 1_000
 """How many slices one monitor watches; the smaller ones beyond that are counted and left out."""
@@ -47,9 +48,9 @@ class Drift:
     slices: Sequence[str | tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        _check_bucket("Drift", self.bucket)
-        object.__setattr__(self, "slices", _slices("Drift", self.slices))
-        _check_weight("Drift", self.weight)
+        check_bucket("Drift", self.bucket)
+        object.__setattr__(self, "slices", checked_slices("Drift", self.slices))
+        check_weight("Drift", self.weight)
         parse_duration_ms(self.reference, "Drift, reference")
         if not 0 <= self.tolerance < 100:
             raise DefinitionError("Drift: tolerance is in standard deviations, such as 0.1")
@@ -80,7 +81,7 @@ class Drift:
     @property
     def fields(self) -> tuple[tuple[str, ...], ...]:
         """The fields of each kind of slice."""
-        return _fields(self.slices)
+        return fields_of(self.slices)[1:]
 
     @property
     def span(self) -> Span:
@@ -111,9 +112,9 @@ class PredictionBias:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_bucket("PredictionBias", self.bucket)
-        _check_weight("PredictionBias", self.weight)
-        object.__setattr__(self, "slices", _slices("PredictionBias", self.slices))
+        check_bucket("PredictionBias", self.bucket)
+        check_weight("PredictionBias", self.weight)
+        object.__setattr__(self, "slices", checked_slices("PredictionBias", self.slices))
 
     @property
     def bucket_ms(self) -> int:
@@ -123,7 +124,7 @@ class PredictionBias:
     @property
     def fields(self) -> tuple[tuple[str, ...], ...]:
         """The fields of each kind of slice, the first being none at all: overall."""
-        return ((), *_fields(self.slices))
+        return fields_of(self.slices)
 
 
 class Watched(Protocol):
@@ -142,6 +143,10 @@ class Watched(Protocol):
         """What a label can be, the positive one of two last, where declared."""
 
     @property
+    def threshold(self) -> float:
+        """The score from which a decision is yes."""
+
+    @property
     def learns(self) -> bool:
         """Whether the model learns; its version 0 then has learnt nothing."""
 
@@ -156,6 +161,18 @@ class Watched(Protocol):
     @property
     def categorical_features(self) -> tuple[str, ...]:
         """The features watched by default that are texts."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of all features."""
+
+    @property
+    def number_fields(self) -> tuple[str, ...]:
+        """Those that are numbers of the event, as they stand."""
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """The least and the most of those that declare them."""
 
     @property
     def budget(self) -> FalseAlarms:
@@ -215,30 +232,18 @@ def drift_plan(pipeline: Watched) -> list[tuple[int, Drift, Series]]:
     ]
 
 
-def _fields(slices: Sequence[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    return tuple((one,) if isinstance(one, str) else tuple(one) for one in slices)
+def performance_plan(pipeline: Watched) -> list[tuple[int, Performance]]:
+    """Return the performance monitors with their numbers: one at most.
 
-
-def _slices(what: str, given: Sequence[str | tuple[str, ...]]) -> Sequence[str | tuple[str, ...]]:
-    """Check slices, and return them as tuples."""
-    slices = (given,) if isinstance(given, str) else tuple(given)
-    slices = tuple(one if isinstance(one, str) else tuple(one) for one in slices)
-    for one in slices:
-        fields = (one,) if isinstance(one, str) else one
-        if not fields or not all(isinstance(field, str) and field for field in fields):
+    Raises `DefinitionError` where there are two, and for a ranking by a model of several classes.
+    """
+    found = [(i, m) for i, m in enumerate(pipeline.monitors) if isinstance(m, Performance)]
+    if len(found) > 1:
+        raise DefinitionError("Performance: declared twice; write one with all slices")
+    for _, monitor in found:
+        if monitor.ranking is not None and pipeline.kind == "multiclass":
             raise DefinitionError(
-                f"{what}: slice {one!r} names no fields; write 'country' or ('country', 'channel')"
+                "Performance: a model of several classes has no one score to rank by; "
+                "leave the ranking out"
             )
-    if len(set(_fields(slices))) != len(slices):
-        raise DefinitionError(f"{what}: a slice is declared twice; leave one out")
-    return slices
-
-
-def _check_weight(what: str, weight: float) -> None:
-    if not 0 < weight < inf:
-        raise DefinitionError(f"{what}: weight {weight!r} is no part of anything; write e.g. 1.0")
-
-
-def _check_bucket(what: str, bucket: str) -> None:
-    if parse_duration_ms(bucket, f"{what}, bucket") == 0:
-        raise DefinitionError(f"{what}, bucket: a bucket of 0 holds nothing; write e.g. '1h'")
+    return found

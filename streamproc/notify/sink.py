@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from streamproc.messages import Alert
+from streamproc.messages import Alert, PerformanceReport
 from streamproc.notify.outbox import News
 
 LONGEST = 1_000
@@ -56,8 +56,8 @@ def one_line(text: object) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
-def slice_text(alert: Alert) -> str:
-    """Return an alert's slice as text, by name; empty for the whole stream.
+def slice_text(alert: Alert | PerformanceReport) -> str:
+    """Return an alert's or a report's slice as text, by name; empty for the whole stream.
 
     >>> slice_text({"slice": {"country": "NL", "channel": "web"}})
     'channel=web, country=NL'

@@ -21,16 +21,19 @@ from streamproc.errors import StreamprocError
 from streamproc.models.versions import PICKLE_PROTOCOL, dumps, loads
 from streamproc.monitors.bias import BiasTests
 from streamproc.monitors.calibration import CalibrationTest
+from streamproc.monitors.counts import CountTest
 from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.judge import Judge
+from streamproc.monitors.performance import Window
+from streamproc.monitors.series import SeriesTest
 from streamproc.monitors.spec import Watched
 from streamproc.state.snapshots import Snapshot
 from streamproc.state.tables import Rows
 from streamproc.tasks.frozen import Frozen
 from streamproc.tasks.watch import JudgeTask
 
-FORMAT = 2
+FORMAT = 3
 """Of what judges, their monitors and their alerts keep. Raise it with each change to that: what an
 older version wrote is passed over then, and the log of sums is read again instead."""
 
@@ -38,7 +41,10 @@ PACKED_BYTES = 100_000
 """From how many bytes on the rest of the state waits for the next round."""
 
 _TABLE = "judge"
-_APART = (DistributionTest, DetectorTest, BiasTests, CalibrationTest)
+_APART = (
+    *(DistributionTest, DetectorTest, SeriesTest, CountTest),
+    *(BiasTests, CalibrationTest, Window),
+)
 
 
 class JudgeFreezer:
@@ -123,7 +129,8 @@ def judge_fingerprint(pipeline: Watched, partitions: int) -> str:
     watched = (pipeline.monitors, pipeline.kind, pipeline.classes, pipeline.learns)
     names = (*pipeline.numeric_features, *pipeline.categorical_features)
     features = [(name, pipeline.warmup_ms(name)) for name in names]
-    rest = (pipeline.lateness_ms, pipeline.budget, pipeline.made_of, partitions)
+    checked = (pipeline.feature_names, pipeline.number_fields, sorted(pipeline.ranges.items()))
+    rest = (pipeline.lateness_ms, pipeline.budget, pipeline.made_of, partitions, checked)
     parts = (FORMAT, *watched, features, *rest)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -13,11 +14,12 @@ from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import BadRecord
 from streamproc.eventtime import Order, order_of
 from streamproc.features.shared import definitions
-from streamproc.messages import ModelVersion
+from streamproc.messages import Features, ModelVersion
 from streamproc.metrics import prequential_report
+from streamproc.models.guard import PROBES, Guard, Trouble
 from streamproc.models.lineage import code_of
 from streamproc.models.scoring import Learner
-from streamproc.models.versions import build_version
+from streamproc.models.versions import build_version, dumps
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE, WAIT_MS
 from streamproc.tasks.records import Out, Output, Record
@@ -47,6 +49,14 @@ class Source:
     epoch: int = 0
 
 
+class _Good(NamedTuple):
+    """The bytes of the last version whose numbers were sound, and what it had learnt from."""
+
+    blob: bytes
+    outcomes: int
+    label_time_ms: int = AT_ONCE
+
+
 class _Held(NamedTuple):
     """An outcome that waits for its turn; ``number`` counts those its score task sent."""
 
@@ -69,12 +79,17 @@ class LearnTask:
     def __init__(self, pipeline: Pipeline, partitions: int, codec: Codec | None = None) -> None:
         self.pipeline = pipeline
         self._codec = codec or JsonCodec()
-        self.learner = Learner(pipeline.new_model(), pipeline.kind, pipeline.classes)
+        model = pipeline.new_model()
+        self._guard = Guard.of(model)
+        self._good = _Good(dumps(model), 0)
+        self.learner = Learner(model, pipeline.kind, pipeline.classes)
         self.sources = {p: Source() for p in range(partitions)}
         self.version = 0
         self.silent_until = 0
         """Up to this version nothing is written: it was published, and is only learnt again."""
         self.failed = 0
+        self.held_back = 0
+        """How many versions were held back for the numbers in them."""
         self.expired_waits = 0
         self.next_offset = 0
         self.resume_offset = 0
@@ -86,6 +101,7 @@ class LearnTask:
         # Of what the next version learns from, which itself is let go at once.
         self._labels: list[Any] = []
         self._scores: list[Any] = []
+        self._probes: deque[Features] = deque(maxlen=PROBES)
         self._started_ms: int | None = None
         self._untold, self._told_ms = 0, AT_ONCE
 
@@ -94,8 +110,8 @@ class LearnTask:
         """How many more outcomes the next version takes."""
         return self.pipeline.publish_every - len(self._labels)
 
-    def restore(self, published: ModelVersion, model: Any) -> None:
-        """Go on from a published version; what was sent since is to be taken in again.
+    def restore(self, published: ModelVersion, model: Any, blob: bytes) -> None:
+        """Go on from a published version and its bytes; what was sent since is taken in again.
 
         That is ``.learn`` from :attr:`resume_offset` on; what the version knows already is not
         learnt twice, and nothing is learnt before all that it had taken in is there again.
@@ -104,6 +120,11 @@ class LearnTask:
         self.learner.outcomes = published["outcomes"]
         self.version = published["version"]
         sources = published["sources"]
+        same = sources.get("learns_what") == self.pipeline.learns_what
+        self._guard = (
+            Guard(sources["numbers"]) if same and "numbers" in sources else Guard.of(model)
+        )
+        self._good = _Good(blob, published["outcomes"], published["label_time_ms"])
         self.next_offset = self.resume_offset = sources["resume_offset"]
         self._until = tuple(sources["until"])
         self._restored = (sources["next_offset"], self._until)
@@ -214,43 +235,93 @@ class LearnTask:
             return
         self._labels.append(outcome["label"])
         self._scores.append(outcome["score"])
+        self._probes.append(outcome["features"])
 
     def _publish(self, rest: list[_Held], now_ms: int, output: Output) -> None:
-        """Publish what the model is now; ``rest`` are the outcomes taken in but not yet learnt."""
-        self.version += 1
-        self.resume_offset = min((held.offset for held in rest), default=self.next_offset)
-        if self.version <= self.silent_until:
-            self._labels, self._scores = [], []
-            return
-        blob = self.learner.snapshot()
+        """Publish what the model is now; ``rest`` are the outcomes taken in but not yet learnt.
+
+        Where its numbers went wrong the last good version is published again, under the next
+        number, and is learnt on from. Before there is one, nothing is.
+        """
+        trouble = self._look()
+        if trouble is None or self.version:
+            self.version += 1
+            self.resume_offset = min((held.offset for held in rest), default=self.next_offset)
+        if self.version > self.silent_until or (trouble and not self.silent_until):
+            if self.version:
+                self._write(self._sources(rest, trouble), now_ms, output)
+            if self.pipeline.watches_health:
+                output.to("buckets").append(self._told(trouble, now_ms))
+        self._labels, self._scores = [], []
+        self._probes.clear()
+
+    def _look(self) -> Trouble | None:
+        """Return what is wrong with the model, having gone back to the last good one."""
+        model = self.learner.model
+        blob = self.learner.snapshot()  # and go on with a copy: this one is tried out
+        pipeline = self.pipeline
+        trouble = self._guard.trouble(model, pipeline.kind, pipeline.classes, self._probes)
+        if trouble is None:
+            self._good = _Good(blob, self.learner.outcomes, self._until[0])
+            return None
+        self.held_back += 1
+        self.learner.go_back(self._good.blob, self._good.outcomes)
+        return trouble
+
+    def _write(self, sources: dict[str, Any], now_ms: int, output: Output) -> None:
+        """Write the last good version under the present number."""
+        good = self._good
         record = build_version(
-            blob,
+            good.blob,
             version=self.version,
             variant=VARIANT,
-            outcomes=self.learner.outcomes,
-            label_time_ms=self._until[0],
+            outcomes=good.outcomes,
+            label_time_ms=good.label_time_ms,
             published_at_ms=now_ms,
             fingerprint=self.pipeline.fingerprint,
             metrics=self._metrics(),
-            sources={
-                "learns_what": self.pipeline.learns_what,
-                "code": code_of(),
-                "shared": definitions(self.pipeline.shared),
-                "resume_offset": self.resume_offset,
-                "next_offset": self.next_offset,
-                "until": list(self._until),
-                # What was told before the offset to resume from is not read again.
-                "told": {str(p): [s.watermark_ms, s.caught_up] for p, s in self.sources.items()},
-                # Late ones: behind what was learnt, and yet to be learnt.
-                "owed": [[held.offset, held.number] for held in rest if held.order <= self._until],
-            },
+            sources=sources,
         )
-        self._labels, self._scores = [], []
-        output.blobs[record["sha256"]] = blob
+        output.blobs[record["sha256"]] = good.blob
         value = self._codec.encode("model", record)
         output.to("models").append(Out(key=record["model"].encode(), value=value))
         promoted = orjson.dumps({"promoted": record["model"]})
         output.to("models").append(Out(key=f"promoted/{VARIANT}".encode(), value=promoted))
+
+    def _sources(self, rest: list[_Held], trouble: Trouble | None) -> dict[str, Any]:
+        """Return what a learner needs to go on from here, and why a version was held back."""
+        found = {
+            "learns_what": self.pipeline.learns_what,
+            "code": code_of(),
+            "shared": definitions(self.pipeline.shared),
+            "resume_offset": self.resume_offset,
+            "next_offset": self.next_offset,
+            "until": list(self._until),
+            # What was told before the offset to resume from is not read again.
+            "told": {str(p): [s.watermark_ms, s.caught_up] for p, s in self.sources.items()},
+            # Late ones: behind what was learnt, and yet to be learnt.
+            "owed": [[held.offset, held.number] for held in rest if held.order <= self._until],
+            "numbers": self._guard.known,
+        }
+        if trouble is not None:
+            found["held_back"] = self._why(trouble)
+        return found
+
+    def _why(self, trouble: Trouble) -> dict[str, Any]:
+        features, outcomes = list(trouble.features), len(self._labels)
+        return {"why": trouble.why, "features": features, "outcomes": outcomes}
+
+    def _told(self, trouble: Trouble | None, now_ms: int) -> Out:
+        """Tell the judge whether the numbers in the model are sound."""
+        held = None if trouble is None else self._why(trouble)
+        told = {
+            "stage": "model",
+            "version": self.version,
+            "label_time_ms": self._good.label_time_ms,
+            "at_ms": now_ms,
+            "held_back": held,
+        }
+        return Out(key=None, value=orjson.dumps(told))
 
     def _metrics(self) -> dict[str, float | None]:
         """How well the versions before did on the outcomes that this one learnt from."""

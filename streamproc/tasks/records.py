@@ -131,8 +131,11 @@ class Task(Protocol):
         """Return, by topic, the offset from which to go on after a restart."""
 
 
-def dead_letter(record: Record, bad: BadRecord, stage: str) -> Out:
-    """Return the dead letter of a record: its bytes, key and headers untouched, and why."""
+def dead_letter(record: Record, bad: BadRecord, stage: str, watermark_ms: int | None = None) -> Out:
+    """Return the dead letter of a record: its bytes, key and headers untouched, and why.
+
+    ``watermark_ms`` is how far event time had come, where that is known.
+    """
     told: dict[str, Any] = {
         "error": bad.detail,
         "reason": bad.reason,
@@ -141,5 +144,7 @@ def dead_letter(record: Record, bad: BadRecord, stage: str) -> Out:
         "source_offset": record.offset(),
         "stage": stage,
     }
+    if watermark_ms is not None:
+        told["watermark_ms"] = watermark_ms
     ours = [(name, str(value).encode()) for name, value in told.items()]
     return Out(key=record.key(), value=record.value(), headers=[*(record.headers() or ()), *ours])

@@ -81,6 +81,8 @@ class ScoreTask:
             pipeline.new_model(), pipeline.kind, pipeline.classes, pipeline.threshold, "main@0"
         )
         self.watermark_ms = AT_ONCE
+        self.label_ms = AT_ONCE
+        """The newest time at which a label became known, since this task started."""
         self._expired_ms = AT_ONCE
         self.late = 0
         self.overtaken_labels = 0
@@ -350,9 +352,16 @@ class ScoreTask:
             elif type(item) is Unreadable:
                 raise item.error
         except BadRecord as bad:
-            output.to("dead_letters").append(dead_letter(item.record, bad, "score"))
+            come_ms = self.watermark_ms
+            if type(item) is Event and bad.reason != "late":
+                come_ms = max(come_ms, item.time_ms)
+            output.to("dead_letters").append(self._dead_letter(item.record, bad, come_ms))
             if type(item) is Event and bad.reason == "late":
                 self._report_late(item, output, scored=False)
+
+    def _dead_letter(self, record: Record, bad: BadRecord, come_ms: int) -> Out:
+        """Return a dead letter that says how far event time had come, if any event has."""
+        return dead_letter(record, bad, "score", come_ms if come_ms > AT_ONCE else None)
 
     def read_event(self, record: Record, now_ms: int) -> Event | None:
         """Return the event in a record, or None where it was a dead letter."""
@@ -506,9 +515,12 @@ class ScoreTask:
         self._expired_ms = self.watermark_ms
         for early in self.pending.expire(self.watermark_ms):
             never = BadRecord("unknown_id", "no event with this id came within the horizon")
-            output.to("dead_letters").append(dead_letter(early.record, never, "score"))
+            letter = self._dead_letter(early.record, never, self.watermark_ms)
+            output.to("dead_letters").append(letter)
 
     def _join(self, label: Label, now_ms: int, output: Output, outcomes: list[bytes]) -> None:
+        if label.time_ms > self.label_ms:
+            self.label_ms = label.time_ms
         waiting = self.pending.join(label.id, label.label, label.time_ms, label.record)
         if waiting is not None:
             if self._labels_enter and label.time_ms <= self.watermark_ms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -10,10 +10,18 @@ import orjson
 from streamproc.alerts.commands import read_command
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
+from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold
+from streamproc.monitors.fold import NEVER
 from streamproc.monitors.judge import OPERATION, Judge
+from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
+from streamproc.monitors.reactions import ReactionFold, reaction_of, reactions_plan
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
 from streamproc.tasks.waits import Believed, Idle, Waits
+
+MOST_BYTES = 500_000
+"""How large a record of sums becomes, about; a broker's limit is 1 MB."""
 
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
@@ -29,7 +37,10 @@ class Fold(Protocol):
     """
 
     bucket_ms: int
-    watermark_ms: int
+
+    @property
+    def watermark_ms(self) -> int:
+        """The newest time folded."""
 
     def update(self, messages: Sequence[dict[str, Any]]) -> None:
         """Fold messages in."""
@@ -38,8 +49,16 @@ class Fold(Protocol):
         """Return the sums of what was folded since they were last taken."""
 
 
+Read = Callable[[Record], dict[str, Any] | None]
+"""Returns the message in a record, or None for one that is not folded."""
+
+
 class FoldTask:
-    """Folds one partition of predictions or outcomes and sends the sums to the judge."""
+    """Folds one partition of predictions or outcomes and sends the sums to the judge.
+
+    ``more`` are further topics, each with how a record is read and what its messages are folded by;
+    sums are sent as far as those have come, too, unless they had been read to their end.
+    """
 
     def __init__(
         self,
@@ -50,6 +69,7 @@ class FoldTask:
         kind: Kind,
         codec: Codec,
         upstream_caught_up: Callable[[], bool] = lambda: True,
+        more: Mapping[str, tuple[Read, Fold]] | None = None,
     ) -> None:
         self.stage = stage
         self.partition = partition
@@ -57,23 +77,33 @@ class FoldTask:
         self._topic = topic
         self._kind = kind
         self._codec = codec
+        self._more = dict(more or {})
+        self._behind: dict[str, int] = {}
         self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
-        self._next_offset: int | None = None
-        self._sent: tuple[int | None, int, bool, int] = (None, AT_ONCE, False, AT_ONCE)
+        self._next: dict[str, int] = {}
+        self._sent: tuple[dict[str, int], int, bool, int] = ({}, AT_ONCE, False, AT_ONCE)
         self._dead: list[Out] = []
 
     def waiting(self) -> dict[str, int]:
         """Return that no record waits: each is dealt with as it is taken in."""
-        return {self._topic: 0}
+        return dict.fromkeys((self._topic, *self._more), 0)
 
     def positions(self) -> dict[str, int]:
-        """Return the offset up to which the sums were sent."""
-        offset = self._sent[0]
-        return {} if offset is None else {self._topic: offset}
+        """Return the offsets up to which the sums were sent."""
+        return dict(self._sent[0])
 
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Fold records in."""
+        if topic in self._more:
+            self._take_more(topic, records, caught_up)
+        else:
+            self._take_main(records)
+            self._caught_up = caught_up
+        if records:
+            self._next[topic] = records[-1].offset() + 1
+
+    def _take_main(self, records: Sequence[Record]) -> None:
         messages = []
         for record in records:
             try:
@@ -87,9 +117,29 @@ class FoldTask:
             messages.append(message)
         if messages:
             self._fold.update(messages)
-        if records:
-            self._next_offset = records[-1].offset() + 1
-        self._caught_up = caught_up
+
+    def _take_more(self, topic: str, records: Sequence[Record], caught_up: bool) -> None:
+        read, fold = self._more[topic]
+        found = []
+        for record in records:
+            try:
+                message = read(record)
+            except BadRecord as bad:
+                self._dead.append(dead_letter(record, bad, self.stage))
+                continue
+            if message is not None:
+                found.append(message)
+        if found:
+            fold.update(found)
+        if caught_up:
+            self._behind.pop(topic, None)
+        elif found:
+            self._behind[topic] = max(message["watermark_ms"] for message in found)
+
+    @property
+    def _watermark_ms(self) -> int:
+        """How far all that is folded has come."""
+        return min((self._fold.watermark_ms, *self._behind.values()))
 
     def process(self, now_ms: int) -> Output:
         """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
@@ -97,25 +147,127 @@ class FoldTask:
         if self._dead:
             output.to("dead_letters").extend(self._dead)
             self._dead = []
-        fold, fold_ms = self._fold, self._fold.watermark_ms
-        offset, watermark_ms, caught_up, sent_ms = self._sent
-        new = self._next_offset != offset
+        fold, fold_ms = self._fold, self._watermark_ms
+        offsets, watermark_ms, caught_up, sent_ms = self._sent
+        new = self._next != offsets
         bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
-        caught_up_now = self._caught_up and self._upstream_caught_up()
+        caught_up_now = self._caught_up and not self._behind and self._upstream_caught_up()
         now_caught_up = caught_up_now and not caught_up
         due = now_ms - sent_ms >= SEND_EVERY_MS
         if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
             return output
-        sums = {
-            "stage": self.stage,
-            "partition": self.partition,
-            "watermark_ms": fold_ms,
-            "caught_up": caught_up_now,
-            "buckets": fold.take(),
-        }
-        self._sent = (self._next_offset, fold_ms, caught_up_now, now_ms)
-        output.to("buckets").append(Out(key=None, value=orjson.dumps(sums)))
+        told = (self.stage, self.partition, fold_ms, caught_up_now)
+        for value in sums_in_records(*told, fold.take()):
+            output.to("buckets").append(Out(key=None, value=value))
+        self._sent = (dict(self._next), fold_ms, caught_up_now, now_ms)
         return output
+
+
+def sums_in_records(
+    stage: str,
+    partition: int,
+    watermark_ms: int,
+    caught_up: bool,
+    buckets: list[dict[str, Any]],
+    most_bytes: int = MOST_BYTES,
+) -> list[bytes]:
+    """Return sums as records for the judge: one, or several where that would be too large.
+
+    Only the last tells how far the partition has come, since all belongs to it.
+
+    >>> wide = [{"stage": "bias", "monitor": 0, "bucket_ms": 0, "series": {"a": [1], "b": [2]}}]
+    >>> records = sums_in_records("bias", 0, 9, True, wide, most_bytes=150)
+    >>> [orjson.loads(value)["caught_up"] for value in records]
+    [False, True]
+    """
+    sums = {
+        "stage": stage,
+        "partition": partition,
+        "watermark_ms": watermark_ms,
+        "caught_up": caught_up,
+        "buckets": buckets,
+    }
+    value = orjson.dumps(sums)
+    if len(value) <= most_bytes:
+        return [value]
+    halves = _halves(buckets)
+    if halves is None:  # one series of one bucket
+        return [value]
+    first, second = halves
+    head = sums_in_records(stage, partition, NEVER, False, first, most_bytes)
+    tail = sums_in_records(stage, partition, watermark_ms, caught_up, second, most_bytes)
+    return head + tail
+
+
+def _halves(
+    buckets: list[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
+    middle = len(buckets) // 2
+    if middle:
+        return buckets[:middle], buckets[middle:]
+    bucket = buckets[0] if buckets else {"series": {}}
+    series = list(bucket["series"].items())
+    middle = len(series) // 2
+    if not middle:
+        return None
+    parts = (dict(series[:middle]), dict(series[middle:]))
+    first, second = ([{**bucket, "series": part}] for part in parts)
+    return first, second
+
+
+def predictions_task(
+    pipeline: Pipeline,
+    partition: int,
+    codec: Codec,
+    upstream_caught_up: Callable[[], bool] = lambda: True,
+) -> FoldTask:
+    """Return what folds a partition of predictions for all monitors that look at them."""
+    found = prediction_fold(pipeline)
+    folds: list[Fold] = [found] if found is not None else []
+    more: dict[str, tuple[Read, Fold]] = {}
+    topics, quality = pipeline.topics, quality_fold(pipeline)
+    if quality is not None:
+        folds.append(quality)
+
+        def read_late(record: Record) -> dict[str, Any]:
+            late: dict[str, Any] = codec.decode("late", record.value())
+            return late
+
+        more[topics.dead_letters] = (
+            lambda record: read_dead_letter(dict(record.headers() or ())),
+            quality,
+        )
+        more[topics.late] = (read_late, quality)
+    for number, monitor in reactions_plan(pipeline):
+        reactions = ReactionFold(number, monitor)
+        folds.append(reactions)
+        more[monitor.topic] = (_reading(monitor, codec), reactions)
+    fold = folds[0] if len(folds) == 1 else Folds(folds)
+    return FoldTask("drift", partition, fold, topics.predictions, "prediction", codec,
+                    upstream_caught_up, more)  # fmt: skip
+
+
+def folded_topics(pipeline: Pipeline) -> tuple[str, ...]:
+    """Return the topics that :func:`predictions_task` folds, predictions first."""
+    topics = pipeline.topics
+    counted = any(isinstance(monitor, DataQuality) for monitor in pipeline.monitors)
+    beside = (topics.dead_letters, topics.late) if counted else ()
+    return (topics.predictions, *beside, *pipeline.reaction_topics)
+
+
+def _reading(monitor: Reactions, codec: Codec) -> Read:
+    def read(record: Record) -> dict[str, Any]:
+        fields = codec.decode_input(monitor.topic, record.value())
+        return reaction_of(monitor, fields, record.timestamp()[1])
+
+    return read
+
+
+def watches_predictions(pipeline: Pipeline) -> bool:
+    """Say whether any monitor looks at predictions."""
+    looks = DataQuality | Reactions
+    others = any(isinstance(monitor, looks) for monitor in pipeline.monitors)
+    return others or prediction_fold(pipeline) is not None
 
 
 class JudgeTask:
@@ -192,6 +344,10 @@ class JudgeTask:
         for alert in self.judge.update([said], record.timestamp()[1]):
             value = self._codec.encode("alert", alert)
             output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
+        for report in self.judge.take_reports():
+            value = self._codec.encode("performance", report)
+            key = slice_key(report["about"], report["slice"])
+            output.to("metrics").append(Out(key=key.encode(), value=value))
 
     def _pass_on(self, record: Record, output: Output) -> None:
         try:
@@ -201,6 +357,17 @@ class JudgeTask:
             return
         said = {"stage": OPERATION, "operation": command.fields()}
         output.to("buckets").append(Out(key=None, value=orjson.dumps(said)))
+
+
+def slice_key(about: str, slice_: Mapping[str, str] | None) -> str:
+    """Return the key of a report.
+
+    >>> slice_key("outcomes", None), slice_key("outcomes", {"country": "FR"})
+    ('outcomes', 'outcomes/country=FR')
+    """
+    if not slice_:
+        return about
+    return f"{about}/" + ",".join(f"{field}={value}" for field, value in sorted(slice_.items()))
 
 
 def _object_in(value: bytes | None) -> dict[str, Any] | None:

@@ -328,3 +328,31 @@ def test_producing_ends_with_ctrl_c(folder: Path, env: Mapping[str, str]) -> Non
         done = producing.interrupt()
     assert done.code == 130
     assert "stopped before the end of the file; did not arrive: none" in done.out
+
+
+def test_performance_is_told_of_the_newest_reports(
+    folder: Path, env: Mapping[str, str], embedded: EmbeddedBroker
+) -> None:
+    """Of each slice the last; a pipeline that reports none is a mistake, and is told."""
+    done = run(folder, "performance", env=env)
+    assert (done.code, done.out) == (2, "")
+    assert "add Performance() to its monitors" in done.err
+    text = PIPELINE.replace("PredictionBias", "Performance")
+    (folder / "cards.py").write_text(text)
+    reports = [
+        {
+            "about": "outcomes", "slice": slice_, "from_ms": 0, "to_ms": n, "n": n, "unusable": 0,
+            "event_from_ms": 0, "event_to_ms": 5,
+            "metrics": {"model": {"roc_auc": 0.75}, "zero_rule": {"roc_auc": None}},
+        }
+        for n in (1, 2)
+        for slice_ in (None, {"country": "NL"})
+    ]  # fmt: skip
+    write(embedded, "cards.metrics", b"{", *map(json.dumps, reports))  # type: ignore[arg-type]
+    done = run(folder, "performance", "--json", env=env)
+    assert (done.code, done.err) == (0, "")
+    assert [json.loads(line) for line in done.out.splitlines()] == [reports[2]]
+    done = run(folder, "performance", "--slices", env=env, tty=True)
+    assert "country=NL: 2 outcomes" in done.out
+    assert re.search(r"^ROC AUC +0\.7500 +-", done.out, re.M)
+    assert widest(done.out) <= WIDTH

@@ -25,6 +25,7 @@ MESSAGES: dict[Kind, type] = {
     "alert": messages.Alert,
     "model": messages.ModelVersion,
     "late": messages.LateEvent,
+    "performance": messages.PerformanceReport,
 }
 FILES = [path for kind in KINDS for path in schema_files(kind)]
 Json = Any

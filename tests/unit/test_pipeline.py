@@ -73,8 +73,14 @@ MODEL = linear_model.LinearRegression()
         ({"features": [Imputed("x", "fraud")]}, "'x_imputed' is the label itself.* remove it"),
         ({"features": [Log("x"), Log("x")]}, "feature 'x_log' is declared twice; remove one"),
         ({"features": [Log("x_log"), Log("x")]}, "'x_log' is declared after it; move it before"),
-        ({"monitors": [1]}, "Pipeline: monitors holds 1; use Drift or PredictionBias"),
-        ({"monitors": None}, "Pipeline: monitors holds None; use Drift or PredictionBias"),
+        (
+            {"monitors": [1]},
+            "Pipeline: monitors holds 1; use Drift, PredictionBias, ",
+        ),
+        (
+            {"monitors": None},
+            "Pipeline: monitors holds None; use Drift, Pred",
+        ),
         ({"monitors": [Drift(features=("amonut",))]}, "Drift: feature 'amonut' is not declared; "),
         ({"labels": None}, "PredictionBias compares predictions with labels; declare labels"),
         ({"publish_every": 0}, "Pipeline: publish_every must be a whole number of outcomes"),

@@ -124,7 +124,7 @@ def test_each_open_alert_is_told_by_the_worker_that_judges() -> None:
     """With what it is about, for as long as the judge is here."""
     alerts = [step("covariate_drift/amount"), step("k/a", slice={"b": "2", "a": "1"})]
     judging: Any = SimpleNamespace(
-        judge=SimpleNamespace(open_alerts=lambda: alerts), positions=dict
+        judge=SimpleNamespace(open_alerts=lambda: alerts, latest_reports=list), positions=dict
     )
     metrics = Metrics("w")
     looking, tasks = observer(metrics)
@@ -146,3 +146,36 @@ def test_each_open_alert_is_told_by_the_worker_that_judges() -> None:
     assert len(told()) == 1
     del tasks["alerts", 0]
     assert told() == {}
+
+
+def test_performance_is_told_of_the_last_windows() -> None:
+    """All of the whole, of slices a few of the model's; what isn't defined is left out."""
+    found = {"brier": 0.1, "recall": 0.5, "precision": None}
+    told = {"model": found, "zero_rule": {"brier": 0.2}}
+    reports = [
+        {"about": "outcomes", "slice": None, "metrics": told},
+        {"about": "outcomes", "slice": {"country": "NL"}, "metrics": told},
+        {"about": "predictions", "slice": None, "metrics": {"guessed": {"recall": 0.4}}},
+    ]
+    metrics = Metrics("w")
+    looking, tasks = observer(metrics)
+    judge = SimpleNamespace(open_alerts=list, latest_reports=lambda: reports)
+    judging: Any = SimpleNamespace(judge=judge, positions=dict)
+    looking.judge = SimpleNamespace(task=judging)  # type: ignore[assignment]
+    tasks["alerts", 0] = judging
+    looking.refresh()
+    shown = {
+        tuple(sample.labels.values()): sample.value
+        for family in metrics.performance.collect()
+        for sample in family.samples
+    }
+    assert shown == {
+        ("brier", "model", "outcomes", ""): 0.1,
+        ("recall", "model", "outcomes", ""): 0.5,
+        ("brier", "zero_rule", "outcomes", ""): 0.2,
+        ("recall", "model", "outcomes", "country=NL"): 0.5,
+        ("recall", "guessed", "predictions", ""): 0.4,
+    }
+    reports.clear()
+    looking.refresh()
+    assert b"streamproc_performance{" not in metrics.text()

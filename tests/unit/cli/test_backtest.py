@@ -143,3 +143,20 @@ def test_ctrl_c_leaves_no_half_a_file(folder: Path) -> None:
     assert "Traceback" not in done.out
     assert not list(folder.glob("*.parquet*"))
     assert not list(folder.glob(".*.part"))
+
+
+def test_performance_is_as_a_monitor_reports_it(folder: Path) -> None:
+    """The last window, of the same outcomes, beside baselines; a table that fits for people."""
+    text = (folder / "cards.py").read_text().replace("Drift()", "Performance(window='90d')")
+    (folder / "cards.py").write_text(text.replace("import Drift", "import Performance"))
+    _, out, _ = backtest("--json")
+    report = json.loads(out)
+    last, guess = report["performance"]
+    assert (last["about"], guess["about"]) == ("outcomes", "predictions")
+    assert 0 < last["n"] <= ROWS - 1
+    told, exact = last["metrics"]["model"], report["metrics"]["learnt"]["model"]
+    assert told["roc_auc"] == pytest.approx(exact["roc_auc"], abs=0.1)
+    assert set(last["metrics"]) == {"model", "zero_rule", "random", "guessed"}
+    _, out, _ = backtest()
+    assert re.search(r"model +guessed +zero-rule +random", out)
+    assert widest(out) <= WIDTH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +27,13 @@ class Facts:
     kind: str = "binary"
     classes: tuple[Any, ...] | None = (0, 1)
     learns: bool = True
+    threshold: float = 0.5
     lateness_ms: int = HOUR_MS
     numeric_features: tuple[str, ...] = ("amount",)
     categorical_features: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ("amount",)
+    number_fields: tuple[str, ...] = ("amount",)
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
     name: str = "facts"

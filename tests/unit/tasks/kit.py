@@ -163,7 +163,8 @@ class Learning:
                 if "sha256" in version:
                     self.versions.append(version)
                     model = loads(output.blobs[version["sha256"]], ALLOW)
-                    scorers.append(Scorer(model, "binary", None, 0.5, version["model"]))
+                    kind = self.pipeline.kind
+                    scorers.append(Scorer(model, kind, None, 0.5, version["model"]))
         return scorers
 
     def crash(self, pieces: int = 2, unreadable: int = 0) -> None:
@@ -175,7 +176,8 @@ class Learning:
         readable = self.versions[: len(self.versions) - unreadable]
         if readable:
             newest: Any = readable[-1]
-            self.task.restore(newest, loads(self.blobs[newest["sha256"]], ALLOW))
+            blob = self.blobs[newest["sha256"]]
+            self.task.restore(newest, loads(blob, ALLOW), blob)
         self.task.silent_until = len(self.versions)
         self.task.learner._allow = ALLOW
         start = self.task.positions()[LEARN]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from streamproc.codec import JsonCodec
 from streamproc.monitors import Drift, drift_fold
+from streamproc.monitors.fold import NEVER
 from streamproc.tasks.records import PlainRecord
-from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask
+from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, sums_in_records
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
 HOUR_MS = 3_600_000
@@ -105,3 +106,32 @@ def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
     assert (letter["value"], headers_of(letter)["stage"]) == (b"{", "drift")
     assert headers_of(letter)["reason"] == "not_json"
     assert len(output.records["buckets"]) == 1
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.text("abc", min_size=1, max_size=9), st.integers(0, 999)), max_size=6
+    ),
+    st.integers(80, 400),
+)
+def test_sums_that_are_too_large_go_in_several_records(
+    series: list[dict[str, int]], most_bytes: int
+) -> None:
+    """Nothing is lost, and only the last says how far the partition has come."""
+    buckets = [
+        {"stage": "bias", "monitor": 0, "bucket_ms": i, "series": of} for i, of in enumerate(series)
+    ]
+    records = sums_in_records("bias", 3, 77, True, buckets, most_bytes)
+    told = [orjson.loads(record) for record in records]
+    found: list[dict[str, int]] = [{} for _ in series]
+    for record in told:
+        assert (record["stage"], record["partition"]) == ("bias", 3)
+        for bucket in record["buckets"]:
+            found[bucket["bucket_ms"]] |= bucket["series"]
+    assert found == series
+    assert [record["caught_up"] for record in told] == [False] * (len(told) - 1) + [True]
+    assert [record["watermark_ms"] for record in told[:-1]] == [NEVER] * (len(told) - 1)
+    assert told[-1]["watermark_ms"] == 77
+    for record, data in zip(told, records, strict=True):
+        single = sum(len(bucket["series"]) for bucket in record["buckets"]) <= 1
+        assert len(data) <= most_bytes or single

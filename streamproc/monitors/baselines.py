@@ -1,0 +1,157 @@
+"""What is no better than nothing, of the same outcomes: zero-rule, and chance.
+
+Zero-rule says what was usual before: the share of yes (or of each class), and so always the most
+frequent class, or the mean. Chance decides as often for each class as was usual, at random. Both
+know what the window held before the bucket and nothing of the bucket itself, so that they are
+prequential as the model is. They are given as sketches, from the sketch of the outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import log
+from typing import Any
+
+import numpy as np
+
+from streamproc.monitors.scores import (
+    LOSS_STEPS,
+    PROBABILITY_STEPS,
+    SEPARATOR,
+    Sketch,
+    bins_of,
+    cells_of,
+    middle_of,
+)
+
+_PARTS = 1 << 20
+"""An expected count is kept in so many parts, as a whole number."""
+
+
+def baselines_of(
+    kind: str, before: Mapping[str, Any], bucket: Mapping[str, Any], tolerance: float
+) -> dict[str, Sketch]:
+    """Return the sketches of zero-rule and chance on a bucket, from what was ``before`` it.
+
+    There is none for a regression's first bucket, and no chance for any regression.
+
+    >>> before = {"n": 98, "bins": {"97": [98, 9, 0]}}
+    >>> bucket = {"n": 2, "bins": {"97": [2, 1, 0]}}
+    >>> baselines_of("binary", before, bucket, 0.1)["zero_rule"]["confusion"]
+    [1, 0, 1, 0]
+    """
+    if not bucket.get("n"):
+        return {}
+    if kind == "regression":
+        return _of_numbers(before, bucket, tolerance)
+    if kind == "multiclass":
+        return _of_classes(before, bucket)
+    return _of_two(before, bucket, kind == "binary")
+
+
+def _of_two(
+    before: Mapping[str, Any], bucket: Mapping[str, Any], probability: bool
+) -> dict[str, Sketch]:
+    n, yes = _yes(bucket)
+    n_before, yes_before = _yes(before)
+    p = (yes_before + 1) / (n_before + 2)
+    no = n - yes
+    decided = int(p >= 0.5)
+    steps = round(p * PROBABILITY_STEPS)
+    zero: Sketch = {
+        "n": n,
+        "confusion": [0, no, 0, yes] if decided else [no, 0, yes, 0],
+        "bins": {str(int(bins_of(np.array([p]))[0])): [n, yes, n * steps]},
+    }
+    if probability:
+        zero["brier"] = yes * _steps((1 - p) ** 2) + no * _steps(p * p)
+        zero["log_loss"] = round(-(yes * log(p) + no * log(1 - p)) * LOSS_STEPS)
+    parts = round(p * _PARTS)
+    chance: Sketch = {
+        "n": n,
+        "confusion": [no * (_PARTS - parts), no * parts, yes * (_PARTS - parts), yes * parts],
+        "bins": {"0": [n, yes, 0]},
+    }
+    return {"zero_rule": zero, "random": chance}
+
+
+def _of_classes(before: Mapping[str, Any], bucket: Mapping[str, Any]) -> dict[str, Sketch]:
+    n = bucket["n"]
+    labels, usual = _labels(bucket), _labels(before)
+    size = sum(usual.values()) + len(usual) + 1  # one more of each, and of one not seen yet
+    shares = {name: (usual[name] + 1) / size for name in sorted(usual)}
+    first = min(shares, key=lambda name: (-shares[name], name)) if shares else min(labels)
+    given = {name: shares.get(name, 1 / size) for name in sorted(labels)}
+    squares = sum(share * share for share in shares.values())
+    steps = round(shares.get(first, 1.0 / size) * PROBABILITY_STEPS)
+    where = str(int(bins_of(np.array([steps / PROBABILITY_STEPS]))[0]))
+    zero: Sketch = {
+        "n": n,
+        "confusion": {f"{name}{SEPARATOR}{first}": count for name, count in labels.items()},
+        "bins": {where: [n, labels.get(first, 0), n * steps]},
+        "brier": sum(labels[name] * _steps(squares - 2 * p + 1) for name, p in given.items()),
+        "log_loss": sum(labels[name] * round(-log(p) * LOSS_STEPS) for name, p in given.items()),
+    }
+    chance: Sketch = {
+        "n": n,
+        "confusion": {
+            f"{label}{SEPARATOR}{said}": count * round(share * _PARTS)
+            for label, count in labels.items()
+            for said, share in (shares or {first: 1.0}).items()
+        },
+    }
+    return {"zero_rule": zero, "random": chance}
+
+
+def _of_numbers(
+    before: Mapping[str, Any], bucket: Mapping[str, Any], tolerance: float
+) -> dict[str, Sketch]:
+    if not before.get("sums"):
+        return {}
+    mean = float(_exact(before["sums"], 0) / int(before["sums"][0]))
+    n = bucket["n"]
+    c, y, yy = Fraction(mean), _exact(bucket["sums"], 0), _exact(bucket["sums"], 1)
+    counted = sorted((int(cell), count) for cell, count in bucket["labels"].items())
+    middles = middle_of(np.array([cell for cell, _ in counted]))
+    counts = np.array([count for _, count in counted])
+    off = np.abs(middles - mean)
+    errors: dict[str, int] = {}
+    for cell, count in zip(cells_of(off).tolist(), counts.tolist(), strict=True):
+        errors[str(cell)] = errors.get(str(cell), 0) + count
+    away = sum((Fraction(a) * b for a, b in zip(off.tolist(), counts.tolist(), strict=True)), c * 0)
+    squares = yy - 2 * c * y + n * c * c
+    sums = (y, yy, n * c, n * c * c, c * y, max(squares, Fraction(0)), away)
+    zero: Sketch = {
+        "n": n,
+        "sums": [n, *(part for each in sums for part in _pair(each))],
+        "within": int(counts[off <= tolerance * np.abs(middles)].sum()),
+        "errors": errors,
+    }
+    return {"zero_rule": zero}
+
+
+def _yes(sketch: Mapping[str, Any]) -> tuple[int, int]:
+    rows = sketch.get("bins", {}).values()
+    return sum(row[0] for row in rows), sum(row[1] for row in rows)
+
+
+def _labels(sketch: Mapping[str, Any]) -> dict[str, int]:
+    labels: dict[str, int] = {}
+    for cell, count in sorted(sketch.get("confusion", {}).items()):
+        name = cell.split(SEPARATOR)[0]
+        labels[name] = labels.get(name, 0) + count
+    return labels
+
+
+def _steps(loss: float) -> int:
+    return round(loss * PROBABILITY_STEPS)
+
+
+def _exact(row: list[float], number: int) -> Fraction:
+    return Fraction(row[1 + 2 * number]) + Fraction(row[2 + 2 * number])
+
+
+def _pair(value: Fraction) -> tuple[float, float]:
+    high = float(value)
+    return high, float(value - Fraction(high))

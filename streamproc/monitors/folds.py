@@ -1,0 +1,66 @@
+"""The folds of one partition's records, as one: by these a stage folds what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from streamproc.monitors.drift_fold import drift_fold
+from streamproc.monitors.outcomefold import bias_fold
+from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.performance_fold import GUESSED, PerformanceFold
+from streamproc.monitors.spec import Watched, drift_plan, performance_plan
+
+
+class Fold(Protocol):
+    """Folds messages into rows per series and bucket; see `streamproc.monitors.fold`."""
+
+    bucket_ms: int
+
+    @property
+    def watermark_ms(self) -> int:
+        """The newest time folded."""
+
+    def update(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Fold messages in."""
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the rows of what was folded since they were last taken."""
+
+
+class Folds:
+    """Several folds of the same messages."""
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        self._folds = tuple(folds)
+        self.bucket_ms = min(fold.bucket_ms for fold in folds)
+
+    @property
+    def watermark_ms(self) -> int:
+        """The newest time folded."""
+        return max(fold.watermark_ms for fold in self._folds)
+
+    def update(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Fold messages in."""
+        for fold in self._folds:
+            fold.update(messages)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the rows of what was folded since they were last taken."""
+        return [bucket for fold in self._folds for bucket in fold.take()]
+
+
+def prediction_fold(pipeline: Watched) -> Folds | None:
+    """Return an empty fold for one partition of a pipeline's predictions; None if none is asked."""
+    folds: list[Fold] = [drift_fold(pipeline)] if drift_plan(pipeline) else []
+    if performance_plan(pipeline) and pipeline.kind in GUESSED:
+        folds.append(PerformanceFold(pipeline, "predictions"))
+    return Folds(folds) if folds else None
+
+
+def outcome_fold(pipeline: Watched) -> Folds | None:
+    """Return an empty fold for one partition of a pipeline's outcomes; None if none is asked."""
+    folds: list[Fold] = [bias_fold(pipeline)] if outcome_plan(pipeline) else []
+    if performance_plan(pipeline):
+        folds.append(PerformanceFold(pipeline))
+    return Folds(folds) if folds else None

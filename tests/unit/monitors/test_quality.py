@@ -1,0 +1,233 @@
+"""Data quality: each fault found and named, none where nothing is wrong, no crash on bad input."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streamproc.monitors.finding import Finding
+from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.quality_fold import QualityFold, read_dead_letter
+
+HOUR, DAY = 3_600_000, 86_400_000
+T0 = 1_700_000_000_000 // DAY * DAY
+NAMES = ("amount", "level", "seldom")
+PIPELINE: Any = SimpleNamespace(
+    feature_names=NAMES, number_fields=NAMES, ranges={"amount": (0, None), "level": (None, 1e6)}
+)
+SPEC = DataQuality(reference="3d")
+Message = dict[str, Any]
+Change = Callable[[Message, int, random.Random], Message | None]
+
+
+def stream(days: int, change: Change = lambda m, hour, rng: m, an_hour: int = 80) -> list[Message]:
+    """Return predictions whose amount varies, whose level is 7 often, and one is null at times."""
+    rng = random.Random(3)
+    found = []
+    for hour in range(24 * days):
+        for n in range(an_hour):
+            at_ms = T0 + hour * HOUR + n * HOUR // an_hour
+            features: dict[str, Any] = {
+                "amount": rng.expovariate(0.02),
+                "level": 7.0 if rng.random() < 0.9 else rng.random(),
+                "seldom": rng.random() if rng.random() < 0.3 else None,
+            }
+            message = {"event_time_ms": at_ms, "scored_at_ms": at_ms + 40, "features": features}
+            changed = change(message, hour, rng)
+            if changed is not None:
+                found.append(changed)
+    return found
+
+
+def found_in(messages: list[Message], partitions: int = 1) -> list[Finding]:
+    """Fold by partition, add up, and judge each bucket."""
+    folds = [QualityFold(0, SPEC, PIPELINE) for _ in range(partitions)]
+    for at, message in enumerate(messages):
+        folds[at % partitions].update([message])
+    monitor = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY)
+    buckets: dict[int, dict[str, list[Any]]] = {}
+    for fold in folds:
+        for bucket in fold.take():
+            rows = buckets.setdefault(bucket["bucket_ms"], {})
+            for name, row in bucket["series"].items():
+                rows.setdefault(name, []).append(row)
+    found = []
+    for start_ms, series in sorted(buckets.items()):
+        whole = {name: monitor.combined(parts) for name, parts in series.items()}
+        found += monitor.update(start_ms, whole)
+    return found
+
+
+def steps(found: list[Finding]) -> Iterator[tuple[str, bool, int]]:
+    """Yield what opened and what ended, and the day it is said to have begun."""
+    is_open: set[str] = set()
+    for each in found:
+        if each.ongoing and each.subject not in is_open:
+            is_open.add(each.subject)
+            yield each.subject, True, (each.first_seen_ms - T0) // DAY
+        elif not each.ongoing:
+            is_open.discard(each.subject)
+            yield each.subject, False, (each.first_seen_ms - T0) // DAY
+
+
+def dead(message: Message, reason: str, error: str) -> Message | None:
+    """Return what a fold makes of the dead letter of an event."""
+    told = {"stage": "score", "reason": reason, "error": error}
+    headers = {name: value.encode() for name, value in told.items()}
+    return read_dead_letter({**headers, "watermark_ms": b"%d" % message["event_time_ms"]})
+
+
+def setting(name: str, value: Any, share: float = 1.0) -> Change:
+    """Return what gives a feature another value on the ninth day."""
+
+    def change(message: Message, hour: int, rng: random.Random) -> Message:
+        if hour // 24 == 9 and rng.random() < share:
+            message["features"][name] = value(rng) if callable(value) else value
+        return message
+
+    return change
+
+
+def refused(reason: str, error: str, share: float) -> Change:
+    """Return what refuses a share of the ninth day's events."""
+
+    def change(message: Message, hour: int, rng: random.Random) -> Message | None:
+        wrong = hour // 24 == 9 and rng.random() < share
+        return dead(message, reason, error) if wrong else message
+
+    return change
+
+
+def ahead(message: Message, hour: int, rng: random.Random) -> Message:
+    """Put a clock of one producer in twenty wrong."""
+    if hour // 24 == 9 and rng.random() < 0.05:
+        message["scored_at_ms"] -= 5 * 60_000
+    return message
+
+
+def late(message: Message, hour: int, rng: random.Random) -> Message:
+    """Let one event in twenty come late."""
+    if hour // 24 == 9 and rng.random() < 0.05:
+        return {"late_by_ms": 5, "watermark_ms": message["event_time_ms"]}
+    return message
+
+
+def fewer(message: Message, hour: int, rng: random.Random) -> Message | None:
+    """Lose two events of three."""
+    return None if hour // 24 == 9 and rng.random() < 0.67 else message
+
+
+NOT_NUMBER = ("field_not_number", "field 'amount' is text ('12'), not a number")
+
+
+@pytest.mark.parametrize(
+    ("change", "subject"),
+    [
+        (setting("amount", None, 0.05), "amount, missing"),
+        (setting("amount", None), "amount, missing"),
+        (setting("seldom", None), "seldom, missing"),
+        (setting("amount", lambda rng: -rng.random(), 0.1), "amount, out of range"),
+        (setting("level", 1e7 + 0.1, 0.1), "level, out of range"),
+        (setting("level", 1e308, 0.1), "level, out of range"),
+        (setting("amount", 42.0), "amount, stuck"),
+        (refused(*NOT_NUMBER, 0.1), "dead letters, field_not_number of amount"),
+        (refused(*NOT_NUMBER, 0.9), "dead letters"),
+        (refused("repeated_id", "the event 'a' was scored already", 0.1),
+         "dead letters, repeated_id"),
+        (ahead, "event times ahead"),
+        (late, "late events"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_day_is_found_named_and_over(change: Change, subject: str) -> None:
+    """And nothing beside it but what it is made of."""
+    found = found_in(stream(12, change, an_hour=60))
+    life = [each for each in steps(found) if each[0] == subject]
+    assert [each[1] for each in life] == [True, False]
+    assert life[0][2] == 9
+    beside = {each[0] for each in steps(found)} - {subject}
+    assert not {one for one in beside if not one.startswith(("dead letters", "rate", "amount, "))}
+
+
+@pytest.mark.parametrize("change", [setting("amount", 42.0), refused(*NOT_NUMBER, 0.1)])
+def test_what_is_found_is_the_same_on_any_number_of_partitions(change: Change) -> None:
+    """To the bit; a constant is one only where every partition has the same value."""
+    messages = stream(12, change, an_hour=60)
+    found = found_in(messages)
+    assert found
+    assert found_in(messages, 4) == found_in(messages, 16) == found
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    """A month: nulls at their usual share, a level that is mostly 7, a few dead letters."""
+
+    def some(message: Message, hour: int, rng: random.Random) -> Message | None:
+        return dead(message, *NOT_NUMBER) if rng.random() < 0.002 else message
+
+    assert found_in(stream(20, some)) == []
+
+
+def test_fewer_events_are_a_finding_once_two_references_have_passed() -> None:
+    """Named as such, with how many are usual."""
+    (opened, over) = steps(found_in(stream(12, fewer, an_hour=60)))
+    assert opened[:2] == ("rate of events", True)
+    assert over[:2] == ("rate of events", False)
+
+
+def always(name: str, value: Any) -> Change:
+    """Return what gives a feature one value for ever."""
+
+    def change(message: Message, hour: int, rng: random.Random) -> Message:
+        message["features"][name] = value
+        return message
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        always("amount", None),
+        always("amount", 3.0),
+        always("level", 1e308),
+        always("amount", float("nan")),
+        always("amount", "x"),
+        always("amount", 10**400),
+    ],
+)
+def test_what_was_always_so_is_no_finding(change: Change) -> None:
+    """All missing, constant, 1e308, or no number at all, from the first event on."""
+    assert found_in(stream(5, change, an_hour=55)) == []
+
+
+def test_event_time_that_stands_still_is_one_bucket() -> None:
+    """A hundred thousand events of one moment: nothing to say."""
+    messages = stream(1, an_hour=2_000)
+    for message in messages:
+        message["event_time_ms"] = T0
+    assert found_in(messages) == []
+
+
+def test_dead_letters_of_a_million_kinds_fill_no_memory() -> None:
+    """What is in a record never names a series without end."""
+    messages: list[Message] = [
+        {"reason": f"odd {n}", "watermark_ms": T0 + n % 5 * HOUR} for n in range(20_000)
+    ]
+    fold = QualityFold(0, SPEC, PIPELINE)
+    fold.update(messages)
+    assert max(len(bucket["series"]) for bucket in fold.take()) <= 1_000
+    found_in(messages)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"stage": b"learn", "reason": b"model_failed", "watermark_ms": b"5"},
+     {"stage": b"score", "reason": b"unknown_id", "watermark_ms": b"5"},
+     {"stage": b"score", "reason": b"not_json"}],
+)  # fmt: skip
+def test_dead_letters_of_no_event_are_not_counted(headers: dict[str, bytes]) -> None:
+    """Those of labels and of other stages, and those from before they said a time."""
+    assert read_dead_letter(headers) is None
