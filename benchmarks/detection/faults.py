@@ -21,6 +21,7 @@ from streamproc import (
     Calendar,
     Calibration,
     ConceptDrift,
+    DataQuality,
     Drift,
     Field,
     LabelShift,
@@ -146,6 +147,7 @@ def pipeline(like: Pipeline) -> Pipeline:
             Calibration(),
             LabelShift(),
             ConceptDrift(),
+            DataQuality(),
         ],
     )
 
