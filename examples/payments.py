@@ -10,7 +10,6 @@ from streamproc import (
     Drift,
     Events,
     Field,
-    Health,
     Labels,
     LabelShift,
     Performance,
@@ -26,12 +25,11 @@ pipeline = Pipeline(
     ),
     labels=Labels("payments.labels", id="transaction_id", value="fraud", horizon="14d"),
     features=[
-        Field("amount"),
+        Field("amount", least=0),
         Calendar("event_time", ("is_weekend", "is_night")),
         Window("amount", by="customer_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
     ],
     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-    # Where customers have a country: PredictionBias(slices=("country",)).
     monitors=[
         DataQuality(),
         Drift(),
@@ -39,7 +37,6 @@ pipeline = Pipeline(
         ConceptDrift(),
         PredictionBias(),
         Calibration(),
-        Performance(window="7d"),
-        Health(),
+        Performance(),
     ],
 )
