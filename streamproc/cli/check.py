@@ -111,7 +111,10 @@ def check(
     if as_json:
         print_json(description)
     else:
-        for line in ["", *drawn_alarms(alarms)][not (online or sample or against) :]:
+        lines = list(drawn_alarms(alarms))
+        if lines and (online or sample or against):
+            print()
+        for line in lines:
             print(line)
     if leaks or other:
         raise typer.Exit(1)

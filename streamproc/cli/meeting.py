@@ -13,6 +13,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streamproc.errors import StreamprocError
+from streamproc.kafka.topics import HasTopics
 from streamproc.pipeline import Pipeline
 
 SAMPLE_RECORDS = 2_000
@@ -57,7 +58,7 @@ def check_meeting(config: Mapping[str, Any], pipeline: Pipeline) -> int | None:
 
 
 def records_per_day(
-    config: Mapping[str, Any], pipeline: Pipeline, now_ms: int, embedded: bool = False
+    config: Mapping[str, Any], pipeline: HasTopics, now_ms: int, embedded: bool = False
 ) -> tuple[float, float | None]:
     """Return how many events and labels came in the last day; labels are None where there are none.
 
