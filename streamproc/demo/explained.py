@@ -37,15 +37,18 @@ def explaining(
       that learns from such labels says; from the fault's start until its end, plus the time that
       labels are late;
 
-    and `TOLD_WITHIN_MS` more. One that opened before its fault began is a false alarm, whatever it
-    is about.
+    and `TOLD_WITHIN_MS` more. What began by then counts, though it be told later: what outlives its
+    cause is told for itself once that is over. One that opened before its fault began is a false
+    alarm, whatever it is about.
     """
+    began_ms = min(opened_ms, alert.get("first_seen_ms", opened_ms))
     for fault in faults:
         remains_ms = [_remains_ms(each, fault, pipeline) for each in about(alert)]
         most_ms = max((each for each in remains_ms if each is not None), default=None)
         if most_ms is None:
             continue
-        if fault.start_ms <= opened_ms < fault.end_ms + most_ms + TOLD_WITHIN_MS:
+        last_ms = fault.end_ms + most_ms + TOLD_WITHIN_MS
+        if fault.start_ms <= opened_ms and began_ms < last_ms:
             return fault
     return None
 

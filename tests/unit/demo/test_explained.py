@@ -94,6 +94,18 @@ def test_an_alert_on_anything_else_is_false(about: dict[str, Any]) -> None:
         assert explaining(about, middle_ms, Scenario().faults, PIPELINE) is None
 
 
+def test_what_began_in_time_may_be_told_later() -> None:
+    """A window's drift that outlives its cause is told once that is over."""
+    last_ms = DRIFT.end_ms + 7 * DAY_MS + TOLD_WITHIN_MS
+    late = {**drift(WEEK_WINDOW), "first_seen_ms": last_ms - 1}
+
+    assert explaining(late, last_ms + 5 * DAY_MS, [DRIFT], PIPELINE) == DRIFT
+    late["first_seen_ms"] = last_ms
+    assert explaining(late, last_ms + 5 * DAY_MS, [DRIFT], PIPELINE) is None
+    early = {**late, "first_seen_ms": DRIFT.start_ms}
+    assert explaining(early, DRIFT.start_ms - 1, [DRIFT], PIPELINE) is None
+
+
 def test_an_alert_is_about_all_its_members() -> None:
     """Whichever of them is put down as the cause."""
     count = drift("amount_count_7d_by_customer_id")
