@@ -101,7 +101,7 @@ class Intake:
         return list(map(_event, rows))
 
     def label(self, record: Record, now_ms: int) -> Label:
-        """Read a label; one that says it became known after now would seal all monitors' buckets."""
+        """Read a label; one known after now would let monitors go on as if all had come."""
         names = self._pipeline.labels
         assert names is not None  # nothing subscribes to labels where none are declared
         fields = self._decode(names.topic, record.value())

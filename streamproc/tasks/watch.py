@@ -26,6 +26,9 @@ MOST_BYTES = 500_000
 SEND_EVERY_MS = 500
 """How often at most a fold's sums are sent while its records stay in one bucket."""
 
+SETTLED_MS = 500
+"""After how long all predictions are fetched that were written before a dead letter."""
+
 SLICES = "slices"
 """The header of a prediction with the fields of its event that it is sliced by."""
 
@@ -79,6 +82,8 @@ class FoldTask:
         self._codec = codec
         self._more = dict(more or {})
         self._behind: dict[str, int] = {}
+        self._refused_ms = self._passed_ms = NEVER
+        self._refused_at_ms: int | None = None
         self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
         self._next: dict[str, int] = {}
@@ -96,10 +101,12 @@ class FoldTask:
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Fold records in."""
         if topic in self._more:
-            self._take_more(topic, records, caught_up)
+            self._take_more(topic, records, caught_up, now_ms)
         else:
             self._take_main(records)
             self._caught_up = caught_up
+            if caught_up:
+                self._passed_ms = self._refused_ms
         if records:
             self._next[topic] = records[-1].offset() + 1
 
@@ -118,7 +125,9 @@ class FoldTask:
         if messages:
             self._fold.update(messages)
 
-    def _take_more(self, topic: str, records: Sequence[Record], caught_up: bool) -> None:
+    def _take_more(
+        self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int
+    ) -> None:
         read, fold = self._more[topic]
         found = []
         for record in records:
@@ -131,6 +140,10 @@ class FoldTask:
                 found.append(message)
         if found:
             fold.update(found)
+            refused = [message["watermark_ms"] for message in found if "reason" in message]
+            self._refused_ms = max(self._refused_ms, *refused, NEVER)
+            if refused and self._refused_at_ms is None:
+                self._refused_at_ms = now_ms
         if caught_up:
             self._behind.pop(topic, None)
         elif found:
@@ -139,7 +152,18 @@ class FoldTask:
     @property
     def _watermark_ms(self) -> int:
         """How far all that is folded has come."""
-        return min((self._fold.watermark_ms, *self._behind.values()))
+        return min((max(self._fold.watermark_ms, self._passed_ms), *self._behind.values()))
+
+    def _let_refused_count(self, now_ms: int) -> None:
+        """Go on by what is refused where nothing else comes, predictions being read to their end.
+
+        Not at once: what was predicted before may not have been fetched yet.
+        """
+        if self._refused_at_ms is None or now_ms - self._refused_at_ms < SETTLED_MS:
+            return
+        if self._caught_up:
+            self._passed_ms = self._refused_ms
+            self._refused_at_ms = None
 
     def process(self, now_ms: int) -> Output:
         """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
@@ -147,6 +171,7 @@ class FoldTask:
         if self._dead:
             output.to("dead_letters").extend(self._dead)
             self._dead = []
+        self._let_refused_count(now_ms)
         fold, fold_ms = self._fold, self._watermark_ms
         offsets, watermark_ms, caught_up, sent_ms = self._sent
         new = self._next != offsets
@@ -154,7 +179,7 @@ class FoldTask:
         caught_up_now = self._caught_up and not self._behind and self._upstream_caught_up()
         now_caught_up = caught_up_now and not caught_up
         due = now_ms - sent_ms >= SEND_EVERY_MS
-        if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
+        if not (bucket_ended or (new and due)) and not (now_caught_up and (due or not new)):
             return output
         told = (self.stage, self.partition, fold_ms, caught_up_now)
         for value in sums_in_records(*told, fold.take()):
