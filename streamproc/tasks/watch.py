@@ -216,7 +216,7 @@ def sums_in_records(
     if len(value) <= most_bytes:
         return [value]
     halves = _halves(buckets)
-    if halves is None:  # one series of one bucket
+    if halves is None:  # one row, or one of a sample's
         return [value]
     first, second = halves
     head = sums_in_records(stage, partition, NEVER, False, first, most_bytes)
@@ -233,11 +233,29 @@ def _halves(
     bucket = buckets[0] if buckets else {"series": {}}
     series = list(bucket["series"].items())
     middle = len(series) // 2
-    if not middle:
+    if middle:
+        parts = (dict(series[:middle]), dict(series[middle:]))
+    elif (rows := _halves_of_sample(series)) is not None:
+        parts = rows
+    else:
         return None
-    parts = (dict(series[:middle]), dict(series[middle:]))
     first, second = ([{**bucket, "series": part}] for part in parts)
     return first, second
+
+
+def _halves_of_sample(
+    series: list[tuple[str, Any]],
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return two samples for one of whole events with long texts: they add up again."""
+    for name, row in series:
+        for held in ("rows", "sample"):
+            if isinstance(row, dict) and len(row.get(held) or ()) > 1:
+                middle = len(row[held]) // 2
+                first, second = (
+                    {**row, held: part} for part in (row[held][:middle], row[held][middle:])
+                )
+                return {name: first}, {name: second}
+    return None
 
 
 def predictions_task(

@@ -8,11 +8,21 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamproc import Field
+from streamproc.alerts import new_judge
 from streamproc.codec import JsonCodec
-from streamproc.monitors import DataQuality, Drift, drift_fold
+from streamproc.monitors import (
+    DataQuality,
+    Drift,
+    PredictionBias,
+    drift_fold,
+    outcome_fold,
+    prediction_fold,
+)
 from streamproc.monitors.fold import NEVER
 from streamproc.tasks.records import PlainRecord
 from streamproc.tasks.watch import (
+    MOST_BYTES,
     SEND_EVERY_MS,
     SETTLED_MS,
     FoldTask,
@@ -166,3 +176,32 @@ def test_sums_that_are_too_large_go_in_several_records(
     for record, data in zip(told, records, strict=True):
         single = sum(len(bucket["series"]) for bucket in record["buckets"]) <= 1
         assert len(data) <= most_bytes or single
+
+
+def test_samples_of_long_texts_go_in_several_records() -> None:
+    """A sample is one row: whole it would be more than a broker takes, and the worker would end."""
+    names = tuple(f"text{i}" for i in range(40))
+    made = pipeline(
+        features=[Field(name, type="text") for name in names],
+        monitors=[Drift(), PredictionBias()],
+    )
+    texts = dict.fromkeys(names, "é" * 500)
+    said = [{**outcome(i, 5, 0.0), "features": texts, "model": "main@1"} for i in range(600)]
+    folds = prediction_fold(made), outcome_fold(made)
+    for fold, stage in zip(folds, ("drift", "bias"), strict=True):
+        assert fold is not None
+        fold.update(said)
+        taken = fold.take()
+        assert len(orjson.dumps(taken)) > 1_000_000
+        records = sums_in_records(stage, 0, 9, True, taken)
+        assert max(map(len, records)) <= MOST_BYTES
+        judge = new_judge(made, 1)
+        rows = [
+            b["series"]["=sample"]
+            for r in records
+            for b in orjson.loads(r)["buckets"]
+            if "=sample" in b["series"]
+        ]
+        (number,) = {b["monitor"] for b in taken}
+        whole = next(b["series"]["=sample"] for b in taken)
+        assert judge._combined(number, rows) == orjson.loads(orjson.dumps(whole))
