@@ -23,8 +23,12 @@ from streamproc.tasks.waits import Believed, Idle, Waits
 MOST_BYTES = 500_000
 """How large a record of sums becomes, about; a broker's limit is 1 MB."""
 
-SEND_EVERY_MS = 500
-"""How often at most a fold's sums are sent while its records stay in one bucket."""
+SEND_EVERY_MS = 5_000
+"""How often at most a fold's sums are sent while its records stay in one bucket, and go on coming:
+what is sent is as large for ten times as many events, and has to be added up by the judge."""
+
+QUIET_MS = 500
+"""After how long without a record what was folded is sent."""
 
 SETTLED_MS = 500
 """After how long all predictions are fetched that were written before a dead letter."""
@@ -86,6 +90,7 @@ class FoldTask:
         self._refused_at_ms: int | None = None
         self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
+        self._taken_ms = AT_ONCE
         self._next: dict[str, int] = {}
         self._sent: tuple[dict[str, int], int, bool, int] = ({}, AT_ONCE, False, AT_ONCE)
         self._dead: list[Out] = []
@@ -109,6 +114,7 @@ class FoldTask:
                 self._passed_ms = self._refused_ms
         if records:
             self._next[topic] = records[-1].offset() + 1
+            self._taken_ms = now_ms
 
     def _take_main(self, records: Sequence[Record]) -> None:
         messages = []
@@ -166,7 +172,7 @@ class FoldTask:
             self._refused_at_ms = None
 
     def process(self, now_ms: int) -> Output:
-        """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
+        """Send the sums: when a bucket ended, when nothing comes, and every now and then."""
         output = Output()
         if self._dead:
             output.to("dead_letters").extend(self._dead)
@@ -178,7 +184,9 @@ class FoldTask:
         bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
         caught_up_now = self._caught_up and not self._behind and self._upstream_caught_up()
         now_caught_up = caught_up_now and not caught_up
-        due = now_ms - sent_ms >= SEND_EVERY_MS
+        due = now_ms - sent_ms >= SEND_EVERY_MS or (
+            min(now_ms - self._taken_ms, now_ms - sent_ms) >= QUIET_MS
+        )
         if not (bucket_ended or (new and due)) and not (now_caught_up and (due or not new)):
             return output
         told = (self.stage, self.partition, fold_ms, caught_up_now)

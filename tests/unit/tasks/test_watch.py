@@ -23,6 +23,7 @@ from streamproc.monitors.fold import NEVER
 from streamproc.tasks.records import PlainRecord
 from streamproc.tasks.watch import (
     MOST_BYTES,
+    QUIET_MS,
     SEND_EVERY_MS,
     SETTLED_MS,
     FoldTask,
@@ -94,7 +95,7 @@ def test_a_restart_from_the_position_folds_each_record_once(
 
 
 def test_sums_are_sent_at_the_end_of_a_bucket_of_the_log_and_now_and_then() -> None:
-    """Within a bucket sums wait half a second; an ended one's go at once; nothing new, nothing."""
+    """Within a bucket sums wait some seconds; an ended one's go at once; nothing new, nothing."""
     task, records = fold_task(), predictions([1, 2, 3, HOUR_MS, HOUR_MS + 1])
 
     def sends(upto: slice, caught_up: bool, now_ms: int) -> int:
@@ -111,6 +112,20 @@ def test_sums_are_sent_at_the_end_of_a_bucket_of_the_log_and_now_and_then() -> N
     assert sends(slice(0, 0), True, NOW_MS + 2 * SEND_EVERY_MS + 3) == 1
     assert sends(slice(0, 0), True, NOW_MS + 9 * SEND_EVERY_MS) == 0
     assert task.positions() == {PREDICTIONS: 5}
+
+
+def test_sums_are_sent_when_no_more_comes_for_a_while() -> None:
+    """Records that go on coming wait; the last ones of a stream don't."""
+    task, records = fold_task(), predictions([1, 2, 3, 4])
+    sent = []
+    for at, record in enumerate(records):
+        task.take(PREDICTIONS, [record], True, NOW_MS + at * (QUIET_MS - 1))
+        sent.append(len(task.process(NOW_MS + at * (QUIET_MS - 1)).records.get("buckets", ())))
+    assert sent == [1, 0, 0, 0]
+    last_ms = NOW_MS + 3 * (QUIET_MS - 1)
+    assert task.process(last_ms + QUIET_MS - 1).empty
+    assert len(task.process(last_ms + QUIET_MS).records["buckets"]) == 1
+    assert task.positions() == {PREDICTIONS: 4}
 
 
 def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
