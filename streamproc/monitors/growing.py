@@ -173,10 +173,7 @@ class Reference:
         variance = np.maximum((self.scores - mean[:, None]) ** 2 @ p, 1e-300)
         starts, ns, sums = self._recent[:, 0], self._recent[:, 1], self._recent[:, 2:]
         self._season.fit(starts, ns, sums, p, self._bucket_ms)
-        left = np.empty_like(sums)
-        for i, (start_ms, n) in enumerate(self._recent[:, :2].tolist()):
-            there, usual = self.apart(int(start_ms), n, sums[i])
-            left[i] = (there - n * usual.means) / np.sqrt(usual.wider)
+        left = self._season.left(starts, ns, sums)
         spent = WAVES_OF_WEEK if self._season.weekly else 0
         self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms, spent)
 

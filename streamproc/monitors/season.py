@@ -73,6 +73,17 @@ class Season:
         base, slopes, wider = self._base(self._mean[:1] + off[:1])
         return Usual(base[0] + off, slopes[0], wider[0])
 
+    def left(self, starts_ms: Floats, ns: Floats, sums: Floats) -> Floats:
+        """Return buckets' sums less what is usual, by how much they vary: bucket x score."""
+        if not self.any:
+            return sums - ns[:, None] * self._mean
+        off = np.stack([waves(int(start)) for start in starts_ms]) @ self._found
+        base, slopes, wider = self._base(self._mean[0] + off[:, 0])
+        usual = base + off
+        chance = sums[:, :1] - ns[:, None] * usual[:, :1]
+        rest: Floats = (sums - slopes * chance - ns[:, None] * usual) / np.sqrt(wider)
+        return rest
+
     def fit(self, starts_ms: Floats, ns: Floats, sums: Floats, p: Floats, bucket_ms: int) -> None:
         """Fit those waves that there are days for; keep them where they explain enough.
 
