@@ -114,10 +114,17 @@ def false_alarms(base: float, seed: int) -> dict[str, Any]:
     return {"base": base, "alarms": alarms, "events": buckets * H0_BUCKET}
 
 
+def bucket_of(base: float, b: float, row: int) -> int:
+    """Return the events of a bucket: a thirtieth of the delay of the prototype."""
+    return max(200, round(PUBLISHED[base, b][0 if row else 1] / 30))
+
+
 def delays(base: float, b: float, row: int, repetitions: int) -> Iterator[int]:
-    """Yield in how many events of the stream a bias of a slice (0: of all) is found."""
-    world = World.of(base)
-    bucket = max(200, round(PUBLISHED[base, b][0 if row else 1] / 30))
+    """Yield in how many events of the stream a bias of a slice (0: of all) is found.
+
+    Of one that isn't, `MOST_BUCKETS` of them.
+    """
+    world, bucket = World.of(base), bucket_of(base, b, row)
     warm = max(WARM_BUCKETS, -(-WARM_EVENTS // bucket))
     for seed in range(repetitions):
         rng, judge = np.random.default_rng(seed), tests(bucket, warm // 2)
@@ -139,6 +146,7 @@ def measured(base: float, b: float, row: int, repetitions: int) -> dict[str, Any
         "series": "slice of 5 %" if row else "overall",
         "mean_delay_events": round(each.mean()),
         "standard_error_events": round(each.std(ddof=1) / len(each) ** 0.5),
+        "missed": round(float(np.mean(each >= MOST_BUCKETS * bucket_of(base, b, row))), 4),
         "prototype_delay_events": PUBLISHED[base, b][0 if row else 1],
         "repetitions": repetitions,
     }
@@ -165,10 +173,10 @@ def text(found: dict[str, list[dict[str, Any]]]) -> str:
         (
             *(f"{it['base']:.0%}", f"x {1 + it['b']:g}", it["series"]),
             *(f"{it['mean_delay_events']:,}", f"{it['standard_error_events']:,}"),
-            f"{it['prototype_delay_events']:,}",
+            *(f"{it['missed']:.0%}", f"{it['prototype_delay_events']:,}"),
         )
         for it in found["rows"]
     ]
-    head = ("base rate", "outcomes", "series", "delay", "± SE", "goal")
+    head = ("base rate", "outcomes", "series", "delay", "± SE", "missed", "goal")
     none_head = ("base rate", "events", "false alarms")
     return table(none_head, of_none) + "\n\n" + table(head, of_some)
