@@ -102,10 +102,10 @@ class SeriesTest:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
         sums, usual = self.reference.apart(bucket.start_ms, bucket.n, bucket.sums)
-        ratios = tilts.ratios(bucket.n, sums, usual, self._psi, self._unsure)
+        ratios = tilts.ratios(bucket.n, sums, usual.means, self._psi, self._unsure)
         if self.limits.tolerance:
-            ratios = ratios - self._tolerated(bucket.n, usual)
-        kappa = self.reference.kappa[tilts.of]
+            ratios = ratios - self._tolerated(bucket.n, usual.means)
+        kappa = (self.reference.kappa * usual.wider)[tilts.of]
         most = np.where(kappa > WAVERS, self.detector.threshold / LEAST_WAVERING, np.inf)
         return np.minimum(ratios / kappa, most)
 
@@ -153,9 +153,11 @@ class SeriesTest:
         """While it lasts: Page's test with the hypotheses exchanged, what was found against usual.
 
         It takes odds of 1,000 to one, at least three buckets, and less than half of what was found
-        being left.
+        being left. What was found is the usual, tilted by the score that told of it: all bins as
+        counted would fit the noise of few values, and what comes later would look like the usual.
         """
-        changed = (self.found + _PRIOR_N * self._p) / (self.found.sum() + _PRIOR_N)
+        found = self.found + _PRIOR_N * self._p
+        changed = self.bins.tilts.tilted(self._p, self.component, found)
         worst = float(self.reference.kappa.max())
         step = float(bucket.counts @ (np.log(self._p) - np.log(changed))) / worst
         self._back = max(0.0, self._back + min(step, _MOST_A_BUCKET))
