@@ -2,7 +2,21 @@
 
 from river import linear_model, preprocessing
 
-from streamproc import Calendar, Drift, Events, Field, Labels, Pipeline, PredictionBias, Window
+from streamproc import (
+    Calendar,
+    Calibration,
+    ConceptDrift,
+    DataQuality,
+    Drift,
+    Events,
+    Field,
+    Labels,
+    LabelShift,
+    Performance,
+    Pipeline,
+    PredictionBias,
+    Window,
+)
 
 pipeline = Pipeline(
     name="payments",
@@ -11,10 +25,18 @@ pipeline = Pipeline(
     ),
     labels=Labels("payments.labels", id="transaction_id", value="fraud", horizon="14d"),
     features=[
-        Field("amount"),
+        Field("amount", least=0),
         Calendar("event_time", ("is_weekend", "is_night")),
         Window("amount", by="customer_id", over=("1d", "7d", "30d"), aggregates=("count", "mean")),
     ],
     model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-    monitors=[Drift(), PredictionBias()],
+    monitors=[
+        DataQuality(),
+        Drift(),
+        LabelShift(),
+        ConceptDrift(),
+        PredictionBias(),
+        Calibration(),
+        Performance(),
+    ],
 )

@@ -28,8 +28,8 @@ from streamproc.tasks.score import ScoreTask
 from streamproc.tasks.watch import FoldTask, JudgeTask, predictions_task, watches_predictions
 from streamproc.timeline import Entry
 
-CHUNK = 1_000
-"""How many records are fed at once, at most."""
+AT_ONCE = 1_000
+"""How many records are fed at once, at most, if not said otherwise."""
 
 
 def without_model(pipeline: Pipeline) -> Pipeline:
@@ -47,7 +47,8 @@ class Replay:
 
     ``now_ms`` stands for the clock: no event may be later. ``on_output`` is called with each
     output of a task, after it was taken in downstream. ``find`` returns the rows that are looked
-    up, as ``PastTables.find`` does; raises :class:`DefinitionError` where it is needed.
+    up, as ``PastTables.find`` does; raises :class:`DefinitionError` where it is needed. With fewer
+    records ``at_once``, alerts come nearer to the record that caused them, and all takes longer.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Replay:
         now_ms: int,
         on_output: Callable[[Output], None],
         find: Find | None = None,
+        at_once: int = AT_ONCE,
     ) -> None:
         if pipeline.lookups and find is None:
             names = ", ".join(pipeline.lookup_topics)
@@ -64,6 +66,7 @@ class Replay:
         self.now_ms = now_ms
         self.models: list[Scorer] = []
         self._on_output = on_output
+        self._at_once = at_once
         codec, topics = JsonCodec(), pipeline.topics
         self.score = ScoreTask(pipeline, 0, codec)
         if find is not None:
@@ -98,7 +101,7 @@ class Replay:
         counted = "label" if self.pipeline.labels else "event"
         left = max(1, self.learn.until_version - self.learn.queued)
         chunk = []
-        for entry in islice(entries, CHUNK):
+        for entry in islice(entries, self._at_once):
             chunk.append(entry)
             left -= entry.kind == counted
             if not left:

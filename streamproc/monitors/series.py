@@ -153,9 +153,11 @@ class SeriesTest:
         """While it lasts: Page's test with the hypotheses exchanged, what was found against usual.
 
         It takes odds of 1,000 to one, at least three buckets, and less than half of what was found
-        being left.
+        being left. What was found is the usual, tilted by the score that told of it: all bins as
+        counted would fit the noise of few values, and what comes later would look like the usual.
         """
-        changed = (self.found + _PRIOR_N * self._p) / (self.found.sum() + _PRIOR_N)
+        found = self.found + _PRIOR_N * self._p
+        changed = self.bins.tilts.tilted(self._p, self.component, found)
         worst = float(self.reference.kappa.max())
         step = float(bucket.counts @ (np.log(self._p) - np.log(changed))) / worst
         self._back = max(0.0, self._back + min(step, _MOST_A_BUCKET))

@@ -48,6 +48,7 @@ MOST_CATEGORIES = 64
 _HALF = 0.5
 _EVENTS = 2.0
 _MOST_POWER = 50.0
+_MOST_TILT, _HALVINGS = 16.0, 40
 _NOVEL = 0.1
 _ROOM_BITS = 4
 
@@ -107,6 +108,21 @@ class Tilts:
         error = np.sqrt(np.maximum((bent - mean[:, None]) ** 2 @ p, 0.0) / n)
         found: Floats = np.log(grown @ p + error)
         return found
+
+    def tilted(self, p: Floats, component: int, found: Floats) -> Floats:
+        """Return p, tilted by a component's score so that its mean is as in counts ``found``."""
+        score = self.scores[self.of[component]]
+        mean = float(score @ found) / float(found.sum())
+        low, high = -_MOST_TILT, _MOST_TILT
+        for _ in range(_HALVINGS):
+            strength = (low + high) / 2
+            grown = p * np.exp(strength * (score - score.max()))
+            if float(score @ grown) < mean * float(grown.sum()):
+                low = strength
+            else:
+                high = strength
+        tilted: Floats = grown / grown.sum()
+        return tilted
 
     def unsure(self, n: float, closed: int | None) -> Floats:
         """Return by how much the rates of indicators may be off, towards what each looks for.
