@@ -8,7 +8,10 @@ all outcomes together. Slices and outcomes are drawn as `bias.py` does, with bas
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -226,3 +229,20 @@ def text(counts: Sequence[Counted]) -> str:
             for it in counts
         ],
     )
+
+
+def main() -> None:
+    """Count those of some kinds, features only."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection.false_alarms")
+    parser.add_argument("kinds", nargs="+", choices=[*INDEPENDENT, *DEPENDENT])
+    parser.add_argument("--streams", type=int, default=2)
+    asked = parser.parse_args()
+    with ProcessPoolExecutor(2) as pool:
+        for kind in asked.kinds:
+            found = sum(pool.map(partial(features, kind), range(asked.streams)))
+            told = Counted(kind, asked.streams, found, None)
+            print(f"{kind:12} {told.found} found, {told.expected:.1f} expected", flush=True)
+
+
+if __name__ == "__main__":
+    main()
