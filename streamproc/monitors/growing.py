@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamproc.monitors.season import DAY_MS, WEEK_MS, Season
+from streamproc.monitors.season import DAY_MS, WAVES_OF_WEEK, WEEK_MS, Season, Usual
 from streamproc.monitors.sketch import Floats
 
 LEAST_BUCKETS = 12
@@ -30,7 +30,7 @@ _STEADY = 0.05
 _MANY = 64
 _LEAST_DAYS = 5
 _MOST_GIVEN_UP = 6
-_MOST_KAPPA = 400.0
+_MOST_KAPPA = 1e5
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,12 @@ class Reference:
 
     def usual(self, start_ms: int) -> Floats:
         """Return the usual mean of each score in a bucket that starts then."""
-        return self._season.usual(start_ms)[0]
+        return self._season.usual(start_ms).means
 
-    def apart(self, start_ms: int, n: float, sums: Floats) -> tuple[Floats, Floats]:
-        """Return a bucket's sums and the usual means, shapes being set apart from the location."""
-        usual, slopes = self._season.usual(start_ms)
-        return sums - slopes * (sums[0] - n * usual[0]), usual
+    def apart(self, start_ms: int, n: float, sums: Floats) -> tuple[Floats, Usual]:
+        """Return a bucket's sums and what is usual, shapes being set apart from the location."""
+        usual = self._season.usual(start_ms)
+        return sums - usual.slopes * (sums[0] - n * usual.means[0]), usual
 
     def _take(self, bucket: Bin) -> None:
         if self._first_ms is None:
@@ -176,18 +176,19 @@ class Reference:
         left = np.empty_like(sums)
         for i, (start_ms, n) in enumerate(self._recent[:, :2].tolist()):
             there, usual = self.apart(int(start_ms), n, sums[i])
-            left[i] = there - n * usual
-        self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms)
+            left[i] = (there - n * usual.means) / np.sqrt(usual.wider)
+        spent = WAVES_OF_WEEK if self._season.weekly else 0
+        self.kappa = kappa(ns, left, variance, DAY_MS // self._bucket_ms, spent)
 
 
-def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
+def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0, spent: int = 0) -> Floats:
     """Return how many times blocks of buckets vary what independent values would, at least 1.
 
     ``ns`` are the counts of buckets in order of time, ``left`` (bucket x score) the sums of scores
     less what is usual, ``variance`` that of one value's score. Blocks of 1, 2, 4, ... buckets are
     looked at while there are eight of them, and whole days of ``day`` buckets; the largest ratio
     counts. Where blocks are few it is less its standard error; that of days, which are always few,
-    is the most that it may be.
+    is the most that it may be. ``spent`` is how many numbers were fitted to the days.
 
     >>> by_turns = np.tile([[5.0], [-5.0]], (32, 1))
     >>> kappa(np.full(64, 10.0), by_turns, np.array([1.0])).round(2).tolist()
@@ -203,10 +204,11 @@ def kappa(ns: Floats, left: Floats, variance: Floats, day: int = 0) -> Floats:
         worst = np.where(differ, np.maximum(worst, sure), worst)
         length *= 2
     days = len(ns) // day if day > 1 else 0
-    if days >= _LEAST_DAYS:
-        ratio = _ratio(ns, left, day) / variance
-        differ = ratio > 1 + (2 / days) ** 0.5
-        worst = np.where(differ, np.maximum(worst, ratio / _least_share(days)), worst)
+    free = days - spent
+    if free >= _LEAST_DAYS:
+        ratio = _ratio(ns, left, day) / variance * days / free
+        differ = ratio > 1 + (2 / free) ** 0.5
+        worst = np.where(differ, np.maximum(worst, ratio / _least_share(free)), worst)
     return np.minimum(worst, _MOST_KAPPA)
 
 

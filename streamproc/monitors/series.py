@@ -102,10 +102,10 @@ class SeriesTest:
         """Return the log likelihood ratios of a bucket, tamed by kappa and the tolerance."""
         tilts = self.bins.tilts
         sums, usual = self.reference.apart(bucket.start_ms, bucket.n, bucket.sums)
-        ratios = tilts.ratios(bucket.n, sums, usual, self._psi, self._unsure)
+        ratios = tilts.ratios(bucket.n, sums, usual.means, self._psi, self._unsure)
         if self.limits.tolerance:
-            ratios = ratios - self._tolerated(bucket.n, usual)
-        kappa = self.reference.kappa[tilts.of]
+            ratios = ratios - self._tolerated(bucket.n, usual.means)
+        kappa = (self.reference.kappa * usual.wider)[tilts.of]
         most = np.where(kappa > WAVERS, self.detector.threshold / LEAST_WAVERING, np.inf)
         return np.minimum(ratios / kappa, most)
 
