@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection import bias, false_alarms, fits, tables
+from benchmarks.detection import bias, false_alarms, fits, real, real_tables, tables
 from benchmarks.detection.agreement import disagreements
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.measure import Detector, delay
@@ -31,7 +31,7 @@ PROCESSES = 2
 REPETITIONS, STREAMS = 400, 100
 """Of baselines: of each delay, and of the mean time between false alarms."""
 
-PARTS = ("false_alarms", "rows", "bias")
+PARTS = ("real", "false_alarms", "rows", "bias")
 PAGE = ROOT / "docs" / "detection.md"
 Task = tuple[Any, ...]
 """What is measured, and of what: arguments of one of `MEASURES`."""
@@ -78,6 +78,8 @@ def _tasks(part: str, share: float) -> list[Task]:
     def of(count: int) -> int:
         return max(2, round(count * share))
 
+    if part == "real":
+        return [("real", name) for name in real.PARTS]
     if part == "false_alarms":
         each = [(kind, of(false_alarms.DEPENDENT_STREAMS)) for kind in false_alarms.DEPENDENT]
         strict = [(kind, of(false_alarms.STREAMS)) for kind in false_alarms.INDEPENDENT]
@@ -135,6 +137,7 @@ MEASURES: dict[str, Callable[..., Any]] = {
     "slices": false_alarms.slices,
     "bias": bias.measured,
     "no bias": bias.false_alarms,
+    "real": lambda name: real.measured([name]),
 }
 
 
@@ -168,6 +171,9 @@ def _told(part: str, found: dict[Task, Any]) -> tuple[dict[str, Any], dict[str, 
     def of(what: str) -> list[Any]:
         return [it for task, it in found.items() if task[0] == what]
 
+    if part == "real":
+        streams = {name: figures for each in of("real") for name, figures in each.items()}
+        return {"real": streams}, {"real": real_tables.text(streams)}
     if part == "false_alarms":
         counts = false_alarms.counted(found)
         return false_alarms.figures(counts), {"detect: false alarms": false_alarms.text(counts)}
