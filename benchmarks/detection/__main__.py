@@ -52,6 +52,8 @@ def _run(asked: argparse.Namespace) -> None:
     began_s = time.monotonic()
     if not PYTHON.exists():
         raise StreamprocError(f"{PYTHON}: not there; `make detect` installs it")
+    if "real" in asked.parts and not real.DATA.exists():
+        raise StreamprocError(f"{real.DATA}: not there; name the other parts by --parts")
     apart, versions = disagreements()
     if apart:
         raise StreamprocError(f"ports alarm elsewhere than the originals: {', '.join(apart)}")
