@@ -243,7 +243,8 @@ def series_of(alert: Alert) -> str:
         return f"{SCORE}/{of_class}" if of_class else SCORE
     if alert["slice"]:
         return of_slice(alert["subject"], orjson.dumps(alert["slice"]).decode())
-    return SAMPLE if alert["subject"] == SUBJECT else alert["subject"]
+    together = (alert["subject"] + " ").startswith(SUBJECT + " ")
+    return SAMPLE if together else alert["subject"]
 
 
 def _has(series: Any, name: str) -> bool:

@@ -17,7 +17,7 @@ from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.series import Limits
 from streamproc.monitors.slices import slice_of, where
 from streamproc.monitors.spec import Drift, Series, Watched
-from streamproc.monitors.together import TogetherTest
+from streamproc.monitors.together import SUBJECT, TogetherTest
 
 SCORE_TOLERANCE = 0.5
 """A model that learns moves its scores; less than so many standard deviations is no drift."""
@@ -107,7 +107,9 @@ class DriftMonitor:
             monitor = self._monitor
             limits = Limits(self._alarm_ms, monitor.bucket_ms, monitor.tolerance, monitor.span)
             after_ms = start_ms + max(self._warmup_ms.values())
-            test = TogetherTest(names, limits, self._series.texts, after_ms)
+            # Of several drift monitors the first has the score; one alert is about one of them.
+            subject = SUBJECT if self._series.score else f"{SUBJECT} with {names[0]}"
+            test = TogetherTest(names, limits, self._series.texts, after_ms, subject)
             self._add(SAMPLE, test)
         assert isinstance(test, TogetherTest)
         return test.update(start_ms, sample)

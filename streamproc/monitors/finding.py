@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from streamproc.messages import AlertKind, Severity
 
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_740_000
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -70,9 +72,10 @@ def alert_key(kind: str, subject: str, slice_: dict[str, str] | None) -> str:
 
 
 def when(time_ms: int) -> str:
-    """Return a time for people, to the minute.
+    """Return a time for people, to the minute; before the year 1 and after 9999 its border.
 
-    >>> when(1530403231000)
-    '2018-07-01 00:00 UTC'
+    >>> when(1530403231000), when(1 << 60)
+    ('2018-07-01 00:00 UTC', '9999-12-31 23:59 UTC')
     """
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    within_ms = min(max(time_ms, _FIRST_MS), _LAST_MS)  # a mean delay may point before all times
+    return datetime.fromtimestamp(within_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -151,6 +151,8 @@ class FeaturesTest:
                 return
             first, self._first = self._first, []
             self._fixed(Crossed(np.concatenate([each.table for each in first]), self._texts))
+            if not len(self._of):  # nothing varies: see whether it does in what is to come
+                return
             usual = self._usual
             for each in first:
                 usual.admit(usual.scored(each))
@@ -159,7 +161,7 @@ class FeaturesTest:
         enough = usual.n >= span.least_n and usual.buckets >= LEAST_BUCKETS
         if enough and usual.span_ms >= span.least_ms:
             usual.fit()
-            self.ready = bool(len(self._of))
+            self.ready = True
 
     def _fixed(self, crossed: Crossed) -> None:
         self._usual = Usual(crossed, STRENGTHS, self.limits.bucket_ms)

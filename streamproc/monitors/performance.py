@@ -10,7 +10,7 @@ is about.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -31,6 +31,8 @@ PANES = 32
 
 MOST_CLASSES = 50
 """Classes told of by name; labels and decisions beyond the most frequent are one class, (other)."""
+
+OTHER = "(other)"
 
 LEAST_OUTCOMES = 1_000
 """Outcomes before the model is held against its baselines: neither knows much before."""
@@ -182,9 +184,15 @@ class PerformanceMonitor:
         """Add the baselines to a bucket's row, and make one number of each group's order."""
         full = dict(row)
         model = dict(row.get("model", {}))
-        if self._kind == "multiclass" and "confusion" in model:
-            model["confusion"] = _lumped(model["confusion"])
         full["model"] = model
+        if self._kind == "multiclass":
+            known = set(_classes_of(window.total.get("model", {}).get("confusion", {})))
+            for who in ("model", "own"):
+                if "confusion" in full.get(who, {}):
+                    confusion = _lumped(full[who]["confusion"], known)
+                    full[who] = {**full[who], "confusion": confusion}
+                    known.update(_classes_of(confusion))
+            model = full["model"]
         if self._about == "predictions":
             return full
         before = window.total.get("model", {})
@@ -293,22 +301,31 @@ def _of_chance(report: Report) -> Report:
     }
 
 
-def _lumped(confusion: Mapping[str, int]) -> dict[str, int]:
-    """Make one class of those beyond the most frequent."""
-    counts: dict[str, int] = {}
-    pairs = [(cell.split(SEPARATOR), n) for cell, n in sorted(confusion.items())]
-    for (label, decision), n in pairs:
-        counts[label] = counts.get(label, 0) + n
-        counts[decision] = counts.get(decision, 0) + n
-    if len(counts) <= MOST_CLASSES:
+def _lumped(confusion: Mapping[str, int], known: Collection[str] = ()) -> dict[str, int]:
+    """Make one class of those beyond the most frequent; those ``known`` to the window go before.
+
+    So a window has no more of them than one bucket has, whatever comes as a label.
+    """
+    counts, kept = _classes_of(confusion), {*known, OTHER}
+    new = sorted(counts.keys() - kept, key=lambda name: (-counts[name], name))
+    kept |= set(new[: max(MOST_CLASSES + 1 - len(kept), 0)])
+    if counts.keys() <= kept:
         return dict(confusion)
-    kept = set(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_CLASSES])
     lumped: dict[str, int] = {}
-    for pair, n in pairs:
-        names = (name if name in kept else "(other)" for name in pair)
-        cell = SEPARATOR.join(names)
-        lumped[cell] = lumped.get(cell, 0) + n
+    for cell, n in sorted(confusion.items()):
+        names = (name if name in kept else OTHER for name in cell.split(SEPARATOR))
+        at = SEPARATOR.join(names)
+        lumped[at] = lumped.get(at, 0) + n
     return lumped
+
+
+def _classes_of(confusion: Mapping[str, int]) -> dict[str, int]:
+    """Return how often each class is there, as a label or as a decision."""
+    counts: dict[str, int] = {}
+    for cell, n in confusion.items():
+        for name in cell.split(SEPARATOR):
+            counts[name] = counts.get(name, 0) + n
+    return counts
 
 
 def _sketches(row: Mapping[str, Any]) -> dict[str, Any]:

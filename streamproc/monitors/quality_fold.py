@@ -75,8 +75,7 @@ class QualityFold:
         """Count dead letters and late events."""
         for message in messages:
             time_ms = message["watermark_ms"]
-            if "reason" in message:
-                self.watermark_ms = max(self.watermark_ms, time_ms)
+            if "reason" in message:  # predictions up to its time may still have to be folded
                 self._add(time_ms, DEAD + message["reason"], [1])
             else:
                 self._add(time_ms, LATE, [1])
@@ -186,7 +185,7 @@ def _one(values: Any) -> Row:
     if not len(values):
         return [0, None, 0]
     varied = bool((values != values[0]).any())
-    return [len(values), None if varied else float(values[0]), int(varied)]
+    return [len(values), None if varied else float(values[0]) + 0.0, int(varied)]
 
 
 def read_dead_letter(headers: Mapping[str, bytes]) -> dict[str, Any] | None:

@@ -28,6 +28,9 @@ from streamproc.monitors.tilts import Rate
 
 PREDICTIONS, VALUES = "predictions", "values"
 
+FUTURE_MS = 3_600_000
+"""How far ahead of its record's timestamp a reaction's time may be."""
+
 _HELD = 2_048
 
 
@@ -80,7 +83,8 @@ class Reactions:
 def reaction_of(spec: Reactions, fields: Mapping[str, Any], timestamp_ms: int) -> dict[str, Any]:
     """Return what is counted of a reaction.
 
-    Raises `BadRecord` for one without id, and whose value is no finite number or boolean.
+    Raises `BadRecord` for one without id, for one whose value is no finite number or boolean, and
+    for one whose time is more than an hour after that of its record.
 
     >>> clicks = Reactions("shop.clicks", id="order", value="clicked")
     >>> reaction_of(clicks, {"order": 7, "clicked": True}, timestamp_ms=5)
@@ -97,6 +101,10 @@ def reaction_of(spec: Reactions, fields: Mapping[str, Any], timestamp_ms: int) -
     if spec.time is not None and time is None:
         raise BadRecord("missing_time", f"field {spec.time!r} is missing or null")
     time_ms = timestamp_ms if time is None else parse_time_ms(time)
+    if time_ms > timestamp_ms + FUTURE_MS:  # its bucket would wait for ever
+        raise BadRecord(
+            "time_in_future", f"field {spec.time!r} is {time!r:.40}, over an hour ahead"
+        )
     return {"watermark_ms": time_ms, "value": float(value)}
 
 

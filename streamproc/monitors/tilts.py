@@ -179,11 +179,17 @@ class Numbers:
         return _made(np.vstack((scores, gone)), parts, first_indicator=4)
 
 
+OPEN = 0.02
+"""A vocabulary is open where more than this part of values was there once: so many more are new
+among those that come next (Good 1953, "The population frequencies of species and the estimation of
+population parameters", Biometrika 40)."""
+
+
 class Categories:
     """Bins of a categorical series: the commonest, all others, unseen ones, and missing.
 
     >>> from streamproc.monitors.sketch import categories
-    >>> kinds = Categories(categories(["a", "b", "a"])[0])
+    >>> kinds = Categories(categories(["a", "b", "a", "b"])[0])
     >>> kinds.counts(categories(["a", "new", None])[0]).tolist()
     [1.0, 0.0, 0.0, 1.0, 1.0]
     """
@@ -191,11 +197,16 @@ class Categories:
     def __init__(self, reference: Sketch) -> None:
         if reference.shift:  # groups, large enough for buckets with more of them
             reference = reference.coarser(reference.shift + _ROOM_BITS)
+        once = reference.counts == 1
+        is_open = float(once.sum()) > OPEN * float(reference.counts.sum())
+        cells, counts = reference.cells, reference.counts
+        if is_open:  # ids, free text: what was there once by chance is as new as what is to come
+            cells, counts = cells[~once], counts[~once]
         self.shift = reference.shift
-        self.known = reference.cells
-        commonest = np.lexsort((reference.cells, -reference.counts))[:MOST_CATEGORIES]
-        self.own = np.sort(reference.cells[commonest])
-        self.closed: int | None = len(self.own) + 1
+        self.known = cells
+        commonest = np.lexsort((cells, -counts))[:MOST_CATEGORIES]
+        self.own = np.sort(cells[commonest])
+        self.closed: int | None = None if is_open else len(self.own) + 1
         self.bins = len(self.own) + 3
         self.tilts = self._tilts()
 

@@ -24,7 +24,7 @@ class TogetherTest:
     """Tests whether features go together as they did, by samples of whole rows.
 
     ``texts`` are the categories among them; ``after_ms`` is when the windows of all have filled,
-    what is earlier is left out.
+    what is earlier is left out. ``subject`` is what its findings are about.
 
     >>> import numpy as np
     >>> from streamproc.monitors.growing import Span
@@ -46,14 +46,16 @@ class TogetherTest:
         limits: Limits,
         texts: Collection[str] = (),
         after_ms: int = 0,
+        subject: str = SUBJECT,
     ) -> None:
         self.test = FeaturesTest(names, limits, texts)
         self.after_ms = after_ms
+        self.subject = subject
 
     @property
     def key(self) -> str:
         """What its findings are about."""
-        return alert_key("covariate_drift", SUBJECT, None)
+        return alert_key("covariate_drift", self.subject, None)
 
     @property
     def open(self) -> bool:
@@ -93,7 +95,7 @@ class TogetherTest:
             )
         return Finding(
             kind="covariate_drift",
-            subject=SUBJECT,
+            subject=self.subject,
             slice=None,
             ongoing=ongoing,
             severity=severity,

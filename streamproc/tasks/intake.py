@@ -18,7 +18,7 @@ from streamproc.pipeline import Pipeline
 from streamproc.tasks.records import Record
 
 FUTURE_MS = 3_600_000
-"""How far ahead of the clock an event's time may be; brokers refuse timestamps beyond that too."""
+"""How far ahead of the clock a time may be; brokers refuse timestamps beyond that too."""
 
 LARGEST_BYTES = 900_000
 """Larger events are refused: their prediction might not fit a record of Kafka's default size."""
@@ -75,10 +75,7 @@ class Intake:
         if time is None:
             raise BadRecord("missing_time", f"field {names.time!r} is missing or null")
         time_ms = parse_time_ms(time)
-        if time_ms > now_ms + FUTURE_MS:
-            raise BadRecord(
-                "time_in_future", f"field {names.time!r} is {time!r:.40}, over an hour ahead"
-            )
+        check_not_ahead(names.time, time, time_ms, now_ms)
         return Event(record_id, key, time_ms, fields, record)
 
     def events(self, records: Sequence[Record], now_ms: int) -> list[Event] | None:
@@ -104,7 +101,7 @@ class Intake:
         return list(map(_event, rows))
 
     def label(self, record: Record, now_ms: int) -> Label:
-        """Read a label."""
+        """Read a label; one known after now would let monitors go on as if all had come."""
         names = self._pipeline.labels
         assert names is not None  # nothing subscribes to labels where none are declared
         fields = self._decode(names.topic, record.value())
@@ -118,7 +115,18 @@ class Intake:
             return Label(record_id, label, record.timestamp()[1], record)
         if fields.get(names.time) is None:
             raise BadRecord("missing_time", f"field {names.time!r} is missing or null")
-        return Label(record_id, label, parse_time_ms(fields[names.time]), record)
+        time_ms = parse_time_ms(fields[names.time])
+        check_not_ahead(names.time, fields[names.time], time_ms, now_ms)
+        return Label(record_id, label, time_ms, record)
+
+
+def check_not_ahead(name: str, time: Any, time_ms: int, now_ms: int) -> None:
+    """Raise :class:`BadRecord` where a field's time is over an hour ahead of the clock.
+
+    >>> check_not_ahead("at", 5, 5, now_ms=0)
+    """
+    if time_ms > now_ms + FUTURE_MS:
+        raise BadRecord("time_in_future", f"field {name!r} is {time!r:.40}, over an hour ahead")
 
 
 def _texts_of(column: Sequence[Any]) -> Sequence[str] | None:

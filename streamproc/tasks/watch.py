@@ -23,8 +23,15 @@ from streamproc.tasks.waits import Believed, Idle, Waits
 MOST_BYTES = 500_000
 """How large a record of sums becomes, about; a broker's limit is 1 MB."""
 
-SEND_EVERY_MS = 500
-"""How often at most a fold's sums are sent while its records stay in one bucket."""
+SEND_EVERY_MS = 5_000
+"""How often at most a fold's sums are sent while its records stay in one bucket, and go on coming:
+what is sent is as large for ten times as many events, and has to be added up by the judge."""
+
+QUIET_MS = 500
+"""After how long without a record what was folded is sent."""
+
+SETTLED_MS = 500
+"""After how long all predictions are fetched that were written before a dead letter."""
 
 SLICES = "slices"
 """The header of a prediction with the fields of its event that it is sliced by."""
@@ -79,8 +86,11 @@ class FoldTask:
         self._codec = codec
         self._more = dict(more or {})
         self._behind: dict[str, int] = {}
+        self._refused_ms = self._passed_ms = NEVER
+        self._refused_at_ms: int | None = None
         self._upstream_caught_up = upstream_caught_up
         self._caught_up = False
+        self._taken_ms = AT_ONCE
         self._next: dict[str, int] = {}
         self._sent: tuple[dict[str, int], int, bool, int] = ({}, AT_ONCE, False, AT_ONCE)
         self._dead: list[Out] = []
@@ -96,12 +106,15 @@ class FoldTask:
     def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
         """Fold records in."""
         if topic in self._more:
-            self._take_more(topic, records, caught_up)
+            self._take_more(topic, records, caught_up, now_ms)
         else:
             self._take_main(records)
             self._caught_up = caught_up
+            if caught_up:
+                self._passed_ms = self._refused_ms
         if records:
             self._next[topic] = records[-1].offset() + 1
+            self._taken_ms = now_ms
 
     def _take_main(self, records: Sequence[Record]) -> None:
         messages = []
@@ -118,7 +131,9 @@ class FoldTask:
         if messages:
             self._fold.update(messages)
 
-    def _take_more(self, topic: str, records: Sequence[Record], caught_up: bool) -> None:
+    def _take_more(
+        self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int
+    ) -> None:
         read, fold = self._more[topic]
         found = []
         for record in records:
@@ -131,6 +146,10 @@ class FoldTask:
                 found.append(message)
         if found:
             fold.update(found)
+            refused = [message["watermark_ms"] for message in found if "reason" in message]
+            self._refused_ms = max(self._refused_ms, *refused, NEVER)
+            if refused and self._refused_at_ms is None:
+                self._refused_at_ms = now_ms
         if caught_up:
             self._behind.pop(topic, None)
         elif found:
@@ -139,22 +158,36 @@ class FoldTask:
     @property
     def _watermark_ms(self) -> int:
         """How far all that is folded has come."""
-        return min((self._fold.watermark_ms, *self._behind.values()))
+        return min((max(self._fold.watermark_ms, self._passed_ms), *self._behind.values()))
+
+    def _let_refused_count(self, now_ms: int) -> None:
+        """Go on by what is refused where nothing else comes, predictions being read to their end.
+
+        Not at once: what was predicted before may not have been fetched yet.
+        """
+        if self._refused_at_ms is None or now_ms - self._refused_at_ms < SETTLED_MS:
+            return
+        if self._caught_up:
+            self._passed_ms = self._refused_ms
+            self._refused_at_ms = None
 
     def process(self, now_ms: int) -> Output:
-        """Send the sums: when a bucket ended, at the end of the log, and every now and then."""
+        """Send the sums: when a bucket ended, when nothing comes, and every now and then."""
         output = Output()
         if self._dead:
             output.to("dead_letters").extend(self._dead)
             self._dead = []
+        self._let_refused_count(now_ms)
         fold, fold_ms = self._fold, self._watermark_ms
         offsets, watermark_ms, caught_up, sent_ms = self._sent
         new = self._next != offsets
         bucket_ended = watermark_ms // fold.bucket_ms < fold_ms // fold.bucket_ms
         caught_up_now = self._caught_up and not self._behind and self._upstream_caught_up()
         now_caught_up = caught_up_now and not caught_up
-        due = now_ms - sent_ms >= SEND_EVERY_MS
-        if not (new and (bucket_ended or due)) and not (now_caught_up and (due or not new)):
+        due = now_ms - sent_ms >= SEND_EVERY_MS or (
+            min(now_ms - self._taken_ms, now_ms - sent_ms) >= QUIET_MS
+        )
+        if not (bucket_ended or (new and due)) and not (now_caught_up and (due or not new)):
             return output
         told = (self.stage, self.partition, fold_ms, caught_up_now)
         for value in sums_in_records(*told, fold.take()):
@@ -191,7 +224,7 @@ def sums_in_records(
     if len(value) <= most_bytes:
         return [value]
     halves = _halves(buckets)
-    if halves is None:  # one series of one bucket
+    if halves is None:  # one row, or one of a sample's
         return [value]
     first, second = halves
     head = sums_in_records(stage, partition, NEVER, False, first, most_bytes)
@@ -208,11 +241,29 @@ def _halves(
     bucket = buckets[0] if buckets else {"series": {}}
     series = list(bucket["series"].items())
     middle = len(series) // 2
-    if not middle:
+    if middle:
+        parts = (dict(series[:middle]), dict(series[middle:]))
+    elif (rows := _halves_of_sample(series)) is not None:
+        parts = rows
+    else:
         return None
-    parts = (dict(series[:middle]), dict(series[middle:]))
     first, second = ([{**bucket, "series": part}] for part in parts)
     return first, second
+
+
+def _halves_of_sample(
+    series: list[tuple[str, Any]],
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return two samples for one of whole events with long texts: they add up again."""
+    for name, row in series:
+        for held in ("rows", "sample"):
+            if isinstance(row, dict) and len(row.get(held) or ()) > 1:
+                middle = len(row[held]) // 2
+                first, second = (
+                    {**row, held: part} for part in (row[held][:middle], row[held][middle:])
+                )
+                return {name: first}, {name: second}
+    return None
 
 
 def predictions_task(

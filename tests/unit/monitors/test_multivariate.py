@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamproc.alerts import new_judge
 from streamproc.monitors import Drift
 from streamproc.monitors.crossed import MOST_PAIRS, Crossed, table_of
 from streamproc.monitors.growing import Span
@@ -229,3 +232,38 @@ def test_it_is_told_once_whatever_the_partitions() -> None:
     for each in (*whole, *parts):
         each["detected_at_ms"] = 0
     assert parts == whole
+
+
+@pytest.mark.parametrize("value", [5.0, None])
+def test_features_that_never_vary_are_no_crash_and_are_learnt_once_they_do(value: Any) -> None:
+    """A reference over days fits waves, of no score at all; later there is something to learn."""
+    test = FeaturesTest(("x", "y"), Limits(1e15, HOUR_MS, 0.0, Span(72 * HOUR_MS, 1_000)))
+    rng = np.random.default_rng(3)
+
+    def take(hour: int, rows: list[tuple[Any, ...]]) -> str | None:
+        kept = [Row(f"{hour}-{i}", row, 0.5, True, "m@1") for i, row in enumerate(rows)]
+        return test.update(hour * HOUR_MS, Sample(("x", "y"), tuple(kept)))
+
+    for hour in range(24 * 10):
+        assert take(hour, [(value, value)] * 40) is None
+    assert not test.ready
+    for hour in range(24 * 10, 24 * 20):
+        assert take(hour, [tuple(row) for row in rng.normal(size=(40, 2)).tolist()]) is None
+    assert test.ready
+
+
+def test_two_drift_monitors_have_an_alert_each_for_their_features() -> None:
+    """Under one key the end of one would resolve what the other still sees."""
+    numbers = ("a", "b", "c", "d")
+    facts = Facts(
+        monitors=[Drift(features=("a", "b")), Drift(features=("c", "d"))],
+        numeric_features=numbers,
+        learns=False,
+    )
+    judge = new_judge(facts, 1)
+    rows = [Row(str(i), (float(i), 1.0), 0.5, True, "m@1") for i in range(9)]
+    for number, monitor in judge._drift.items():
+        pair = numbers[2 * number : 2 * number + 2]
+        monitor.update(0, {"=sample": Sample(pair, tuple(rows)).packed()})
+    keys = [test.key for monitor in judge._drift.values() for test in monitor._tests.values()]
+    assert keys == ["covariate_drift/features", "covariate_drift/features with c"]

@@ -19,10 +19,15 @@ from streamproc.metrics import prequential_report
 from streamproc.monitors import Drift, PredictionBias, outcome_fold, prediction_fold
 from streamproc.monitors.baselines import baselines_of
 from streamproc.monitors.metrics import metrics_of
-from streamproc.monitors.performance import MOST_CLASSES, PANES, PerformanceMonitor, merge_rows
+from streamproc.monitors.performance import (
+    MOST_CLASSES,
+    PANES,
+    PerformanceMonitor,
+    merge_rows,
+)
 from streamproc.monitors.performance_fold import PerformanceFold, guess_number
 from streamproc.monitors.performance_spec import Performance, Ranking
-from streamproc.monitors.scores import merge, numbers, several_classes, two_classes
+from streamproc.monitors.scores import SEPARATOR, merge, numbers, several_classes, two_classes
 from streamproc.monitors.spec import MAX_SLICES, performance_plan
 from streamproc.monitors.worth import LEAST_BUCKETS, LOG_BACK, MARGIN, Losses, WorthTest, evidence
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, sent
@@ -512,3 +517,19 @@ def test_a_window_is_the_sum_of_its_outcomes(hours: list[int]) -> None:
     assert report["n"] == sum(report["from_ms"] <= at < report["to_ms"] for at in known)
     assert report["to_ms"] == known[-1] + HOUR_MS
     assert report["from_ms"] >= report["to_ms"] - 2 * DAY_MS
+
+
+def test_labels_that_are_always_new_are_one_class_beyond_the_first_ones() -> None:
+    """Free text in place of classes: a window's confusion stays as small as a bucket's."""
+    monitor = PerformanceMonitor(Performance(window="7d"), "multiclass", 1e12)
+    for hour in range(100):
+        confusion = {f"new{hour}-{i}{SEPARATOR}usual": 1 for i in range(30)}
+        model = {"n": 90, "confusion": {**confusion, f"usual{SEPARATOR}usual": 60}, "brier": 0}
+        row = {"event_ms": [0, 0], "delay": [90, 0], "model": model}
+        monitor.update(hour * HOUR_MS, {"": row})
+    total = monitor._windows[""].total
+    for who in ("model", "zero_rule", "random"):
+        names = {name for cell in total[who]["confusion"] for name in cell.split(SEPARATOR)}
+        assert len(names) <= MOST_CLASSES + 1
+        assert {"usual", "(other)"} <= names
+    assert sum(total["model"]["confusion"].values()) == 100 * 90

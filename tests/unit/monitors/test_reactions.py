@@ -132,6 +132,7 @@ def test_sums_wait_for_a_topic_that_is_behind() -> None:
         ({"order": 1, "stars": 1e200, "at": 1}, "field_not_number"),
         ({"order": 1, "stars": 3}, "missing_time"),
         ({"order": 1, "stars": 3, "at": "soon"}, "time_not_valid"),
+        ({"order": 1, "stars": 3, "at": "9999-01-01T00:00:00Z"}, "time_in_future"),
         ([], "not_an_object"),
     ],
 )

@@ -147,6 +147,7 @@ BAD_LABELS: list[tuple[Any, str]] = [
     (label(1, 5, "1"), "label_not_valid"),
     (label(1, None), "missing_time"),
     (label(1, 5.5), "time_not_valid"),
+    (label(1, NOW_MS + FUTURE_MS + 1), "time_in_future"),
 ]
 
 

@@ -8,11 +8,28 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamproc import Field
+from streamproc.alerts import new_judge
 from streamproc.codec import JsonCodec
-from streamproc.monitors import Drift, drift_fold
+from streamproc.monitors import (
+    DataQuality,
+    Drift,
+    PredictionBias,
+    drift_fold,
+    outcome_fold,
+    prediction_fold,
+)
 from streamproc.monitors.fold import NEVER
 from streamproc.tasks.records import PlainRecord
-from streamproc.tasks.watch import SEND_EVERY_MS, FoldTask, sums_in_records
+from streamproc.tasks.watch import (
+    MOST_BYTES,
+    QUIET_MS,
+    SEND_EVERY_MS,
+    SETTLED_MS,
+    FoldTask,
+    predictions_task,
+    sums_in_records,
+)
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
 HOUR_MS = 3_600_000
@@ -41,7 +58,8 @@ def sums_of(sent: list[dict[str, Any]]) -> dict[tuple[int, str], int]:
         for bucket in record["buckets"]:
             for series, row in bucket["series"].items():
                 at = (bucket["bucket_ms"], series)
-                counts[at] = counts.get(at, 0) + sum(row[4])
+                if isinstance(row, list):  # and no sample, which is no sum
+                    counts[at] = counts.get(at, 0) + sum(row[4])
     return counts
 
 
@@ -77,7 +95,7 @@ def test_a_restart_from_the_position_folds_each_record_once(
 
 
 def test_sums_are_sent_at_the_end_of_a_bucket_of_the_log_and_now_and_then() -> None:
-    """Within a bucket sums wait half a second; an ended one's go at once; nothing new, nothing."""
+    """Within a bucket sums wait some seconds; an ended one's go at once; nothing new, nothing."""
     task, records = fold_task(), predictions([1, 2, 3, HOUR_MS, HOUR_MS + 1])
 
     def sends(upto: slice, caught_up: bool, now_ms: int) -> int:
@@ -96,6 +114,20 @@ def test_sums_are_sent_at_the_end_of_a_bucket_of_the_log_and_now_and_then() -> N
     assert task.positions() == {PREDICTIONS: 5}
 
 
+def test_sums_are_sent_when_no_more_comes_for_a_while() -> None:
+    """Records that go on coming wait; the last ones of a stream don't."""
+    task, records = fold_task(), predictions([1, 2, 3, 4])
+    sent = []
+    for at, record in enumerate(records):
+        task.take(PREDICTIONS, [record], True, NOW_MS + at * (QUIET_MS - 1))
+        sent.append(len(task.process(NOW_MS + at * (QUIET_MS - 1)).records.get("buckets", ())))
+    assert sent == [1, 0, 0, 0]
+    last_ms = NOW_MS + 3 * (QUIET_MS - 1)
+    assert task.process(last_ms + QUIET_MS - 1).empty
+    assert len(task.process(last_ms + QUIET_MS).records["buckets"]) == 1
+    assert task.positions() == {PREDICTIONS: 4}
+
+
 def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
     """It is told of with its bytes, and the fold goes on."""
     task = fold_task()
@@ -106,6 +138,30 @@ def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
     assert (letter["value"], headers_of(letter)["stage"]) == (b"{", "drift")
     assert headers_of(letter)["reason"] == "not_json"
     assert len(output.records["buckets"]) == 1
+
+
+def test_dead_letters_that_are_read_first_do_not_seal_what_is_to_come() -> None:
+    """They say how far events had come; predictions up to there may still have to be read."""
+    task = predictions_task(pipeline(monitors=[DataQuality()]), 0, JsonCodec())
+    headers = [("stage", b"score"), ("reason", b"not_json"), ("watermark_ms", b"36000000")]
+    letter = PlainRecord("shop.dead-letters", 0, 0, b"k", b"{", headers)
+
+    def told(topic: str, records: list[PlainRecord], caught_up: bool, now_ms: int) -> int:
+        task.take(topic, records, caught_up, now_ms)
+        (out,) = task.process(now_ms).records["buckets"]
+        return int(orjson.loads(out["value"] or b"")["watermark_ms"])
+
+    letters = next(topic for topic in task.waiting() if "dead" in topic)
+    later_ms = 2 * SEND_EVERY_MS
+    assert told(letters, [letter], True, NOW_MS) == NEVER
+    assert told(PREDICTIONS, predictions([1, 2])[:1], False, NOW_MS + later_ms) == 1
+    assert told(PREDICTIONS, predictions([1, 2])[1:], True, NOW_MS + 2 * later_ms) == 10 * HOUR_MS
+    again = PlainRecord(
+        "shop.dead-letters", 1, 0, b"k", b"{", [*headers[:2], ("watermark_ms", b"72000000")]
+    )
+    assert told(letters, [again], True, NOW_MS + 3 * later_ms) == 10 * HOUR_MS
+    (out,) = task.process(NOW_MS + 3 * later_ms + SETTLED_MS).records["buckets"]  # none but these
+    assert orjson.loads(out["value"] or b"")["watermark_ms"] == 20 * HOUR_MS
 
 
 @given(
@@ -135,3 +191,32 @@ def test_sums_that_are_too_large_go_in_several_records(
     for record, data in zip(told, records, strict=True):
         single = sum(len(bucket["series"]) for bucket in record["buckets"]) <= 1
         assert len(data) <= most_bytes or single
+
+
+def test_samples_of_long_texts_go_in_several_records() -> None:
+    """A sample is one row: whole it would be more than a broker takes, and the worker would end."""
+    names = tuple(f"text{i}" for i in range(40))
+    made = pipeline(
+        features=[Field(name, type="text") for name in names],
+        monitors=[Drift(), PredictionBias()],
+    )
+    texts = dict.fromkeys(names, "é" * 500)
+    said = [{**outcome(i, 5, 0.0), "features": texts, "model": "main@1"} for i in range(600)]
+    folds = prediction_fold(made), outcome_fold(made)
+    for fold, stage in zip(folds, ("drift", "bias"), strict=True):
+        assert fold is not None
+        fold.update(said)
+        taken = fold.take()
+        assert len(orjson.dumps(taken)) > 1_000_000
+        records = sums_in_records(stage, 0, 9, True, taken)
+        assert max(map(len, records)) <= MOST_BYTES
+        judge = new_judge(made, 1)
+        rows = [
+            b["series"]["=sample"]
+            for r in records
+            for b in orjson.loads(r)["buckets"]
+            if "=sample" in b["series"]
+        ]
+        (number,) = {b["monitor"] for b in taken}
+        whole = next(b["series"]["=sample"] for b in taken)
+        assert judge._combined(number, rows) == orjson.loads(orjson.dumps(whole))
