@@ -67,6 +67,9 @@ def _run(asked: argparse.Namespace) -> None:
     for part in asked.parts:
         figures, told = _told(part, found)
         kept.update(figures)
+        if part != "real":
+            kept.setdefault("share", {})[part] = asked.share
+            told = tables.said_of_share(told, asked.share)
         tables.into_page(PAGE, told)
         print("\n\n".join(told.values()), end="\n\n")
     asked.out.write_text(json.dumps(kept, indent=2) + "\n")

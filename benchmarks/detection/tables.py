@@ -228,6 +228,17 @@ def of_detectors(
     return tables
 
 
+def said_of_share(tables: Mapping[str, str], share: float) -> dict[str, str]:
+    """Say above the first table that not all streams were run, if so.
+
+    >>> said_of_share({"a": "| a |", "b": "| b |"}, 0.1)["a"]
+    'Of 10 % of the streams and repetitions.\\n\\n| a |'
+    """
+    first = next(iter(tables))
+    said = f"Of {100 * share:g} % of the streams and repetitions.\n\n" if share < 1 else ""
+    return {**tables, first: said + tables[first]}
+
+
 def into_page(page: Path, tables: Mapping[str, str]) -> None:
     """Write tables into the page, by their marks."""
     text = page.read_text()
