@@ -64,6 +64,7 @@ class Sample:
         self._ids: dict[str, int] = {}
         self._labels: dict[int, Any] = {}
         self._at_once = 0
+        self._times_ms: tuple[int, int] | None = None
 
     @property
     def events(self) -> int:
@@ -75,11 +76,28 @@ class Sample:
         """How many of them have a label."""
         return len(self._labels)
 
+    @property
+    def span_ms(self) -> int:
+        """How much event time lies between the first and the last of them."""
+        return 0 if self._times_ms is None else self._times_ms[1] - self._times_ms[0]
+
+    @property
+    def positives(self) -> float | None:
+        """Which part of the labels is positive; None where none is, or can be."""
+        if self.pipeline.kind != "binary" or not self._labels:
+            return None
+        positive = (self.pipeline.classes or (0, 1))[-1]
+        count = sum(bool(label == positive) for label in self._labels.values())
+        return count / len(self._labels)
+
     def add(self, output: Output) -> None:
         """Take in what a task put out."""
         for out in output.records.get("predictions", ()):
             prediction = orjson.loads(out["value"] or b"{}")
             self._ids[prediction["id"]] = len(self._ids)
+            time_ms = prediction.get("event_time_ms", 0)
+            first_ms, last_ms = self._times_ms or (time_ms, time_ms)
+            self._times_ms = min(first_ms, time_ms), max(last_ms, time_ms)
             for name, column in self._features.items():
                 column.append(prediction["features"][name])
         for out in output.records.get("outcomes", ()):

@@ -21,7 +21,8 @@ from streamproc.cli.common import (
     usage,
 )
 from streamproc.cli.drawing import described, drawn
-from streamproc.cli.meeting import check_meeting
+from streamproc.cli.false_alarms import described_alarms, drawn_alarms, traffic_of
+from streamproc.cli.meeting import check_meeting, records_per_day
 from streamproc.cli.rows import (
     Every,
     LabelDelay,
@@ -37,6 +38,7 @@ from streamproc.kafka.topics import describe, probe
 from streamproc.leakage import Sample
 from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay, without_model
+from streamproc.settings import Settings
 
 _PLAIN = str.maketrans("─│┌┐└┘├┤┴┬┼►◄▲▼…", "-|+++++++++><^v.")
 
@@ -55,6 +57,16 @@ def check(
     against: Annotated[
         Path | None,
         typer.Option(help="A manifest of `export`: are these its features?", show_default=False),
+    ] = None,
+    events_per_day: Annotated[
+        float | None,
+        typer.Option(min=1, help="Traffic, to tell how soon changes are seen.", show_default=False),
+    ] = None,
+    positives: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="The part of the labels that is positive.", show_default=False
+        ),
     ] = None,
     label_delay: LabelDelay = "0s",
     start: Start = None,
@@ -82,29 +94,46 @@ def check(
     if not as_json:
         for line in drawn(chosen):
             _print(printable(line))
-    if online:
-        config = settings.kafka_config()
-        description["topics_present"] = {
-            topic.name: topic.present for topic in describe(chosen, probe(config))
-        }
-        shared = check_meeting(config, chosen)
-        description["keys_compared"] = shared
-        if not as_json:
-            _print(_said(shared))
+    measured = _online(settings, chosen, description, as_json) if online else None
     if against is not None and not as_json:
         for line in other or [f"features: those of {against}"]:
             _print(printable(line))
-    leaks = 0
+    leaks, found = 0, None
     if sample is not None:
         found = _sampled(chosen, sample, rows, lookup)
         leaks = sum(each["kind"] == "leak" for each in found["findings"])
         description["sample"] = found
         if not as_json:
             _tell(found, leaks)
+    traffic, source = traffic_of(chosen, events_per_day, measured, found, positives)
+    alarms = described_alarms(chosen, traffic, source, positives)
+    description["false_alarms"] = alarms
     if as_json:
         print_json(description)
+    else:
+        lines = list(drawn_alarms(alarms))
+        if lines and (online or sample or against):
+            print()
+        for line in lines:
+            print(line)
     if leaks or other:
         raise typer.Exit(1)
+
+
+def _online(
+    settings: Settings, pipeline: Pipeline, description: dict[str, Any], as_json: bool
+) -> tuple[float, float | None]:
+    """Ask the brokers; return how many events and labels come in a day."""
+    config = settings.kafka_config()
+    cluster = probe(config)
+    description["topics_present"] = {
+        topic.name: topic.present for topic in describe(pipeline, cluster)
+    }
+    shared = check_meeting(config, pipeline)
+    description["keys_compared"] = shared
+    if not as_json:
+        _print(_said(shared))
+    return records_per_day(config, pipeline, time.time_ns() // 1_000_000, cluster.embedded)
 
 
 def _sampled(
@@ -123,6 +152,8 @@ def _sampled(
         "file": str(file),
         "events": gathered.events,
         "labelled": gathered.labelled,
+        "span_ms": gathered.span_ms,
+        "positives": gathered.positives,
         "dead_letters": dict(gathered.dead_letters),
         "findings": [asdict(each) for each in gathered.findings()],
         "hashing": {name: told._asdict() for name, told in hashing.items()},

@@ -23,6 +23,7 @@ from streamproc.cli.performance_table import newest, tell_performance
 from streamproc.codec import Codec, JsonCodec
 from streamproc.errors import BadRecord, DefinitionError, StreamprocError
 from streamproc.kafka.registry import Registry
+from streamproc.kafka.topics import probe
 from streamproc.settings import Settings
 
 TAIL = 8_192
@@ -65,6 +66,11 @@ def performance(
 
 def _reports(settings: Settings, topic: str, codec: Codec) -> Iterator[dict[str, Any]]:
     """Yield the last reports on the topic; what can't be read is left out."""
+    if topic not in probe(settings.kafka_config()).partitions:
+        raise StreamprocError(
+            f"there is no topic {topic} at {settings.brokers}; start the worker, or make it by "
+            "`streamproc topics`"
+        )
     consumer = Consumer(
         {
             **settings.kafka_config(),

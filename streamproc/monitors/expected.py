@@ -3,19 +3,19 @@
 A component whose log likelihood ratio grows by I an event on average once the change is there takes
 about (log A - log w + log I) / I events to its alarm: log I because every event before was a chance
 to have begun (Pollak 1985, "Optimal detection of a change in distribution", Annals of Statistics
-13). The best component counts, and half a bucket is waited for.
+13). The best component counts. Half a bucket is waited for, and until late records are in. What is
+usual is taken as known, and buckets as alike: where they waver it takes longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp, inf, log, log1p
+from math import exp, expm1, inf, log, log1p
 from typing import NamedTuple
 
+from streamproc.monitors.bias import GRID as BIAS_GRID
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.tilts import GRID, RATE_UP
-
-BIAS_ODDS = (0.05, 0.1, 0.2, 0.4, 0.7)
 
 
 class Hope(NamedTuple):
@@ -60,40 +60,85 @@ def rate_shift(
     )
 
 
-def hopes(alarm_ms: float, events_per_day: float, bucket_ms: int, tolerance: float) -> list[Hope]:
+def odds_shift(base: float, times: float, alarm_events: float, tolerance: float) -> float:
+    """Return the events until a bias monitor sees ``times`` the positives; see `BiasTests`.
+
+    ``tolerance`` is the odds factor that is not worth telling.
+
+    >>> round(odds_shift(0.01, 2.0, 1e5, 1.1)), odds_shift(0.01, 1.1, 1e5, 1.1)
+    (2847, inf)
+    """
+    null = base * tolerance / (1 - base + base * tolerance)
+    after = min(base * times, 1.0)
+    weight = 1 / (2 * len(BIAS_GRID))
+    return _least((d * after - log1p(null * expm1(d)), weight, alarm_events) for d in BIAS_GRID)
+
+
+def hopes(alarm_ms: float, events_per_day: float, wait_ms: float, tolerance: float) -> list[Hope]:
     """Return what a drift monitor will see of one series, by size; ``alarm_ms`` is that series'."""
     a = alarm_ms / DAY_MS * events_per_day
     shifts = [
         (f"a mean moves by {size:g} sd", mean_shift(size, a, tolerance)) for size in (0.25, 0.5, 1)
     ]
     shifts += [
-        (f"{before:.0%} of a category become {after:.0%}", rate_shift(before, after, a, tolerance))
+        (
+            f"a category goes from {before:.0%} to {after:.0%}",
+            rate_shift(before, after, a, tolerance),
+        )
         for before, after in ((0.01, 0.02), (0.10, 0.15))
     ]
-    return [_hope(change, events, events_per_day, bucket_ms) for change, events in shifts]
+    return [_hope(change, events, events_per_day, wait_ms) for change, events in shifts]
+
+
+def rate_hopes(
+    what: str,
+    rates: Iterable[tuple[float, float]],
+    alarm_ms: float,
+    per_day: float,
+    wait_ms: float,
+    tolerance: float,
+) -> list[Hope]:
+    """Return when a share of something will be seen to go up, for each (before, after)."""
+    a = alarm_ms / DAY_MS * per_day
+    return [
+        _hope(
+            f"{what} from {100 * before:.3g}% to {100 * after:.3g}%",
+            rate_shift(before, after, a, tolerance),
+            per_day,
+            wait_ms,
+        )
+        for before, after in rates
+    ]
 
 
 def bias_hopes(
-    alarm_ms: float, outcomes_per_day: float, bucket_ms: int, base: float, share: float
+    alarm_ms: float,
+    outcomes_per_day: float,
+    wait_ms: float,
+    base: float,
+    share: float,
+    tolerance: float,
 ) -> list[Hope]:
     """Return what a bias monitor will see in a slice with ``share`` of the outcomes.
 
-    ``base`` is the rate of positives. Events are those of the slice.
+    ``base`` is the rate of positives, ``tolerance`` an odds factor. Events are those of the slice.
     """
     per_day = outcomes_per_day * share
     a = alarm_ms / DAY_MS * per_day
-    found = [
-        (
-            f"{times:g} times the positives predicted",
-            rate_shift(base, base * times, a, 0.1, BIAS_ODDS),
+    where = "overall" if share == 1 else f"{share:.0%} slice"
+    return [
+        _hope(
+            f"{times:g} times the positives, {where}",
+            odds_shift(base, times, a, tolerance),
+            per_day,
+            wait_ms,
         )
-        for times in (1.2, 1.5, 2)
+        for times in (1.2, 1.5, 2, 3)
     ]
-    return [_hope(change, events, per_day, bucket_ms) for change, events in found]
 
 
-def _hope(change: str, events: float, per_day: float, bucket_ms: int) -> Hope:
-    days = events / per_day + bucket_ms / DAY_MS / 2 if per_day else inf
+def _hope(change: str, events: float, per_day: float, wait_ms: float) -> Hope:
+    days = events / per_day + wait_ms / DAY_MS if per_day else inf
     return Hope(change, events, days)
 
 

@@ -94,6 +94,12 @@ class Checked(Protocol):
 Row = list[Any]
 
 
+def quality_series(pipeline: Checked) -> int:
+    """Return over how many series the false alarms of data quality are shared out."""
+    numbers = len(pipeline.number_fields)
+    return 3 + len(pipeline.feature_names) + numbers + len(pipeline.ranges) + REASONS
+
+
 class QualityMonitor:
     """Tests the buckets that the folds of data quality fill.
 
@@ -101,9 +107,7 @@ class QualityMonitor:
     """
 
     def __init__(self, spec: DataQuality, pipeline: Checked, alarm_ms: float) -> None:
-        names = len(pipeline.feature_names)
-        series = 3 + names + len(pipeline.number_fields) + len(pipeline.ranges) + REASONS
-        self._alarm_ms = alarm_ms * series
+        self._alarm_ms = alarm_ms * quality_series(pipeline)
         self._limits = Limits(self._alarm_ms, spec.bucket_ms, spec.tolerance, spec.span)
         self._bucket_ms = spec.bucket_ms
         self._rate = CountTest(self._alarm_ms, spec.bucket_ms, spec.span, spec.tolerance)

@@ -1,7 +1,8 @@
 """Alerts as Alertmanager's API takes them, version 2: ``POST /api/v2/alerts``.
 
 Alertmanager keeps nothing on disk and takes an alert of which it hears nothing for its
-``resolve_timeout`` (5 minutes, if not set) as resolved. So what is open is told every minute.
+``resolve_timeout`` (5 minutes, if not set) as resolved. So what is open is told every minute, who
+has taken it up being an annotation. What is silenced ends, or it would be told again and again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import orjson
 
 from streamproc.messages import Alert
 from streamproc.notify.outbox import OVER, News
-from streamproc.notify.sink import Request, figures, one_line
+from streamproc.notify.sink import Request, figures, members_text, one_line
 
 REPEAT_S = 60.0
 """Prometheus' own period."""
@@ -70,11 +71,12 @@ def posted_alert(alert: Alert, pipeline: str) -> dict[str, Any]:
             "statistic": f"{alert['statistic']:.6g}",
             "threshold": f"{alert['threshold']:.6g}",
             "alert_id": alert["alert_id"],
-            "status": alert["status"],
+            "status": "silenced" if alert.get("silenced") else alert["status"],
+            **_more(alert),
         },
         "startsAt": _time(min(alert["first_seen_ms"], alert["detected_at_ms"])),
     }
-    if alert["status"] in OVER:
+    if alert["status"] in OVER or alert.get("silenced"):
         posted["endsAt"] = _ends(alert)
     return posted
 
@@ -108,6 +110,17 @@ def alert_name(kind: str) -> str:
     'StreamprocPredictionBias'
     """
     return "Streamproc" + "".join(word.capitalize() for word in kind.split("_"))
+
+
+def _more(alert: Alert) -> dict[str, str]:
+    """Return what else there is to say: why it is told, what belongs to it, who has it in hand."""
+    told = {
+        "reason": alert.get("reason"),
+        "members": "; ".join(members_text(alert)),
+        "acknowledged_by": alert.get("acknowledged_by"),
+        "comment": alert.get("comment"),
+    }
+    return {name: one_line(text) for name, text in told.items() if text}
 
 
 def _ends(alert: Alert) -> str:

@@ -1,6 +1,8 @@
 """What a sink has still to tell: steps of alerts as they are read from their topic, in order.
 
-An alert that has gone on while nobody could be told is told once, as it is by then.
+An alert that has gone on while nobody could be told is told once, as it is by then. While it is
+silenced nothing is told of it, but the end of what was told before; once somebody has taken it up,
+only that it is graver, and its end.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ from dataclasses import dataclass
 
 from streamproc.messages import Alert
 
-OVER: frozenset[str] = frozenset({"resolved", "silenced"})
+OVER: frozenset[str] = frozenset({"resolved"})
 """The statuses in which there is nothing to wake anybody for."""
+
+ALWAYS: frozenset[str | None] = frozenset({"graver", "unsilenced", "acknowledged"})
+"""The reasons of an update that are told of what somebody has taken up, too."""
 
 REPEAT_OVER_MS = 15 * 60_000
 """How long the end of an alert is repeated, as Prometheus does: a receiver may have crashed."""
@@ -83,7 +88,9 @@ class Outbox:
         life = self._lives.get(alert["key"])
         told = life.told if life and life.alert["alert_id"] == alert["alert_id"] else None
         known = not self.begun and (self._told_until is None or offset < self._told_until)
-        self._lives[alert["key"]] = made = _Life(alert, offset, time_ms, alert if known else told)
+        if known and self._is_news(alert, told):
+            told = alert
+        self._lives[alert["key"]] = made = _Life(alert, offset, time_ms, told)
         if not known:
             self._tell(made)
 
@@ -100,7 +107,7 @@ class Outbox:
         self._next_offset = max(self._next_offset, end)
         if self._told_until is None or self._told_until > end:  # or the topic was made anew
             for life in sorted(self._lives.values(), key=lambda each: each.offset):
-                if life.alert["status"] not in OVER:
+                if not self._is_over(life.alert):
                     life.told = None
                     self._tell(life, first=True)
         if not self._repeats:
@@ -118,7 +125,8 @@ class Outbox:
         for key, life in list(self._lives.items()):
             if life.alert["alert_id"] in self._waiting:
                 continue
-            if life.alert["status"] in OVER and now_ms - life.time_ms > REPEAT_OVER_MS:
+            over = self._is_over(life.alert)
+            if over and (life.told is None or now_ms - life.time_ms > REPEAT_OVER_MS):
                 del self._lives[key]
                 continue
             news = News(life.alert, life.told, None, now_ms, life.time_ms)
@@ -146,7 +154,7 @@ class Outbox:
 
     def give_up(self, now_ms: int) -> list[News]:
         """Settle, and return, what is over for too long to be told, or is too much of it."""
-        over = [each for each in self._waiting.values() if each.alert["status"] in OVER]
+        over = [each for each in self._waiting.values() if self._is_over(each.alert)]
         real = [each for each in over if each.offset is not None]
         old = [each for each in real if now_ms - each.time_ms > GIVE_UP_MS]
         kept = [each for each in real if now_ms - each.time_ms <= GIVE_UP_MS]
@@ -176,15 +184,33 @@ class Outbox:
 
     def _tell(self, life: _Life, first: bool = False) -> None:
         alert_id = life.alert["alert_id"]
-        news = self._waiting.get(alert_id)
-        if news is None:
-            made = News(life.alert, life.told, life.offset, life.time_ms, life.time_ms, first)
-            self._waiting[alert_id] = made
+        waiting, is_news = self._waiting.get(alert_id), self._is_news(life.alert, life.told)
+        if waiting is None:
+            if is_news:
+                made = News(life.alert, life.told, life.offset, life.time_ms, life.time_ms, first)
+                self._waiting[alert_id] = made
             return
-        news.alert, news.time_ms = life.alert, life.time_ms
-        news.attempts, news.due_s = 0, float("-inf")
-        if news.offset is None:
-            news.offset, news.since_ms = life.offset, life.time_ms
+        if not is_news and (self._is_over(life.alert) or life.alert.get("silenced")):
+            del self._waiting[alert_id]  # silenced before anybody could be told
+            return
+        waiting.alert, waiting.time_ms = life.alert, life.time_ms
+        waiting.attempts, waiting.due_s = 0, float("-inf")
+        if waiting.offset is None and is_news:
+            waiting.offset, waiting.since_ms = life.offset, life.time_ms
+
+    def _is_news(self, alert: Alert, told: Alert | None) -> bool:
+        """Whether a step is to be told, after what was told of its alert last."""
+        if alert.get("silenced") or alert["status"] in OVER:
+            if told is None:
+                return not alert.get("silenced")
+            return self._is_over(alert) and not self._is_over(told)
+        if self._repeats or told is None or alert.get("reason") in ALWAYS:
+            return True
+        return not alert.get("acknowledged_by")
+
+    def _is_over(self, alert: Alert) -> bool:
+        """Whether an alert has ended for the sink: one that keeps a state has no silence in it."""
+        return alert["status"] in OVER or (self._repeats and bool(alert.get("silenced")))
 
     def _is_done(self, life: _Life) -> bool:
         return life.alert["status"] in OVER and life.alert["alert_id"] not in self._waiting

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from streamproc.messages import Alert, PerformanceReport
+from streamproc.messages import Alert, AlertMember, PerformanceReport
 from streamproc.notify.outbox import News
 
 LONGEST = 1_000
 """Texts of an alert are cut to so many characters: a slice may hold what an event sent."""
+
+MOST_MEMBERS = 5
+"""So many of the things that an alert is about are listed."""
 
 
 class Request(NamedTuple):
@@ -56,7 +59,7 @@ def one_line(text: object) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
-def slice_text(alert: Alert | PerformanceReport) -> str:
+def slice_text(alert: Alert | AlertMember | PerformanceReport) -> str:
     """Return an alert's or a report's slice as text, by name; empty for the whole stream.
 
     >>> slice_text({"slice": {"country": "NL", "channel": "web"}})
@@ -64,6 +67,27 @@ def slice_text(alert: Alert | PerformanceReport) -> str:
     """
     parts = sorted((alert["slice"] or {}).items())
     return one_line(", ".join(f"{name}={value}" for name, value in parts))
+
+
+def members_text(alert: Alert) -> list[str]:
+    """Return what an alert is about beside its likely cause, a few words each, and how many more.
+
+    >>> drift = {"kind": "covariate_drift", "slice": None, "expected": 53.6, "observed": 80.2}
+    >>> members_text({"members": [{**drift, "subject": "amount", "ongoing": True},
+    ...     {**drift, "subject": "amount_mean_7d", "ongoing": True},
+    ...     {**drift, "subject": "score", "expected": None, "ongoing": False}]})
+    ['covariate drift of amount_mean_7d, 53.6 to 80.2', 'covariate drift of score, over']
+    """
+    others = alert.get("members", [])[1:]
+    lines = []
+    for each in others[:MOST_MEMBERS]:
+        part = slice_text(each)
+        line = f"{each['kind'].replace('_', ' ')} of {each['subject']}" + (part and f" in {part}")
+        if each["expected"] is not None and each["observed"] is not None:
+            line += f", {each['expected']:.4g} to {each['observed']:.4g}"
+        lines.append(one_line(line if each["ongoing"] else f"{line}, over"))
+    more = alert.get("members_in_all", len(others) + 1) - 1 - len(lines)
+    return [*lines, f"and {more:,} more"] if more > 0 else lines
 
 
 def figures(alert: Alert) -> dict[str, str]:

@@ -15,14 +15,24 @@ from typing import Any
 import orjson
 
 from streamproc.messages import Alert
-from streamproc.notify.outbox import News
-from streamproc.notify.sink import Request, figures, one_line, slice_text
+from streamproc.notify.outbox import OVER, News
+from streamproc.notify.sink import Request, figures, members_text, one_line, slice_text
 
 PAUSE_S = 1.0
 """Slack takes one message a second for each webhook."""
 
 COLOURS = {"resolved": "#2eb886", "critical": "#d50200", "warning": "#daa038", "": "#9e9e9e"}
-"""By status or severity; grey for statuses that tell of what people did."""
+"""By status or severity; grey for what people did."""
+
+_TITLES = {
+    "reopened": "Opened again",
+    "graver": "Graver",
+    "worse": "Worse",
+    "wider": "Wider",
+    "flapping": "Comes and goes",
+    "unsilenced": "Open, no more silenced",
+}
+"""By why a step is told of an alert that is known."""
 
 TIMESTAMP, SIGNATURE = "X-Streamproc-Timestamp", "X-Streamproc-Signature"
 
@@ -43,8 +53,11 @@ class Webhook:
         """Return the one message."""
         (one,) = news
         alert = one.alert
-        body = orjson.dumps(message(alert, self.pipeline, known=one.before is not None))
-        key = f"{alert['alert_id']}-{alert['status']}-{alert['detected_at_ms']}"
+        before = one.before
+        known = before is not None and before["status"] not in OVER
+        body = orjson.dumps(message(alert, self.pipeline, known))
+        step = alert.get("step", f"{alert['status']}-{alert['detected_at_ms']}")
+        key = f"{alert['alert_id']}-{step}"
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         if self.secret is not None:
             timestamp = str(now_ms // 1000)
@@ -80,8 +93,13 @@ def message(alert: Alert, pipeline: str, known: bool) -> dict[str, Any]:
     status, part = alert["status"], slice_text(alert)
     about = f"{alert['kind']} of {one_line(alert['subject'])}" + (f" in {part}" if part else "")
     summary = one_line(alert["summary"])
-    said = {"open": alert["severity"], "update": alert["severity"]}.get(status, status)
+    said: str = {"open": alert["severity"], "update": alert["severity"]}.get(status, status)
+    if known and status == "update" and alert.get("reason") == "acknowledged":
+        said = f"acknowledged by {one_line(alert.get('acknowledged_by'))}"
     fields = {"severity": alert["severity"], "slice": part or "all", **figures(alert)}
+    for name in ("acknowledged_by", "comment"):
+        if alert.get(name):
+            fields[name.replace("_", " ")] = one_line(alert.get(name))
     text = _escaped(f"{pipeline}, {said}: {summary}")
     return {
         "text": text,
@@ -89,7 +107,8 @@ def message(alert: Alert, pipeline: str, known: bool) -> dict[str, Any]:
             {
                 "color": COLOURS.get(said, COLOURS[""]),
                 "fallback": text,
-                "title": _escaped(f"{_title(status, known)}: {about}"),
+                "title": _escaped(f"{_title(alert, known)}: {about}"),
+                "text": _escaped("\n".join(f"• {line}" for line in members_text(alert))),
                 "fields": [
                     {"title": name, "value": _escaped(value), "short": True}
                     for name, value in fields.items()
@@ -101,12 +120,17 @@ def message(alert: Alert, pipeline: str, known: bool) -> dict[str, Any]:
     }
 
 
-def _title(status: str, known: bool) -> str:
+def _title(alert: Alert, known: bool) -> str:
+    status, reason = alert["status"], alert.get("reason")
     if status == "resolved":
         return "Resolved" if known else "Opened and resolved"
-    if status in ("open", "update"):
-        return "Changed" if known else "Opened"
-    return status.capitalize()
+    if status not in ("open", "update"):
+        return status.capitalize()
+    if reason == "acknowledged" and known:
+        return "Acknowledged"
+    if known or reason == "reopened":
+        return _TITLES.get(reason or "", "Changed")
+    return "Opened"
 
 
 def _escaped(text: str) -> str:

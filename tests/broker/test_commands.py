@@ -339,6 +339,17 @@ def test_performance_is_told_of_the_newest_reports(
     assert "add Performance() to its monitors" in done.err
     text = PIPELINE.replace("PredictionBias", "Performance")
     (folder / "cards.py").write_text(text)
+    for there, told in (
+        (env, "there is no topic cards.metrics at "),
+        (
+            {**env, "STREAMPROC_BROKERS": "127.0.0.1:9"},
+            "no broker answered at 127.0.0.1:9; start one",
+        ),
+    ):
+        done = run(folder, "performance", env=there)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"streamproc: {told}")
+        assert done.err.count("\n") == 1
     reports = [
         {
             "about": "outcomes", "slice": slice_, "from_ms": 0, "to_ms": n, "n": n, "unusable": 0,

@@ -66,11 +66,13 @@ def test_the_summary_shows_what_is_promised(tmp_path: Path) -> None:
     assert summary["predictions"] == summary["outcomes"] == summary["events"]
     assert summary["missing"] == summary["duplicates"] == summary["false_alarms"] == 0
     assert summary["auc"] > summary["baseline_auc"] + 0.05
-    named = [a for a in summary["alerts"] if a["subject"] in ("amount", "predictions")]
-    assert [(a["kind"], a["subject"], a["slice"], a["resolved"]) for a in named] == [
-        ("covariate_drift", "amount", None, True),
-        ("prediction_bias", "predictions", {"country": "BE"}, True),
-    ]
+    faults = (
+        ("covariate_drift", "amount", None),
+        ("prediction_bias", "predictions", {"country": "BE"}),
+    )
+    alerts = summary["alerts"]
+    named = [a for a in alerts if (a["kind"], a["subject"], a["slice"]) in faults]
+    assert [(a["kind"], a["resolved"]) for a in named] == [(kind, True) for kind, *_ in faults]
     assert all(0 < a["opened_after_events"] < 12_000 for a in named)
 
 

@@ -16,7 +16,7 @@ from tests.torture.field import USUAL, Field, Setup
 from tests.torture.hostile import hostile
 from tests.torture.lasting import flat, minute
 from tests.torture.storing import failing, store
-from tests.torture.verdicts import killings, same_verdicts, with_lateness
+from tests.torture.verdicts import for_verdicts, killings, same_verdicts
 
 SESSION_S = 6.0
 
@@ -172,7 +172,7 @@ SCENARIOS = {
         f"alerts{partitions}": Scenario(
             f"kill -9 at random, verdicts on {partitions} as on one",
             killings, 10, 5.0, after=same_verdicts,
-            setup=Setup(partitions, instances, every=16, rewrite=with_lateness),
+            setup=Setup(partitions, instances, every=16, rewrite=for_verdicts),
         )
         for partitions, instances in ((1, ("w1",)), (4, ("w1", "w2")), (16, ("w1", "w2")))
     },

@@ -6,13 +6,14 @@ the life of each alert is to be the same to the bit. (The time it was detected a
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from streamproc.alerts import new_judge
-from streamproc.monitors import bias_fold, drift_fold
+from streamproc.monitors import outcome_fold, prediction_fold
 from streamproc.pipeline import Pipeline
 from tests.kafka.topic_reader import read_all
 from tests.torture.avro import decoded
@@ -26,14 +27,16 @@ _DAY_MS = 86_400_000
 _SETTLE_S = 90.0
 
 
-def with_lateness(pipeline: str) -> str:
-    """Return the text of a pipeline file with a day's lateness.
+def for_verdicts(pipeline: str) -> str:
+    """Return the text of a pipeline file with a day's lateness, watched by what can be judged here.
 
-    A day goes by in two seconds, and a partition's broker may be a moment behind another's.
+    A day goes by in two seconds, and a partition's broker may be a moment behind another's. Data
+    quality counts what is in neither predictions nor outcomes.
 
-    >>> with_lateness("pipeline = Pipeline(\\n    name='x')")
-    "pipeline = Pipeline(\\n    lateness='1d',\\n    name='x')"
+    >>> for_verdicts("pipeline = Pipeline(\\n    monitors=[DataQuality(), Drift()])")
+    "pipeline = Pipeline(\\n    lateness='1d',\\n    monitors=[Drift()])"
     """
+    pipeline = re.sub(r"\bDataQuality\(\),\s*", "", pipeline)
     return pipeline.replace("= Pipeline(\n", "= Pipeline(\n    lateness='1d',\n")
 
 
@@ -84,9 +87,10 @@ def judged(pipeline: Pipeline, address: str, name: str) -> Lives:
     """Return what follows from the predictions and outcomes there are, folded at once."""
     judge, alerts = new_judge(pipeline, 1), []
     for stage, fold, topic, kind in (
-        ("drift", drift_fold(pipeline), "predictions", "prediction"),
-        ("bias", bias_fold(pipeline), "outcomes", "outcome"),
+        ("drift", prediction_fold(pipeline), "predictions", "prediction"),
+        ("bias", outcome_fold(pipeline), "outcomes", "outcome"),
     ):
+        assert fold is not None
         fold.update(read_all(address, f"{name}.{topic}", partial(decoded, kind=kind)))
         sums = {
             "stage": stage,

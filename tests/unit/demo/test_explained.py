@@ -54,20 +54,66 @@ def test_an_alert_is_explained_while_its_fault_is_to_be_seen(
 
 
 @pytest.mark.parametrize(
+    ("about", "fault", "remains_ms"),
+    [
+        (alert("prior_drift", "score"), DRIFT, 7 * DAY_MS),
+        (alert("prior_drift", "decision"), DRIFT, 7 * DAY_MS),
+        (drift("features"), DRIFT, 7 * DAY_MS),
+        (bias(None), DRIFT, 7 * DAY_MS + LABEL_DELAY_MS),
+        (bias(None), BIAS, LABEL_DELAY_MS),
+        (bias({"country": "BE", "channel": "web"}), BIAS, LABEL_DELAY_MS),
+        (alert("prior_drift", "score"), BIAS, LABEL_DELAY_MS),
+    ],
+)
+def test_what_follows_from_a_fault_is_no_false_alarm(
+    about: dict[str, Any], fault: Fault, remains_ms: int
+) -> None:
+    """Nor does it stand for the fault: that has to be named."""
+    last_ms = fault.end_ms + remains_ms + TOLD_WITHIN_MS
+    times_ms = (fault.start_ms - 1, fault.start_ms, last_ms - 1, last_ms)
+
+    found = [explaining(about, at_ms, [fault], PIPELINE) for at_ms in times_ms]
+
+    assert found == [None, fault, fault, None]
+    assert not names(about, fault)
+
+
+@pytest.mark.parametrize(
     "about",
     [
         drift("amount_count_7d_by_customer_id"),
-        alert("prior_drift", "score"),
-        bias(None),
         bias({"country": "NL"}),
-        bias({"country": "BE", "channel": "web"}),
+        bias({"channel": "web", "country": "NL"}),
+        alert("data_quality", "amount"),
     ],
 )
 def test_an_alert_on_anything_else_is_false(about: dict[str, Any]) -> None:
-    """Counts do not move with amounts; consequences and other slices are no excuse either."""
+    """Counts do not move with amounts; nor do other slices with this one."""
     for fault in (DRIFT, BIAS):
         middle_ms = (fault.start_ms + fault.end_ms) // 2
         assert explaining(about, middle_ms, Scenario().faults, PIPELINE) is None
+
+
+def test_what_began_in_time_may_be_told_later() -> None:
+    """A window's drift that outlives its cause is told once that is over."""
+    last_ms = DRIFT.end_ms + 7 * DAY_MS + TOLD_WITHIN_MS
+    late = {**drift(WEEK_WINDOW), "first_seen_ms": last_ms - 1}
+
+    assert explaining(late, last_ms + 5 * DAY_MS, [DRIFT], PIPELINE) == DRIFT
+    late["first_seen_ms"] = last_ms
+    assert explaining(late, last_ms + 5 * DAY_MS, [DRIFT], PIPELINE) is None
+    early = {**late, "first_seen_ms": DRIFT.start_ms}
+    assert explaining(early, DRIFT.start_ms - 1, [DRIFT], PIPELINE) is None
+
+
+def test_an_alert_is_about_all_its_members() -> None:
+    """Whichever of them is put down as the cause."""
+    count = drift("amount_count_7d_by_customer_id")
+    grouped = {**count, "members": [count, drift("amount")]}
+
+    assert explaining(grouped, DRIFT.start_ms, Scenario().faults, PIPELINE) == DRIFT
+    assert names(grouped, DRIFT)
+    assert not names(grouped, BIAS)
 
 
 def test_only_the_feature_or_slice_itself_names_the_fault() -> None:

@@ -60,10 +60,35 @@ def test_the_labels_stay_from_the_opening_to_the_end() -> None:
     assert ended["endsAt"] == "2023-11-14T22:14:20.000Z"
 
 
-@pytest.mark.parametrize("status", ["resolved", "silenced"])
-def test_what_is_over_has_an_end(status: str) -> None:
-    """So has what people have silenced."""
-    assert "endsAt" in posted(step(status=status))[0]
+@pytest.mark.parametrize("more", [{"status": "resolved"}, {"silenced": True}])
+def test_what_is_over_has_an_end(more: dict[str, Any]) -> None:
+    """So has what people have silenced, and says that it is that."""
+    (told,) = posted(step(**more))
+
+    assert "endsAt" in told
+    assert told["annotations"]["status"] == more.get("status", "silenced")
+
+
+def test_who_has_taken_it_up_and_what_belongs_to_it_are_annotations() -> None:
+    """Not labels, by which Alertmanager knows an alert: it stays the same, and stays open."""
+    member = {
+        "kind": "covariate_drift",
+        "subject": "f",
+        "slice": {"a": "b"},
+        "ongoing": True,
+        "expected": None,
+        "observed": None,
+    }
+    more: dict[str, Any] = {"members": [member] * 3, "members_in_all": 3, "comment": "on it"}
+
+    (told,) = posted(step(status="update", reason="acknowledged", acknowledged_by="ada", **more))
+
+    about = told["annotations"]
+    assert told["labels"] == posted(step())[0]["labels"]
+    assert "endsAt" not in told
+    assert about["members"] == "covariate drift of f in a=b; covariate drift of f in a=b"
+    assert (about["acknowledged_by"], about["comment"]) == ("ada", "on it")
+    assert about["reason"] == "acknowledged"
 
 
 def test_other_statuses_leave_it_open() -> None:

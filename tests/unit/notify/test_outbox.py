@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def test_at_a_first_start_only_what_is_open_is_told() -> None:
     """A history of alerts that are long over says nothing; what is open is told as it is now."""
     history = [step("a"), step("b"), step("a", "resolved"), step("b", "update"), step("c")]
 
-    outbox = outbox_of([*history, step("d", "silenced")], told_until=None)
+    outbox = outbox_of([*history, step("d", silenced=True)], told_until=None)
 
     assert outbox.dealt_with is None
     assert tell_all(outbox) == [("c", "open", None), ("b", "update", None)][::-1]
@@ -238,4 +239,133 @@ def test_whatever_happens_nothing_is_lost(actions: list[str], repeats: bool) -> 
     stands = {each["alert_id"]: each["status"] for each in topic}
     assert knows == stands
     assert outbox.dealt_with == len(topic)
-    assert set(OVER) == {"resolved", "silenced"}
+
+
+def test_what_is_silenced_is_told_to_nobody_until_the_time_is_over() -> None:
+    """Nor does it wait; what is open then is news, with its opening untold."""
+    outbox = outbox_of([])
+    outbox.take(step("a", silenced=True), 0, 0)
+    outbox.take(step("a", "update", silenced=True, reason="graver"), 1, 1)
+
+    assert (outbox.due(0.0, 9), outbox.dealt_with) == ([], 2)
+    outbox.take(step("a", "update", reason="unsilenced"), 2, 2)
+    assert tell_all(outbox) == [("a", "update", None)]
+
+
+def test_what_is_silenced_before_it_could_be_told_is_withdrawn() -> None:
+    """A sink that is away hears nothing of it when it is back, nor of its end."""
+    outbox = outbox_of([step("a")])
+    outbox.put_off(outbox.due(0.0, 9), due_s=1.0)
+
+    outbox.take(step("a", "update", silenced=True, reason="silenced"), 1, 1)
+    outbox.take(step("a", "resolved", silenced=True), 2, 2)
+
+    assert (outbox.due(9.0, 9), outbox.dealt_with) == ([], 3)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_end_of_what_was_told_is_told_though_it_is_silenced(restarts: bool) -> None:
+    """Or it would stand there as open for good; of what nobody heard nobody hears the end."""
+    steps = [
+        step("a"),
+        step("b", silenced=True),
+        step("a", "update", silenced=True, reason="silenced"),
+    ]
+    outbox = outbox_of(steps[:2])
+    assert tell_all(outbox) == [("a", "open", None)]
+    outbox.take(steps[2], 2, 2)
+    if restarts:
+        outbox = outbox_of(steps, told_until=3)
+
+    outbox.take(step("b", "resolved", silenced=True), 3, 3)
+    outbox.take(step("a", "resolved", silenced=True), 4, 4)
+
+    assert [key for key, *_ in tell_all(outbox)] == ["a"]
+
+
+def test_what_somebody_has_taken_up_is_told_when_it_is_graver_alone() -> None:
+    """And when it ends; a sink that keeps how things stand is told all."""
+    mine = {"acknowledged_by": "ada"}
+    steps = [
+        step("a"),
+        step("a", "update", reason="acknowledged", **mine),
+        step("a", "update", reason="worse", **mine),
+        step("a", "update", reason="graver", **mine),
+        step("a", "update", reason="wider", **mine),
+        step("a", "resolved", reason="recovered", **mine),
+    ]
+    heard: dict[bool, list[str | None]] = {False: [], True: []}
+    for repeats, told_ in heard.items():
+        outbox = Outbox(0, repeats)
+        outbox.begin(0)
+        for offset, each in enumerate(steps):
+            outbox.take(each, offset, offset)
+            news = outbox.due(0.0, 9)
+            told_.extend(one.alert.get("reason") for one in news)
+            outbox.settle(news, told=True)
+
+    assert heard[False] == [None, "acknowledged", "graver", "recovered"]
+    assert heard[True] == [None, "acknowledged", "worse", "graver", "wider", "recovered"]
+
+
+def test_a_sink_that_keeps_how_things_stand_has_nothing_that_is_silenced() -> None:
+    """It ends there once, is repeated as that for a while, and opens again when the time is over.
+
+    What was silenced from the beginning it is never told of.
+    """
+    outbox = outbox_of([step("a"), step("b", silenced=True)], repeats=True)
+    assert tell_all(outbox) == [("a", "open", None)]
+
+    outbox.take(step("a", "update", silenced=True, reason="silenced"), 2, 2)
+    assert tell_all(outbox) == [("a", "update", "open")]
+    outbox.take(step("a", "update", silenced=True, reason="worse"), 3, 3)
+    outbox.take(step("a", "resolved", silenced=True), 4, 4)
+    assert tell_all(outbox) == []
+    outbox.repeat(5)
+    assert tell_all(outbox) == [("a", "resolved", "update")]
+    outbox.repeat(REPEAT_OVER_MS + 5)
+    assert outbox.due(0.0, 9) == []
+
+
+def test_an_alert_that_opens_again_is_told_again() -> None:
+    """One id may: what was told last is then its end."""
+    for repeats in (False, True):
+        outbox = outbox_of([step("a"), step("a", "resolved")], repeats=repeats)
+        tell_all(outbox)
+
+        outbox.take(step("a", reason="reopened"), 2, 2)
+
+        assert [each[:2] for each in tell_all(outbox)] == [("a", "open")]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.booleans()), max_size=30),
+    st.booleans(),
+)
+def test_no_silence_is_broken_and_none_is_left(
+    lives: list[tuple[int, bool, bool]], repeats: bool
+) -> None:
+    """Whatever is silenced when, and told or not: what was heard to open is heard to end."""
+    at = [0, 0]
+    topic: list[Alert] = []
+    knows: dict[str, bool] = {}
+    outbox = Outbox(0, repeats)
+    outbox.begin(0)
+    for key, silenced, tells in [*lives, (0, False, True), (1, False, True)]:
+        status = ("open", "update", "resolved")[at[key] % 3]
+        reason = "unsilenced" if status == "update" else None
+        each = step(str(key), status, silenced=silenced, reason=reason)
+        at[key] += 1
+        topic.append(each)
+        outbox.take(each, len(topic) - 1, 0)
+        if not tells:
+            continue
+        for news in outbox.due(0.0, 9):
+            silent, over = news.alert.get("silenced"), news.alert["status"] in OVER
+            assert not silent or knows.get(news.alert["alert_id"])
+            knows[news.alert["alert_id"]] = not over and not silent
+            outbox.settle([news], told=True)
+
+    stand = {each["alert_id"]: each["status"] not in OVER for each in topic}
+    assert {id_ for id_, open_ in knows.items() if open_} == {i for i, o in stand.items() if o}
+    assert outbox.dealt_with == len(topic)

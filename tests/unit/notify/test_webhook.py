@@ -102,13 +102,68 @@ def test_without_a_secret_nothing_is_signed() -> None:
 
 
 def test_a_message_that_comes_twice_can_be_told() -> None:
-    """The key is the same for the same step, and another for the next."""
+    """The key is the same for the same step, and another for the next; a first version had none."""
     keys = [
         request(each).headers["Idempotency-Key"]
-        for each in (step(), step(), step(status="update"), step(detected_at_ms=1))
+        for each in (step(step=0), step(step=0, status="update"), step(step=12), step())
     ]
-    assert keys[0] == keys[1]
-    assert len(set(keys)) == 3
+    assert [key.removeprefix("id-covariate_drift/amount-") for key in keys] == [
+        *("0", "0", "12"),
+        "open-1700000060000",
+    ]
+
+
+def test_what_goes_with_it_is_listed() -> None:
+    """The first five, with figures; the cause is in the title."""
+    member = {"kind": "covariate_drift", "slice": None, "ongoing": True}
+    numbers = {"expected": 1.0, "observed": 2.5}
+    members = [{**member, **numbers, "subject": f"<f{number}>"} for number in range(8)]
+    members[2] |= {"ongoing": False, "observed": None}
+
+    (attached,) = message(step(members=members, members_in_all=60))["attachments"]
+
+    assert attached["text"].splitlines() == [
+        "• covariate drift of &lt;f1&gt;, 1 to 2.5",
+        "• covariate drift of &lt;f2&gt;, over",
+        *(f"• covariate drift of &lt;f{number}&gt;, 1 to 2.5" for number in (3, 4, 5)),
+        "• and 54 more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "before", "title"),
+    [
+        ("open", "reopened", "resolved", "Opened again"),
+        ("open", "reopened", None, "Opened again"),
+        ("update", "graver", "open", "Graver"),
+        ("update", "unsilenced", "open", "Open, no more silenced"),
+        ("update", "unsilenced", None, "Opened"),
+        ("update", "a later one", "open", "Changed"),
+        ("resolved", "recovered", "resolved", "Opened and resolved"),
+    ],
+)
+def test_the_title_says_why_it_is_told(
+    status: str, reason: str, before: str | None, title: str
+) -> None:
+    """By what was told last: of what is over nothing is known any more."""
+    last = step(status=before) if before else None
+
+    (attached,) = message(step(status=status, reason=reason), last)["attachments"]
+
+    assert attached["title"].partition(":")[0] == title
+
+
+def test_who_has_taken_it_up_is_said() -> None:
+    """With what they say, in grey."""
+    alert = step(status="update", reason="acknowledged", acknowledged_by="ada", comment="on it")
+
+    told = message(alert, step())
+
+    (attached,) = told["attachments"]
+    fields = {each["title"]: each["value"] for each in attached["fields"]}
+    assert told["text"].startswith("payments, acknowledged by ada: ")
+    assert (attached["title"].partition(":")[0], attached["color"]) == ("Acknowledged", "#9e9e9e")
+    assert (fields["acknowledged by"], fields["comment"]) == ("ada", "on it")
 
 
 def test_a_secret_is_not_shown() -> None:
