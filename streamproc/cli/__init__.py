@@ -15,7 +15,7 @@ COMMANDS = {
     "demo": "A minute of payments through an embedded broker, live.",
     "worker": "Run a pipeline: predict, learn, watch, until stopped.",
     "produce": "Send a file's rows as events, and its labels when they are due.",
-    "watch": "Follow predictions, alerts, and what else a pipeline puts out.",
+    "watch": "Follow predictions, alerts, and what else comes out.",
     "alerts": "List and show alerts; acknowledge, silence, accept them.",
     "performance": "Tell how good predictions are, beside baselines.",
     "explain": "Make a past prediction again from the log; tell how it came.",

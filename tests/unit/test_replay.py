@@ -12,12 +12,11 @@ import orjson
 import pytest
 from river import base, linear_model
 
-from streamproc import replay
 from streamproc.features import Field, Window
 from streamproc.models import versions
 from streamproc.monitors import Drift, PredictionBias
 from streamproc.pipeline import Events, Labels, Pipeline
-from streamproc.replay import Replay
+from streamproc.replay import AT_ONCE, Replay
 from streamproc.tasks.records import Output
 from streamproc.timeline import Entry, LabelColumns, timeline
 from tests.servers import ROOT
@@ -57,7 +56,9 @@ def pipeline(**changed: Any) -> Pipeline:
     return Pipeline(**{**definition, **changed})
 
 
-def run(made: Pipeline, fed: list[Entry]) -> tuple[Replay, dict[str, list[Any]]]:
+def run(
+    made: Pipeline, fed: list[Entry], at_once: int = AT_ONCE
+) -> tuple[Replay, dict[str, list[Any]]]:
     """Replay entries; return the replay and what each topic got."""
     said: dict[str, list[Any]] = {}
 
@@ -67,7 +68,7 @@ def run(made: Pipeline, fed: list[Entry]) -> tuple[Replay, dict[str, list[Any]]]
             read = orjson.loads if role != "dead_letters" else bytes
             said.setdefault(role, []).extend(map(read, decoded))
 
-    replayed = Replay(made, NOW_MS, keep)
+    replayed = Replay(made, NOW_MS, keep, at_once=at_once)
     replayed.run(fed)
     return replayed, said
 
@@ -130,23 +131,19 @@ def test_the_way_of_every_event_is_complete() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 500])
-def test_the_chunk_changes_nothing_that_is_learnt_or_computed(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_chunk_changes_nothing_that_is_learnt_or_computed(chunk: int) -> None:
     """However many entries are fed at once: the same features, outcomes and versions."""
     made = pipeline()
 
-    def facts() -> list[Any]:
-        _, said = run(made, entries())
+    def facts(at_once: int) -> list[Any]:
+        _, said = run(made, entries(), at_once=at_once)
         return [
             [(p["id"], p["features"]) for p in said["predictions"]],
             [(o["id"], o["label"], o["label_time_ms"], o["features"]) for o in said["outcomes"]],
             [(m["version"], m["sha256"], m["outcomes"]) for m in said["models"] if "sha256" in m],
         ]
 
-    expected = facts()
-    monkeypatch.setattr(replay, "CHUNK", chunk)
-    assert facts() == expected
+    assert facts(chunk) == facts(AT_ONCE)
 
 
 def digest() -> str:

@@ -120,7 +120,8 @@ def test_the_pipeline_may_come_from_the_environment(tmp_path: Path) -> None:
 def test_a_fault_of_our_own_is_one_line(tmp_path: Path) -> None:
     """What nobody foresaw has no stack trace either, and says where it was."""
     odd = GOOD.replace(
-        "pipeline = Pipeline(", "class Odd(Pipeline):\n    topics = None\npipeline = Odd("
+        "pipeline = Pipeline(",
+        "class Odd(Pipeline):\n    fingerprint = property(lambda self: 1 / 0)\npipeline = Odd(",
     )
     (tmp_path / "odd.py").write_text(odd)
     done = run(tmp_path, "check", "odd.py")
