@@ -1,7 +1,8 @@
-"""``make detect``: how soon changes are seen, at one false alarm in 100,000 events, beside others.
+"""``make detect``: whether monitors keep to their budget, and how soon changes are seen.
 
 Peers run with the thresholds of `fitted.json`; ``--fit`` (``make detect-full``) fits them again.
-Writes `benchmarks/detection.json` and the tables of `docs/detection.md`.
+Writes `benchmarks/detection.json` and the tables of `docs/detection.md`; of parts that don't run,
+both keep what they have.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection import fits, tables
+from benchmarks.detection import bias, false_alarms, fits, real, real_tables, tables
 from benchmarks.detection.agreement import disagreements
 from benchmarks.detection.baselines import BASELINES
 from benchmarks.detection.measure import Detector, delay
@@ -27,12 +28,13 @@ from benchmarks.processes import ROOT
 from streamproc.errors import StreamprocError
 
 PROCESSES = 2
-REPETITIONS, STREAMS = 400, 500
-"""Of ours: of each delay, and of the mean time between false alarms."""
+REPETITIONS, STREAMS = 400, 100
+"""Of baselines: of each delay, and of the mean time between false alarms."""
 
+PARTS = ("real", "false_alarms", "rows", "bias")
 PAGE = ROOT / "docs" / "detection.md"
-Task = tuple[str, str, int]
-"""What is measured (`fit`, `peer`, `ours`, `baseline`), the kind of stream, which detector."""
+Task = tuple[Any, ...]
+"""What is measured, and of what: arguments of one of `MEASURES`."""
 
 
 def main() -> None:
@@ -50,51 +52,104 @@ def _run(asked: argparse.Namespace) -> None:
     began_s = time.monotonic()
     if not PYTHON.exists():
         raise StreamprocError(f"{PYTHON}: not there; `make detect` installs it")
+    if "real" in asked.parts and not real.DATA.exists():
+        raise StreamprocError(f"{real.DATA}: not there; name the other parts by --parts")
     apart, versions = disagreements()
     if apart:
         raise StreamprocError(f"ports alarm elsewhere than the originals: {', '.join(apart)}")
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     print(f"Ports alarm where the originals do, on the test streams ({said}).", flush=True)
     if asked.fit:
-        numbered = [("fit", stream, PEERS.index(peer)) for peer, stream in fits.tasks()]
-        fits.written([it for many in _all(numbered) for it in many], versions)
-    found = dict[str, list[Any]](peer=[], ours=[], baseline=[])
-    for task, many in _pairs(_tasks()):
-        found[task[0]] += many
-    ours, peers, baselines = (_in_order(found[it]) for it in ("ours", "peer", "baseline"))
-    print(tables.into_page(PAGE, ours, peers, baselines, list(fits.read().values())))
-    _write(asked.out, ours, [*peers, *baselines])
-    print(f"\nin {(time.monotonic() - began_s) / 60:.0f} minutes; written to {asked.out}")
+        fitted = _all([("fit", stream, PEERS.index(peer)) for peer, stream in fits.tasks()])
+        fits.written([it for many in fitted.values() for it in many], versions)
+    found = _all([task for part in asked.parts for task in _tasks(part, asked.share)])
+    kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    for part in asked.parts:
+        figures, told = _told(part, found)
+        kept.update(figures)
+        if part != "real":
+            kept.setdefault("share", {})[part] = asked.share
+            told = tables.said_of_share(told, asked.share)
+        tables.into_page(PAGE, told)
+        print("\n\n".join(told.values()), end="\n\n")
+    asked.out.write_text(json.dumps(kept, indent=2) + "\n")
+    minutes = (time.monotonic() - began_s) / 60
+    print(f"in {minutes:.0f} minutes, {asked.share:g} of the streams; written to {asked.out}")
 
 
-def _tasks() -> list[Task]:
-    """Return what there is to measure, with the slowest first, so that processes end together."""
+def _tasks(part: str, share: float) -> list[Task]:
+    """Return what a part measures, with the slowest first, so that processes end together."""
+
+    def of(count: int) -> int:
+        return max(2, round(count * share))
+
+    if part == "real":
+        return [("real", name) for name in real.PARTS]
+    if part == "false_alarms":
+        each = [(kind, of(false_alarms.DEPENDENT_STREAMS)) for kind in false_alarms.DEPENDENT]
+        strict = [(kind, of(false_alarms.STREAMS)) for kind in false_alarms.INDEPENDENT]
+        return [
+            *(("features", kind, seed) for kind, n in (*each, *strict) for seed in range(n)),
+            *(("slices", kind, seed) for kind, n in strict for seed in range(n)),
+        ]
+    if part == "bias":
+        delays = [(*world, row) for world in bias.PUBLISHED for row in (1, 0)]
+        return [
+            *(("bias", *each, of(bias.REPETITIONS)) for each in delays),
+            *(("no bias", base, it) for base in (0.01, 0.1) for it in range(of(bias.SEEDS))),
+        ]
     numbered = sorted(enumerate(PEERS), key=lambda it: it[1].streams * it[1].repetitions)
     return [
-        *(("ours", stream, 0) for stream in OURS),
-        *(("peer", stream, at) for at, peer in numbered for stream in peer.sees),
+        *(("ours", stream, share) for stream in OURS),
+        *(("peer", stream, at, share) for at, peer in numbered for stream in peer.sees),
         *(
-            ("baseline", stream, at)
+            ("baseline", stream, at, share)
             for at in range(len(BASELINES))
             for stream in dict.fromkeys(row.stream for row in ROWS)
         ),
     ]
 
 
-def measured(task: Task) -> list[dict[str, Any]]:
-    """Carry out one task, in a process of its own."""
-    what, stream, at = task
-    if what == "fit":
-        return [fits.fitted_peer(PEERS[at], stream)]
-    if what == "ours":
-        own = OURS[stream]
-        return _delays(own, fits.fit(own, stream, STREAMS), stream, STREAMS, REPETITIONS)
-    if what == "baseline":
-        detector, threshold = BASELINES[at]
-        return _delays(detector, threshold, stream, 100, REPETITIONS)
+def _fit(stream: str, at: int) -> list[dict[str, Any]]:
+    return [fits.fitted_peer(PEERS[at], stream)]
+
+
+def _ours(stream: str, share: float) -> list[tables.Figures]:
+    own = OURS[stream]
+    streams = round(own.streams * share)
+    threshold = fits.fit(own, stream, streams)
+    return _delays(own, threshold, stream, streams, round(own.repetitions * share))
+
+
+def _peer(stream: str, at: int, share: float) -> list[tables.Figures]:
     peer = PEERS[at]
     threshold = fits.read()[peer.name, stream]["threshold"]
-    return _delays(peer, threshold, stream, peer.streams, peer.repetitions)
+    streams, repetitions = round(peer.streams * share), round(peer.repetitions * share)
+    return _delays(peer, threshold, stream, streams, repetitions)
+
+
+def _baseline(stream: str, at: int, share: float) -> list[tables.Figures]:
+    detector, threshold = BASELINES[at]
+    return _delays(detector, threshold, stream, round(STREAMS * share), round(REPETITIONS * share))
+
+
+MEASURES: dict[str, Callable[..., Any]] = {
+    "fit": _fit,
+    "ours": _ours,
+    "peer": _peer,
+    "baseline": _baseline,
+    "features": false_alarms.features,
+    "slices": false_alarms.slices,
+    "bias": bias.measured,
+    "no bias": bias.false_alarms,
+    "real": lambda name: real.measured([name]),
+}
+
+
+def measured(task: Task) -> Any:
+    """Carry out one task, in a process of its own."""
+    what, *arguments = task
+    return MEASURES[what](*arguments)
 
 
 def _delays(
@@ -109,15 +164,32 @@ def _delays(
     return [of(row) for row in ROWS if row.stream == stream]
 
 
-def _pairs(tasks: list[Task]) -> Iterable[tuple[Task, list[dict[str, Any]]]]:
+def _all(tasks: list[Task]) -> dict[Task, Any]:
+    """Return what each task found, in the order of the tasks."""
     with ProcessPoolExecutor(PROCESSES) as pool:
-        running = {pool.submit(measured, task): task for task in tasks}
-        for done in as_completed(running):
-            yield running[done], done.result()
+        return dict(zip(tasks, pool.map(measured, tasks), strict=True))
 
 
-def _all(tasks: list[Task]) -> list[list[dict[str, Any]]]:
-    return [many for _, many in _pairs(tasks)]
+def _told(part: str, found: dict[Task, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a part's figures, and its tables by their marks in the page."""
+
+    def of(what: str) -> list[Any]:
+        return [it for task, it in found.items() if task[0] == what]
+
+    if part == "real":
+        streams = {name: figures for each in of("real") for name, figures in each.items()}
+        return {"real": streams}, {"real": real_tables.text(streams)}
+    if part == "false_alarms":
+        counts = false_alarms.counted(found)
+        return false_alarms.figures(counts), {"detect: false alarms": false_alarms.text(counts)}
+    if part == "bias":
+        biased = {"false_alarms": bias.together(of("no bias")), "rows": of("bias")}
+        return {"bias": biased}, {"detect: bias": bias.text(biased)}
+    ours, peers, baselines = (
+        _in_order([it for many in of(what) for it in many]) for what in ("ours", "peer", "baseline")
+    )
+    figures = {"rows": tables.rows(ours, peers), "detectors": [*ours, *peers, *baselines]}
+    return figures, tables.of_detectors(ours, peers, baselines, list(fits.read().values()))
 
 
 def _in_order(many: list[tables.Figures]) -> list[tables.Figures]:
@@ -134,17 +206,15 @@ def _in_order(many: list[tables.Figures]) -> list[tables.Figures]:
     )
 
 
-def _write(out: Path, ours: list[tables.Figures], others: list[tables.Figures]) -> None:
-    """Write this part's figures, and leave those of other parts that the file has."""
-    kept = json.loads(out.read_text()) if out.exists() else {}
-    kept["rows"] = tables.rows(ours, others)
-    kept["detectors"] = [*ours, *others]
-    out.write_text(json.dumps(kept, indent=2) + "\n")
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
     parser.add_argument("--fit", action="store_true", help="fit the peers' thresholds again")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="all, if none is named"
+    )
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the streams and repetitions, for a quick look"
+    )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "benchmarks" / "detection.json", help="where figures go"
     )

@@ -1,25 +1,20 @@
 """Prediction bias over 201 series: false alarms in 10 million events, and delays.
 
 200 slices and overall, one false alarm in 10 million events over all of them, tolerance none; there
-is an event a minute. Slices are of unequal size, one is
-5 %. Scores vary around the base rate by a tenth of a logit; outcomes are drawn from them, with the
-rate of one slice (or of all) times 1 + b from a time on. All seeded.
-
-    python -m benchmarks.detection.bias [--false-alarms] [--repetitions 12] [--json FILE]
+is an event a minute. Slices are of unequal size, one is 5 %. Scores vary around the base rate by a
+tenth of a logit; outcomes are drawn from them, with the rate of one slice (or of all) times 1 + b
+from a time on. All seeded.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.tables import table
 from streamproc.monitors.bias import BiasTests
 from streamproc.monitors.growing import Span
 from streamproc.monitors.odds import Table
@@ -29,12 +24,13 @@ from streamproc.monitors.sketch import Floats, Ints
 SLICES = 200
 RELATED = [(), *[("slice",)] * SLICES]
 BUDGET_EVENTS = 10_000_000
-H0_SEEDS = range(100, 108)
+SEEDS, REPETITIONS = 4, 12
 H0_BUCKET = 10_000
 MINUTE_MS = 60_000
 WARM_BUCKETS, WARM_EVENTS = 40, 120_000
 """A change comes after so many at least: half of it is the first reference."""
 
+_COUNTS = ("alarms", "events")
 MOST_BUCKETS = 2_000
 """A change not seen by then counts as missed."""
 
@@ -104,27 +100,31 @@ def tests(bucket: int, warm: int) -> BiasTests:
     return BiasTests(bucket * MINUTE_MS, float(BUDGET_EVENTS * MINUTE_MS), 1.0, 1.0, span)
 
 
-def false_alarms(base: float) -> tuple[int, int]:
+def false_alarms(base: float, seed: int) -> dict[str, Any]:
     """Return how many alarms there are with nothing wrong, and in how many events."""
     world, alarms, buckets = World.of(base), 0, BUDGET_EVENTS // H0_BUCKET
-    for seed in H0_SEEDS:
-        rng, judge = np.random.default_rng(seed), tests(H0_BUCKET, 20)
-        for k in range(buckets):
-            table = world.table(rng, H0_BUCKET, 1.0, 0)
-            for _ in (
-                s
-                for s in judge.update(k * H0_BUCKET * MINUTE_MS, table, RELATED)
-                if s.what == "opened"
-            ):
-                alarms += 1
-                judge = tests(H0_BUCKET, 20)
-    return alarms, buckets * H0_BUCKET * len(H0_SEEDS)
+    rng, judge = np.random.default_rng(100 + seed), tests(H0_BUCKET, 20)
+    for k in range(buckets):
+        drawn = world.table(rng, H0_BUCKET, 1.0, 0)
+        steps = judge.update(k * H0_BUCKET * MINUTE_MS, drawn, RELATED)
+        opened = sum(step.what == "opened" for step in steps)
+        if opened:
+            alarms += opened
+            judge = tests(H0_BUCKET, 20)
+    return {"base": base, "alarms": alarms, "events": buckets * H0_BUCKET}
+
+
+def bucket_of(base: float, b: float, row: int) -> int:
+    """Return the events of a bucket: a thirtieth of the delay of the prototype."""
+    return max(200, round(PUBLISHED[base, b][0 if row else 1] / 30))
 
 
 def delays(base: float, b: float, row: int, repetitions: int) -> Iterator[int]:
-    """Yield in how many events of the stream a bias of a slice (0: of all) is found."""
-    world = World.of(base)
-    bucket = max(200, round(PUBLISHED[base, b][0 if row else 1] / 30))
+    """Yield in how many events of the stream a bias of a slice (0: of all) is found.
+
+    Of one that isn't, `MOST_BUCKETS` of them.
+    """
+    world, bucket = World.of(base), bucket_of(base, b, row)
     warm = max(WARM_BUCKETS, -(-WARM_EVENTS // bucket))
     for seed in range(repetitions):
         rng, judge = np.random.default_rng(seed), tests(bucket, warm // 2)
@@ -137,37 +137,46 @@ def delays(base: float, b: float, row: int, repetitions: int) -> Iterator[int]:
         yield (k + 1 - warm) * bucket
 
 
-def main() -> None:
-    """Print the table, and write it as JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--false-alarms", action="store_true")
-    parser.add_argument("--repetitions", type=int, default=12)
-    parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    began_s = time.process_time()
-    found: dict[str, list[dict[str, Any]]] = {"false_alarms": [], "rows": []}
-    if asked.false_alarms:
-        for base in (0.01, 0.1):
-            alarms, events = false_alarms(base)
-            rate = alarms / events * BUDGET_EVENTS
-            print(
-                f"base {base:.0%}: {alarms} false alarms in {events:,} events, {rate:.2f} per 10M"
-            )
-            found["false_alarms"].append({"base": base, "alarms": alarms, "events": events})
-    for (base, b), published in PUBLISHED.items():
-        for row, name, before in ((1, "slice of 5 %", published[0]), (0, "overall", published[1])):
-            each = np.array(list(delays(base, b, row, asked.repetitions)), np.float64)
-            mean, error = each.mean(), each.std(ddof=1) / len(each) ** 0.5
-            print(
-                f"base {base:.0%} b {b:<4} {name}: {mean:,.0f} +- {error:,.0f} ({before:,})",
-                flush=True,
-            )
-            row_of: dict[str, Any] = {"base": base, "b": b, "series": name}
-            found["rows"].append(row_of | {"mean_delay_events": mean, "error": error})
-    print(f"{time.process_time() - began_s:.0f} s of CPU")
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+def measured(base: float, b: float, row: int, repetitions: int) -> dict[str, Any]:
+    """Return the mean delay of a bias of the slice of 5 % (row 1), or of all (0)."""
+    each = np.array(list(delays(base, b, row, repetitions)), np.float64)
+    return {
+        "base": base,
+        "b": b,
+        "series": "slice of 5 %" if row else "overall",
+        "mean_delay_events": round(each.mean()),
+        "standard_error_events": round(each.std(ddof=1) / len(each) ** 0.5),
+        "missed": round(float(np.mean(each >= MOST_BUCKETS * bucket_of(base, b, row))), 4),
+        "prototype_delay_events": PUBLISHED[base, b][0 if row else 1],
+        "repetitions": repetitions,
+    }
 
 
-if __name__ == "__main__":
-    main()
+def together(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the false alarms of all streams by base rate."""
+    return [
+        {
+            "base": base,
+            **{what: sum(it[what] for it in found if it["base"] == base) for what in _COUNTS},
+        }
+        for base in sorted({it["base"] for it in found})
+    ]
+
+
+def text(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Return it as tables: false alarms, and delays beside those of the prototype."""
+    of_none = [
+        (f"{it['base']:.0%}", f"{it['events'] / 1e6:.0f}M", str(it["alarms"]))
+        for it in found["false_alarms"]
+    ]
+    of_some = [
+        (
+            *(f"{it['base']:.0%}", f"x {1 + it['b']:g}", it["series"]),
+            *(f"{it['mean_delay_events']:,}", f"{it['standard_error_events']:,}"),
+            *(f"{it['missed']:.0%}", f"{it['prototype_delay_events']:,}"),
+        )
+        for it in found["rows"]
+    ]
+    head = ("base rate", "outcomes", "series", "delay", "± SE", "missed", "goal")
+    none_head = ("base rate", "events", "false alarms")
+    return table(none_head, of_none) + "\n\n" + table(head, of_some)

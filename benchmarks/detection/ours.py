@@ -1,6 +1,7 @@
 """Our own detectors, as `measure.Detector` sees them: one for each kind of stream.
 
-What runs is the monitors' own `SeriesTest`, with buckets of twenty events and nothing tolerated.
+What runs is the monitors' own `SeriesTest`, and of pairs `FeaturesTest`, with buckets of twenty
+events and nothing tolerated.
 What doesn't hang on the threshold is prepared once: the log likelihood ratios by bucket. The
 recursion runs on them again for each threshold that is tried, so that fitting takes seconds; that
 it is the recursion of `EDetector` is tested.
@@ -16,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.detection.compiled import Floats, Ints, compiled
-from benchmarks.detection.measure import Detector
-from benchmarks.detection.streams import REFERENCE
+from benchmarks.detection.streams import REFERENCE, SEED
 from streamproc.monitors.growing import Bin, Span
+from streamproc.monitors.multivariate import FeaturesTest
+from streamproc.monitors.reservoir import Rows, Scored
 from streamproc.monitors.series import Bins, Limits, SeriesTest
 from streamproc.monitors.sketch import Sketch
 from streamproc.monitors.tilts import Categories, Numbers, Rate
@@ -46,6 +48,8 @@ class Ours:
     name: str
     bins: Callable[[Floats], Made]
     bracket: tuple[float, float] = (1e2, 1e7)
+    repetitions: int = 200
+    streams: int = 200
 
     def prepared(self, values: Any) -> Increments:
         """Return the likelihood ratios of each bucket, given what came before it."""
@@ -63,12 +67,57 @@ class Ours:
         return Increments(sums, np.log(bins.tilts.weights), BUCKET)
 
     def alarms(self, prepared: Any, threshold: float, since: int) -> Ints:
-        """Run the recursion; an alarm is at its bucket's last event."""
-        sums, log_weights, bucket = prepared
-        first = max(since - REFERENCE, 0) // bucket
-        found = recursion(sums, log_weights, bucket, math.log(threshold), first)
-        ends: Ints = REFERENCE - 1 + (found + 1) * bucket
-        return ends
+        """Run the recursion."""
+        return _alarms(prepared, threshold, since)
+
+
+class Told(FeaturesTest):
+    """The test of all features, which also keeps what each bucket said."""
+
+    def ratios(self, bucket: Scored) -> Floats:
+        """Return the log likelihood ratios of a bucket."""
+        found = super().ratios(bucket)
+        self.told.append(found)
+        return found
+
+    def relearn(self) -> None:
+        """Begin anew."""
+        super().relearn()
+        self.told: list[Floats] = []
+
+
+@dataclass(frozen=True)
+class Together:
+    """The test of two numbers at once: do they go together as they did."""
+
+    name: str
+    bracket: tuple[float, float] = (1e2, 1e7)
+    repetitions: int = 200
+    streams: int = 100
+
+    def prepared(self, values: Any) -> Increments:
+        """Return the likelihood ratios of each bucket, given what came before it."""
+        limits = Limits(math.inf, BUCKET, 0.0, Span(REFERENCE, REFERENCE))
+        test = Told(("first", "second"), limits)
+        keys = np.random.default_rng(SEED).integers(0, 1 << 62, len(values))
+        for start in range(0, len(values) // BUCKET * BUCKET, BUCKET):
+            taken = slice(start, start + BUCKET)
+            test.take(Rows(start, keys[taken], values[taken]))
+        assert len(test.told) == (len(values) - REFERENCE) // BUCKET
+        return Increments(np.array(test.told), test.detector.log_weights, BUCKET)
+
+    def alarms(self, prepared: Any, threshold: float, since: int) -> Ints:
+        """Run the recursion."""
+        return _alarms(prepared, threshold, since)
+
+
+def _alarms(made: Increments, threshold: float, since: int) -> Ints:
+    """Return the alarms, each at its bucket's last event."""
+    first = max(since - REFERENCE, 0) // made.bucket
+    limit = math.log(threshold)
+    found = recursion(made.sums, made.log_weights, made.bucket, limit, first)
+    ends: Ints = REFERENCE - 1 + (found + 1) * made.bucket
+    return ends
 
 
 def numbers(values: Floats) -> Made:
@@ -130,8 +179,9 @@ def recursion(sums: Floats, log_weights: Floats, bucket: int, limit: float, sinc
     return alarms[:found]
 
 
-OURS: dict[str, Detector] = {
+OURS: dict[str, Ours | Together] = {
     "number": Ours("e-detector of tilts", numbers),
+    "pair": Together("e-detector of pairs"),
     "category": Ours("e-detector of shares", kinds),
     "error": Ours("e-detector of a rise", rises),
     "label": Ours("e-detector of a rate", changes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,21 +213,35 @@ def put(text: str, name: str, table_: str) -> str:
     return f"{before}{begin}\n\n{table_}\n\n{end}{after}"
 
 
-def into_page(
-    page: Path,
+def of_detectors(
     ours: Sequence[Figures],
     peers: Sequence[Figures],
     baselines: Sequence[Figures],
     fits: Sequence[dict[str, Any]],
-) -> str:
-    """Write the tables into the page, and return them as they are printed."""
+) -> dict[str, str]:
+    """Return the tables of part 2 by their marks in the page."""
     tables = {"detect: summary": summary(ours, peers)}
     for stream in USUAL:
         measured = [*ours, *peers, *baselines]
         tables[f"detect: {stream}"] = by_stream(stream, measured)
     tables["detect: defaults"] = as_they_come(fits)
+    return tables
+
+
+def said_of_share(tables: Mapping[str, str], share: float) -> dict[str, str]:
+    """Say above the first table that not all streams were run, if so.
+
+    >>> said_of_share({"a": "| a |", "b": "| b |"}, 0.1)["a"]
+    'Of 10 % of the streams and repetitions.\\n\\n| a |'
+    """
+    first = next(iter(tables))
+    said = f"Of {100 * share:g} % of the streams and repetitions.\n\n" if share < 1 else ""
+    return {**tables, first: said + tables[first]}
+
+
+def into_page(page: Path, tables: Mapping[str, str]) -> None:
+    """Write tables into the page, by their marks."""
     text = page.read_text()
     for name, each in tables.items():
         text = put(text, name, each)
     page.write_text(text)
-    return "\n\n".join(tables.values())

@@ -190,10 +190,11 @@ def test_the_page_takes_every_table(tmp_path: Path) -> None:
     page = tmp_path / "detection.md"
     page.write_text(PAGE.read_text())
     one = [a_figure("ours", 8.0)]
-    first = tables.into_page(page, one, [a_figure("ADWIN", 9.0)], [], [])
+    first = tables.of_detectors(one, [a_figure("ADWIN", 9.0)], [], [])
+    tables.into_page(page, first)
     text = page.read_text()
-    tables.into_page(page, one, [a_figure("ADWIN", 9.0)], [], [])
+    tables.into_page(page, first)
     assert page.read_text() == text
-    assert "| number: mean + 0.1 sd |  8.0 |" in first
-    assert max(map(len, first.splitlines())) <= 105
+    assert "| number: mean + 0.1 sd |  8.0 |" in text
+    assert max(len(line) for each in first.values() for line in each.splitlines()) <= 105
     assert text.startswith("# How soon a change is seen")
