@@ -49,7 +49,7 @@ class Ours:
     bins: Callable[[Floats], Made]
     bracket: tuple[float, float] = (1e2, 1e7)
     repetitions: int = 200
-    streams: int = 200
+    streams: int = 120
 
     def prepared(self, values: Any) -> Increments:
         """Return the likelihood ratios of each bucket, given what came before it."""
