@@ -209,7 +209,7 @@ def sums_in_records(
     Only the last tells how far the partition has come, since all belongs to it.
 
     >>> wide = [{"stage": "bias", "monitor": 0, "bucket_ms": 0, "series": {"a": [1], "b": [2]}}]
-    >>> records = sums_in_records("bias", 0, 9, True, wide, most_bytes=150)
+    >>> records = sums_in_records("bias", 0, 9, True, wide, most_bytes=120)
     >>> [orjson.loads(value)["caught_up"] for value in records]
     [False, True]
     """

@@ -118,7 +118,7 @@ def test_topics_fit_the_terminal(folder: Path, env: Mapping[str, str]) -> None:
     """For people it is a line a topic and a count."""
     done = run(folder, "topics", "cards.py", env=env, tty=True)
     assert done.code == 0
-    assert "11 made, of 11\n" in done.out
+    assert "12 made, of 12\n" in done.out
     assert re.search(r"^made     cards.predictions +4  a prediction an event$", done.out, re.M)
     assert widest(done.out) <= WIDTH
 
