@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from streamproc.kafka.topics import create, probe
 from tests.pipelines import topics_of
 from tests.servers import free_port
 
-PIPELINE = topics_of("card")
+PIPELINE = replace(topics_of("card"), reports=True)
 NAMES = PIPELINE.topics
 
 
