@@ -57,7 +57,7 @@ class Replay:
         now_ms: int,
         on_output: Callable[[Output], None],
         find: Find | None = None,
-        at_once: int = AT_ONCE,
+        at_once: int | None = None,
     ) -> None:
         if pipeline.lookups and find is None:
             names = ", ".join(pipeline.lookup_topics)
@@ -66,7 +66,7 @@ class Replay:
         self.now_ms = now_ms
         self.models: list[Scorer] = []
         self._on_output = on_output
-        self._at_once = at_once
+        self._at_once = AT_ONCE if at_once is None else at_once
         codec, topics = JsonCodec(), pipeline.topics
         self.score = ScoreTask(pipeline, 0, codec)
         if find is not None:

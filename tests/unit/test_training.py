@@ -146,7 +146,7 @@ def test_features_are_those_of_production_and_labels_those_known(
     tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every event of the span once; windows hold what was before it; labels up to its end."""
-    monkeypatch.setattr(replay, "CHUNK", chunk)
+    monkeypatch.setattr(replay, "AT_ONCE", chunk)
     span = Span(2 * DAY_MS, 6 * DAY_MS)
     manifest, found = exported(tmp_path, span)
     given = {str(row["id"]): row for row in lines()}
