@@ -33,7 +33,7 @@ def with_terminals(pipeline: str) -> str:
     >>> "LabelWindow(by" in with_terminals("    features=[\\n    ],\\n    model=None")
     True
     """
-    text = pipeline.replace("import Calendar,", "import Calendar, LabelWindow,")
+    text = pipeline.replace("import (\n", "import (\n    LabelWindow,\n", 1)
     parts = text.split("    ],\n    model=")
     assert len(parts) == 2, "the example's features look another way now"
     return _FEATURES.join(parts)
