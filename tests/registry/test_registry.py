@@ -58,6 +58,7 @@ class Topics:
     models: str
     alerts: str
     late: str
+    metrics: str
 
 
 @pytest.fixture
@@ -69,7 +70,8 @@ def topics() -> Any:
 
 def topic_of(topics: Any, kind: Kind) -> str:
     """Return the topic that a kind of message goes to."""
-    return str(getattr(topics, kind if kind == "late" else f"{kind}s"))
+    named = {"late": "late", "performance": "metrics"}
+    return str(getattr(topics, named.get(kind, f"{kind}s")))
 
 
 def in_value_of(topic: str) -> SerializationContext:
