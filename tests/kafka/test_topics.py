@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def config(kafka: KafkaServer) -> dict[str, Any]:
 
 def test_what_is_missing_is_made(config: dict[str, Any]) -> None:
     """Every topic is made once, with the partitions of the events that were there."""
-    pipeline = topics_of("made")
+    pipeline = replace(topics_of("made"), reports=True)
     names = pipeline.topics
     _make(config, names.events, 3)
     made = create(config, pipeline)
@@ -79,7 +80,7 @@ def test_unequal_inputs_are_refused_and_nothing_is_made(config: dict[str, Any]) 
 
 def test_workers_that_start_together_make_topics_once(config: dict[str, Any]) -> None:
     """Two workers that both find nothing both end up with everything."""
-    pipeline = topics_of("together")
+    pipeline = replace(topics_of("together"), reports=True)
     names = pipeline.topics
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: create(config, pipeline, partitions=2), range(4)))
