@@ -235,7 +235,7 @@ def test_a_replay_without_rows_is_refused() -> None:
 def test_what_is_looked_up_has_its_type_everywhere() -> None:
     """Text is not watched for drift as if it were a number."""
     made = pipeline(features=[PROFILE])
-    assert made.numeric_features == ("age_of_card",)
+    assert made.numeric_features == ("age_of_card", "staff_of_card")
     assert made.feature_names == ("age_of_card", "segment_of_card", "staff_of_card")
 
 
