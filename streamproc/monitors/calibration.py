@@ -16,9 +16,9 @@ import numpy as np
 
 from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, alert_key, when
-from streamproc.monitors.growing import LEAST_BUCKETS, Span
+from streamproc.monitors.growing import LEAST_BUCKETS, REFRESH, Span
 from streamproc.monitors.outcomes import OVERALL, Row
-from streamproc.monitors.recalibrated import LEAST_YES, MOST_GIVEN_UP, REFRESH, Wavering, settled
+from streamproc.monitors.recalibrated import LEAST_YES, MOST_GIVEN_UP, Wavering, settled
 from streamproc.monitors.scores import BINS, PROBABILITY_STEPS
 from streamproc.monitors.sketch import Floats
 

@@ -13,7 +13,10 @@ from streamproc.monitors.spec import Watched, drift_plan, performance_plan
 
 
 class Fold(Protocol):
-    """Folds messages into rows per series and bucket; see `streamproc.monitors.fold`."""
+    """Folds messages into rows per series and bucket; see `streamproc.monitors.fold`.
+
+    ``bucket_ms`` is how long a bucket of event time is.
+    """
 
     bucket_ms: int
 

@@ -19,12 +19,11 @@ from math import log, sqrt
 
 import numpy as np
 
-from streamproc.monitors.growing import LEAST_BUCKETS, Span
+from streamproc.monitors.growing import LEAST_BUCKETS, REFRESH, Span
 from streamproc.monitors.odds import COARSE, Table, expected, moved, offsets
 from streamproc.monitors.recent import DAY_MS
 from streamproc.monitors.sketch import Floats, Ints
 
-REFRESH = 1.05
 LEAST_YES = 8.0
 """A slice is watched once so many yes are expected in its reference."""
 

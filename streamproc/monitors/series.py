@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from streamproc.monitors.edetector import EDetector
-from streamproc.monitors.growing import Bin, Reference, Span
+from streamproc.monitors.growing import REFRESH, Bin, Reference, Span
 from streamproc.monitors.sketch import Floats
 from streamproc.monitors.tilts import Tilts
 
@@ -134,7 +134,7 @@ class SeriesTest:
 
     def refit(self) -> None:
         """Bring what is usual up to what the reference holds."""
-        if self.reference.n >= 1.05 * self._fitted_n or self._fitted_n < 0:
+        if self.reference.n >= REFRESH * self._fitted_n or self._fitted_n < 0:
             self._fitted_n = self.reference.n
             self._p = self.bins.smoothed(self.reference.counts)
             tilts = self.bins.tilts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -12,6 +12,7 @@ from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
 from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold
 from streamproc.monitors.fold import NEVER
+from streamproc.monitors.folds import Fold
 from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
 from streamproc.monitors.reactions import ReactionFold, reaction_of, reactions_plan
@@ -35,25 +36,6 @@ SETTLED_MS = 500
 
 SLICES = "slices"
 """The header of a prediction with the fields of its event that it is sliced by."""
-
-
-class Fold(Protocol):
-    """Folds messages into sums per bucket of event time; see ``streamproc.monitors.fold``.
-
-    ``watermark_ms`` is the newest time folded, ``bucket_ms`` how long a bucket is.
-    """
-
-    bucket_ms: int
-
-    @property
-    def watermark_ms(self) -> int:
-        """The newest time folded."""
-
-    def update(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Fold messages in."""
-
-    def take(self) -> list[dict[str, Any]]:
-        """Return the sums of what was folded since they were last taken."""
 
 
 Read = Callable[[Record], dict[str, Any] | None]
