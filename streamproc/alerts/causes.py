@@ -7,6 +7,7 @@ from typing import Literal
 
 from streamproc.messages import AlertKind
 from streamproc.monitors.finding import Finding
+from streamproc.monitors.oneclass import SUBJECT as ONE_CLASS
 
 ORDER: tuple[AlertKind, ...] = (
     "data_quality",
@@ -43,6 +44,7 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
       all features those that it names. Other features that drift at the same time stand beside it.
     - Features that drift explain the drift of the score at the same time. Classes of the score
       stand beside each other.
+    - Labels that are all of one class explain whatever is found by labels.
     - Of what is found by labels in the same slice, the earlier in `ORDER` explains the later. Of
       nested slices (overall, a country, a pair) the one with the most evidence explains the others.
 
@@ -66,6 +68,10 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
     """
     if cause.kind in OF_OUTCOMES and other.kind in OF_OUTCOMES:
         return "cause" if _by_labels(cause, other) else None
+    if cause.kind == "data_quality" and cause.subject == ONE_CLASS:
+        return "cause" if other.kind in OF_OUTCOMES else None
+    if other.kind == "data_quality" and other.subject == ONE_CLASS:
+        return None
     if cause.kind == other.kind == "data_quality":
         return "beside"
     drifts = cause.kind == "covariate_drift"

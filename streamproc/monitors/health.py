@@ -151,11 +151,22 @@ class _Limit:
 
 @dataclass
 class _Worker:
-    """What is known of one worker."""
+    """What is known of one worker.
+
+    ``heard_ms`` is, by each other worker, how long that has reported since this one did last. Only
+    what passed between two reports of one clock counts, so that clocks may differ, or be set.
+    """
 
     newest_ms: int
     limits: dict[str, _Limit] = field(default_factory=dict)
     missed: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
+    heard_ms: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def silent_ms(self) -> int:
+        """For how long it has been silent, by who can tell best."""
+        return max(self.heard_ms.values(), default=0)
 
 
 @dataclass
@@ -222,7 +233,26 @@ class HealthWatch:
         """Take in one record; return what is found."""
         if record["stage"] == "model":
             return list(self._of_model(record))
-        return [*self._of_worker(record), *self._missed(record["at_ms"])]
+        return [*self._of_worker(record), *self._missed(record)]
+
+    def measured(self, subject: str, name: str | None) -> tuple[float, float | None] | None:
+        """Return what a subject of findings was at last, and its limit where that is known.
+
+        ``name`` is the worker that it is about, None where it is of all.
+        """
+        if subject == "model":
+            return float(self._held), None
+        if subject == "worker":
+            worker = self._workers.get(name or "")
+            return None if worker is None else (float(worker.silent_ms), float(SILENT_MS))
+        what = next(each for each, (said, _, _) in _SAID.items() if said == subject)
+        if what in self._gaps:
+            gaps = self._gaps[what]
+            most = self._limits[what] or gaps.limit_ms
+            return None if gaps.to_ms is None else (float(gaps.behind_ms), most)
+        worker = self._workers.get(name or "")
+        value = None if worker is None else worker.values.get(what)
+        return None if value is None else (float(value), self._limits[what])
 
     # ---------------------------------------------------------------- the model
 
@@ -270,8 +300,12 @@ class HealthWatch:
         worker = self._workers.setdefault(name, _Worker(at_ms))
         if worker.missed:
             worker.missed = False
-            yield _silent(name, worker.newest_ms, at_ms, over=True)
-        worker.newest_ms = max(worker.newest_ms, at_ms)
+            yield _silent(name, worker.newest_ms, worker.silent_ms, over=True)
+        passed_ms = min(max(at_ms - worker.newest_ms, 0), _BROKEN_MS)
+        for other in self._workers.values():
+            other.heard_ms[name] = other.heard_ms.get(name, 0) + passed_ms
+        worker.heard_ms.clear()
+        worker.newest_ms, worker.values = at_ms, values
         if record.get("leaves"):
             yield from self._forget(name)
             return
@@ -327,21 +361,23 @@ class HealthWatch:
 
     def _forget(self, name: str) -> Iterator[Finding]:
         """Forget a worker that is not to come back: what was open of it is over."""
+        for other in self._workers.values():
+            other.heard_ms.pop(name, None)
         for what, limit in sorted(self._workers.pop(name).limits.items()):
             if limit.since_ms is not None:
                 yield _beyond(what, name, limit.since_ms, 0, self._limits[what] or 1, over=True)
 
-    def _missed(self, at_ms: int) -> Iterator[Finding]:
+    def _missed(self, record: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield the workers that fell silent while this one didn't."""
         for name, worker in sorted(self._workers.items()):
-            silent_ms = at_ms - worker.newest_ms
+            silent_ms = worker.heard_ms.get(record["instance"], 0)
             if silent_ms >= GONE_MS:
                 if worker.missed:
-                    yield _silent(name, worker.newest_ms, at_ms, over=True)
+                    yield _silent(name, worker.newest_ms, silent_ms, over=True)
                 yield from self._forget(name)
             elif silent_ms >= SILENT_MS and not worker.missed:
                 worker.missed = True
-                yield _silent(name, worker.newest_ms, at_ms, over=False)
+                yield _silent(name, worker.newest_ms, silent_ms, over=False)
 
 
 _SAID = {
@@ -434,8 +470,7 @@ def _held_summary(record: Mapping[str, Any], since_ms: int, how_many: str) -> st
     )
 
 
-def _silent(name: str, newest_ms: int, at_ms: int, over: bool) -> Finding:
-    silent_ms = at_ms - newest_ms
+def _silent(name: str, newest_ms: int, silent_ms: int, over: bool) -> Finding:
     summary = (
         f"Worker {name} is no longer missed."
         if over
