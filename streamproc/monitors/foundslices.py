@@ -179,6 +179,30 @@ class FoundSlices:
         return Table(cells // 256, cells % 256, counts, mean, by_slice, np.zeros(size))
 
 
+def holds(words: str, value: Any) -> bool:
+    """Whether a value is in the cell that ``words`` name, as far as they tell: edges are rounded.
+
+    >>> [holds("4 to 7", value) for value in (4.0, 7, None, "x")], holds("missing", None)
+    ([True, False, False, False], True)
+    >>> holds("below 4", 3.9), holds("7 and above", 8), holds("NL", "NL")
+    (True, True, True)
+    """
+    plain = _plain(value)
+    if plain is None:
+        return words == _MISSING
+    if isinstance(plain, str):
+        return plain == words
+    low, _, high = words.partition(" to ")
+    if words.startswith("below "):
+        low, high = "-inf", words.removeprefix("below ")
+    elif words.endswith(" and above"):
+        low, high = words.removesuffix(" and above"), "inf"
+    try:
+        return float(low) <= plain < float(high) if high else f"{plain:.6g}" == words
+    except ValueError:
+        return words == "any"
+
+
 def _plain(value: Any) -> float | str | None:
     if isinstance(value, str):
         return value
