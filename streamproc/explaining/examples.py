@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamproc.explaining.drift import sampling
-from streamproc.explaining.explanation import EXAMPLES, Example, Explanation, version_of
+from streamproc.explaining.explanation import EXAMPLES, Example, Explanation
 from streamproc.explaining.log import Buckets
 from streamproc.messages import Alert
 from streamproc.monitors.drift_fold import SAMPLE, combined
@@ -16,6 +16,7 @@ from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.sample import unpacked
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.spec import PredictionBias, Watched
+from streamproc.monitors.versions import version_of
 
 AROUND_BUCKETS = 6
 """What changed within so many buckets of the beginning is told of."""

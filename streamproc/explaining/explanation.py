@@ -93,13 +93,3 @@ def slice_words(slice_: Mapping[str, str] | None) -> str:
     ('country=NL, channel=web', 'overall')
     """
     return ", ".join(f"{name}={value}" for name, value in (slice_ or {}).items()) or "overall"
-
-
-def version_of(model: str) -> tuple[str, int, str]:
-    """Return what sorts versions by their number.
-
-    >>> sorted(["main@10", "main@9"], key=version_of)
-    ['main@9', 'main@10']
-    """
-    variant, _, number = model.rpartition("@")
-    return variant, int(number) if number.isdecimal() else -1, model

@@ -288,6 +288,7 @@ class HealthWatch:
             samples=held["outcomes"] if held else 0,
             first_seen_ms=since_ms,
             summary=summary,
+            models=(f"main@{record['version']}",),
         )
         if held is None:
             self._held = self._in_all = 0
