@@ -14,7 +14,7 @@ from typing import Any
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
-from streamproc.monitors.finding import Finding, when
+from streamproc.monitors.finding import Finding, alert_key, when
 
 REPORTS = ("health", "model")
 """The stages of the records that are judged here."""
@@ -113,7 +113,8 @@ class Health:
 class _Limit:
     """A limit with hysteresis: beyond it for a while is a finding, well below for a while ends it.
 
-    ``waiting`` is how many records wait: where they get fewer, the while begins again.
+    ``waiting`` is how many records wait: where they get fewer, the while begins again. What is
+    ``accepted`` as normal is not told until it was well below again.
     """
 
     above_ms: int | None = None
@@ -121,6 +122,7 @@ class _Limit:
     newest_ms: int | None = None
     since_ms: int | None = None
     waiting: int = 0
+    accepted: bool = False
 
     def step(self, value: float, limit: float, at_ms: int, waiting: int | None = None) -> bool:
         """Take in a value; return whether there is something to tell (open, or just over)."""
@@ -137,9 +139,10 @@ class _Limit:
         elif self.below_ms is None:
             self.below_ms = at_ms
         if self.since_ms is not None:
+            told = not self.accepted
             if self.below_ms is not None and at_ms - self.below_ms >= HOLD_MS:
-                self.since_ms = None
-            return True
+                self.since_ms, self.accepted = None, False
+            return told
         if self.above_ms is None or at_ms - self.above_ms < HOLD_MS:
             return False
         if waiting is not None and waiting < WORKED_OFF * self.waiting:
@@ -227,6 +230,7 @@ class HealthWatch:
         self._advanced: tuple[int, int] | None = None  # the newest event time, and when it came
         self._label_ms: int | None = None  # of the newest version
         self._held = self._good = self._in_all = 0
+        self._accepted = False
         self._held_since_ms: int | None = None
 
     def update(self, record: Mapping[str, Any]) -> list[Finding]:
@@ -234,6 +238,26 @@ class HealthWatch:
         if record["stage"] == "model":
             return list(self._of_model(record))
         return [*self._of_worker(record), *self._missed(record)]
+
+    def relearn(self, key: str) -> bool:
+        """Tell no more, until it is over, of what a finding's key is about; return whether it is.
+
+        Limits learn nothing that could be learnt anew.
+        """
+        limits = [(what, None, gaps.limit) for what, gaps in self._gaps.items()]
+        of_workers = [
+            (what, {"instance": name}, limit)
+            for name, worker in self._workers.items()
+            for what, limit in worker.limits.items()
+        ]
+        for what, slice_, limit in (*limits, *of_workers):
+            if key == alert_key("health", _SAID[what][0], slice_):
+                limit.accepted = limit.since_ms is not None
+                return True
+        if key == alert_key("health", "model", None):
+            self._accepted = self._held > 0
+            return True
+        return False
 
     def measured(self, subject: str, name: str | None) -> tuple[float, float | None] | None:
         """Return what a subject of findings was at last, and its limit where that is known.
@@ -274,7 +298,7 @@ class HealthWatch:
         if held:
             summary = _held_summary(record, since_ms, f"{self._held} of {self._in_all}")
         critical = not record["version"] or self._held >= _GOOD_AGAIN
-        yield Finding(
+        finding = Finding(
             kind="health",
             subject="model",
             slice=None,
@@ -290,7 +314,10 @@ class HealthWatch:
             summary=summary,
             models=(f"main@{record['version']}",),
         )
+        if not self._accepted:
+            yield finding
         if held is None:
+            self._accepted = False
             self._held = self._in_all = 0
             self._held_since_ms = None
 

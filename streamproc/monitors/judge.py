@@ -200,6 +200,8 @@ class Judge:
         for key in keys:
             for monitor in self._monitors.values():
                 monitor.relearn(key)
+            if self._health is not None:
+                self._health.relearn(key)
 
     def _combined(self, number: int, parts: Sequence[Any]) -> Any:
         return self._monitors[number].combined(parts)

@@ -149,6 +149,11 @@ class QualityMonitor:
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""
         subject = key.removeprefix("data_quality/")
+        if subject == REFUSED:
+            rule = self._rules.get(DEAD)
+            if rule is not None:
+                rule.accepted = rule.open
+            return True
         if subject == RATE:
             spec = self._limits
             self._rate = CountTest(self._alarm_ms, self._bucket_ms, spec.span, spec.tolerance)
@@ -283,20 +288,25 @@ class QualityMonitor:
 
 @dataclass
 class _Rule:
-    """A rule without statistics: what it saw before, and whether it is open."""
+    """A rule without statistics: what it saw before, and whether it is open.
+
+    It learns nothing: what is ``accepted`` as normal is not told until it was right again.
+    """
 
     open: bool = False
     since_ms: int = 0
     count: float = 0.0
     of: float = 0.0
+    accepted: bool = False
 
     def step(self, start_ms: int, wrong: bool, right: bool) -> bool | None:
         """Return whether it is open, where there is something to say."""
         if self.open:
+            told = not self.accepted
             if right:
-                self.open = False
-                return False
-            return True
+                self.open = self.accepted = False
+                return False if told else None
+            return True if told else None
         if not wrong:
             return None
         self.open, self.since_ms = True, start_ms

@@ -164,6 +164,35 @@ def test_a_lone_worker_that_is_away_is_not_missed() -> None:
     assert told.report(5, behind_ms=0, waiting=0).steps == []
 
 
+def test_what_is_accepted_is_told_again_when_it_comes_again() -> None:
+    """A limit learns nothing: it is silent until it was kept, and the same for other things."""
+    told = Told().report(5, behind_ms=0, waiting=0)
+    told.report(5, behind_ms=120_000, waiting=9)
+    assert told.steps == [(LAG, "open")]
+    said = len(told.all)
+    assert told.watch.relearn(LAG)
+    assert not told.watch.relearn("health/lag/instance=w9")
+    told.report(60, behind_ms=120_000, waiting=9).report(5, behind_ms=0, waiting=0)
+    assert len(told.all) == said
+    told.report(5, behind_ms=120_000, waiting=9)
+    assert len(told.all) > said
+
+
+def test_versions_that_are_held_back_can_be_accepted() -> None:
+    """Until three in a row are sound."""
+    watch = HealthWatch(Health())
+    held = {"why": "weights has 2e+198", "features": [], "outcomes": 9}
+    said = []
+    for at, trouble in enumerate([held, held, held, None, None, None, held]):
+        told = {"stage": "model", "version": 7, "at_ms": at, "held_back": trouble}
+        found = watch.update(told)
+        assert all(each.models == ("main@7",) for each in found)
+        said.append(len(found))
+        if at == 1:
+            assert watch.relearn("health/model")
+    assert said == [1, 1, 0, 0, 0, 0, 1]
+
+
 @pytest.mark.parametrize(("speed", "minutes"), [(1440, 20), (100_000, 3)])
 def test_labels_that_come_once_a_day_are_overdue_after_days(speed: int, minutes: int) -> None:
     """What is usual is learnt in a week of event time, live or in a replay; then they stop."""
