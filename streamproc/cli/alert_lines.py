@@ -88,11 +88,11 @@ def versions_told(models: Sequence[str]) -> str:
     """Return versions in a few words; empty without any.
 
     >>> versions_told(["main@1"]), versions_told(["main@1", "main@2", "main@9"])
-    ('main@1', 'main@1, main@2 to main@9')
+    ('main@1', 'main@1 to main@9')
     """
     if len(models) <= 2:
         return ", ".join(models)
-    return f"{models[0]}, {models[1]} to {models[-1]}"
+    return f"{models[0]} to {models[-1]}"
 
 
 def _member(member: dict[str, Any]) -> str:

@@ -174,7 +174,7 @@ def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
     if out is not None:
         typer.echo(f"\npredictions written to {out}")
     if alerts is not None:
-        typer.echo(f"\nalerts written to {alerts}; see `streamproc alerts list --all --of` it")
+        typer.echo(f"\nalerts written to {alerts}; `streamproc alerts list --all --of {alerts}`")
 
 
 def _table(title: str, metrics: Metrics) -> Table:
