@@ -14,6 +14,7 @@ from math import exp, expm1, inf, log, log1p
 from typing import NamedTuple
 
 from streamproc.monitors.bias import GRID as BIAS_GRID
+from streamproc.monitors.bias import GRID_WEIGHTS
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.tilts import GRID, RATE_UP
 
@@ -66,12 +67,14 @@ def odds_shift(base: float, times: float, alarm_events: float, tolerance: float)
     ``tolerance`` is the odds factor that is not worth telling.
 
     >>> round(odds_shift(0.01, 2.0, 1e5, 1.1)), odds_shift(0.01, 1.1, 1e5, 1.1)
-    (2847, inf)
+    (2969, inf)
     """
     null = base * tolerance / (1 - base + base * tolerance)
     after = min(base * times, 1.0)
-    weight = 1 / (2 * len(BIAS_GRID))
-    return _least((d * after - log1p(null * expm1(d)), weight, alarm_events) for d in BIAS_GRID)
+    return _least(
+        (d * after - log1p(null * expm1(d)), weight / 2, alarm_events)
+        for d, weight in zip(BIAS_GRID, GRID_WEIGHTS, strict=True)
+    )
 
 
 def hopes(alarm_ms: float, events_per_day: float, wait_ms: float, tolerance: float) -> list[Hope]:
