@@ -16,7 +16,7 @@ from typing import NamedTuple
 from streamproc.monitors.bias import GRID as BIAS_GRID
 from streamproc.monitors.bias import GRID_WEIGHTS
 from streamproc.monitors.season import DAY_MS
-from streamproc.monitors.tilts import GRID, RATE_UP
+from streamproc.monitors.tilts import GRID, RATE_UP, RATE_WEIGHTS
 
 
 class Hope(NamedTuple):
@@ -38,26 +38,19 @@ def mean_shift(size: float, alarm_events: float, tolerance: float) -> float:
     return _least(((d * (size - tolerance) - d * d / 2), weight, alarm_events) for d in strengths)
 
 
-def rate_shift(
-    before: float,
-    after: float,
-    alarm_events: float,
-    tolerance: float,
-    odds: tuple[float, ...] = RATE_UP,
-) -> float:
+def rate_shift(before: float, after: float, alarm_events: float, tolerance: float) -> float:
     """Return the events until a rate that goes up is seen.
 
     >>> round(rate_shift(0.1, 0.2, 1e5, 0.0))
-    250
+    246
     """
-    weight = 1 / (2 * len(odds))
     return _least(
         (
             d * (after - tolerance * before) - log1p(before * (exp(d) - 1)),
-            weight,
+            weight / 2,
             alarm_events,
         )
-        for d in odds
+        for d, weight in zip(RATE_UP, RATE_WEIGHTS, strict=True)
     )
 
 

@@ -260,6 +260,8 @@ class Categories:
 
 
 RATE_UP = (0.1, 0.2, 0.4, 0.7, 1.1, 1.6)
+RATE_WEIGHTS = (0.05, 0.25, 0.2, 0.2, 0.2, 0.1)
+"""Of each: what is between two is seen by both, so the ends weigh less."""
 
 
 class Rate:
@@ -273,7 +275,8 @@ class Rate:
         self.bins = 2
         self.closed: int | None = None
         signs = (1, -1)[:ways]
-        parts = [(0, s * d, 1 / (len(RATE_UP) * ways)) for d in RATE_UP for s in signs]
+        both = list(zip(RATE_UP, RATE_WEIGHTS, strict=True))
+        parts = [(0, s * d, weight / ways) for d, weight in both for s in signs]
         self.tilts = _made(np.array([[0.0, 1.0]]), parts, first_indicator=0)
 
     def counts(self, yes: float, n: float) -> Floats:
