@@ -29,14 +29,14 @@ EDGES = tuple(_NORMAL.cdf(-3.2 + 0.2 * i) for i in range(33))
 SHAPES = ("location", "spread", "skew", "tails")
 GRID = (
     # score, strengths, both ways; their part of the weight
-    (0, (0.08, 0.2, 0.45, 1.0), 0.5),
-    (1, (0.1, 0.25, 0.5), 0.2),
-    (2, (0.1, 0.3), 0.1),
+    (0, (0.08, 0.2, 0.45, 1.0), 0.6),
+    (1, (0.1, 0.25, 0.5), 0.15),
+    (2, (0.1, 0.3), 0.08),
     (3, (0.08, 0.2), 0.1),
 )
 MISSING = (0.7, 1.6, 3.0)
 OTHER_WAY = (-0.7, -1.6)
-MISSING_WEIGHT = 0.1
+MISSING_WEIGHT = 0.07
 
 SHARES = (0.1, 0.3, 0.7, 1.6)
 MORE = 3.0
