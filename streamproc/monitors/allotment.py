@@ -56,6 +56,10 @@ class Allotted(Watched, Protocol):
     def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
         """The least and the most of features that declare them."""
 
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
+        """Those that are texts of the event, with the values of those that declare them."""
+
 
 def allotment(pipeline: Allotted, traffic: Traffic) -> list[Part]:
     """Return the part of each monitor that tests anything, in their order.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, log
 from typing import Any, Protocol
 
@@ -21,9 +21,11 @@ from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.growing import Span
 from streamproc.monitors.series import Limits, SeriesTest
 from streamproc.monitors.tilts import Rate
+from streamproc.monitors.unseen import Counts, Known, together
 
 EVENTS, LATE, FUTURE, REPEATED = "events", "late", "future", "repeated_id"
 NULL, RANGE, ONE, DEAD = "null/", "range/", "one/", "dead/"
+VALUES, UNDECLARED = "values/", "undeclared/"
 
 LEAST = 50
 """Rules that need no statistics look at buckets of so many events."""
@@ -42,8 +44,9 @@ class DataQuality:
     """Watches what comes in: missing, refused, out of range, late, stuck, too little or too much.
 
     Each feature's share of nulls, and, where a `Field` declares ``least`` or ``most``, of values
-    beyond; numbers that vary no more; dead letters by reason and field; late and future events; the
-    rate of events, by the hour of the week. ``bucket`` is a span of event time, ``reference`` how
+    beyond; texts that were never seen, or are none of a `Field`'s ``values``; numbers that vary no
+    more; dead letters by reason and field; late and future events; the rate of events, by the hour
+    of the week. ``bucket`` is a span of event time, ``reference`` how
     long it takes to know what is usual, ``weight`` the monitor's part of the false alarms.
 
     >>> DataQuality(bucket="6h").bucket_ms
@@ -90,14 +93,20 @@ class Checked(Protocol):
     def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
         """The least and the most of those that declare them."""
 
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
+        """Those that are texts of the event, with the values of those that declare them."""
 
-Row = list[Any]
+
+Row = Any
+"""A count, ``[n]``; of a number ``[n, value, whether there are others]``; of a text its values."""
 
 
 def quality_series(pipeline: Checked) -> int:
     """Return over how many series the false alarms of data quality are shared out."""
     numbers = len(pipeline.number_fields)
-    return 3 + len(pipeline.feature_names) + numbers + len(pipeline.ranges) + REASONS
+    of_fields = numbers + len(pipeline.ranges) + len(pipeline.categories)
+    return 3 + len(pipeline.feature_names) + of_fields + REASONS
 
 
 class QualityMonitor:
@@ -116,10 +125,14 @@ class QualityMonitor:
         self._stuck: dict[str, _Stuck] = {}
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._ranges = dict(pipeline.ranges)
+        self._known: dict[str, Known] = {}
+        self._wait_ms = spec.span.least_ms // 2
         self.overflowed = 0
 
     def combined(self, parts: Sequence[Row]) -> Row:
         """Return one row for several of one series and bucket, whatever their order."""
+        if isinstance(parts[0], dict):
+            return together(parts)
         if len(parts[0]) == 1:
             return [sum(part[0] for part in parts)]
         there = [part for part in parts if part[0]]
@@ -135,8 +148,13 @@ class QualityMonitor:
         total = events + refused
         found = self._of_rate(start_ms, total)
         found += self._of_refused(start_ms, refused, total)
+        texts = sorted(name for name in rows if name.startswith(VALUES))
+        for name in texts:
+            found += self._of_values(name, start_ms, rows[name], events)
+        rows = {name: row for name, row in rows.items() if name not in texts}
         seen = {name for name, row in rows.items() if len(row) == 1 and name != EVENTS}
-        for name in sorted({*seen, *self._shares}):
+        known = {name for name in self._shares if not name.startswith(VALUES)}
+        for name in sorted({*seen, *known}):
             of = total if name.startswith(DEAD) else events
             found += self._of_share(name, start_ms, rows.get(name, [0])[0], of)
         for name in sorted(name for name, row in rows.items() if len(row) == 3):
@@ -156,6 +174,8 @@ class QualityMonitor:
             return True
         names = [each for each in self._shares if _said(each, self._ranges)[0] == subject]
         for name in names:
+            if name in self._known:
+                self._known[name].accept()
             self._shares[name].relearn()
             self._rules.pop(name, None)
         return bool(names)
@@ -209,7 +229,8 @@ class QualityMonitor:
                 self.overflowed += 1
                 return []
             test = self._shares[name] = SeriesTest(Rate(1), self._limits)
-            for past_ms, n in self._past:  # till now there were none
+            past = () if name in self._known else self._past
+            for past_ms, n in past:  # till now there were none
                 test.update(past_ms, test.bins.counts(0.0, n))  # type: ignore[attr-defined]
         if of <= 0:
             return []
@@ -236,6 +257,18 @@ class QualityMonitor:
         return [_finding(subject, not over, effect,
                          _tested(test.detector), (usual, observed),
                          int(n), test.since_ms, summary, not over and observed >= 0.5)]  # fmt: skip
+
+    def _of_values(self, name: str, start_ms: int, counts: Counts, of: float) -> list[Finding]:
+        """Test how many events have a value of a text that was never seen."""
+        known = self._known.setdefault(name, Known(self._wait_ms))
+        test = self._shares.get(name)
+        open_ms = test.since_ms if test is not None and test.open else None
+        unseen = known.unseen(start_ms, counts, open_ms)
+        found = [] if unseen is None else self._of_share(name, start_ms, unseen, of)
+        new = ", ".join(map(repr, known.names))
+        if not new or not any(each.ongoing for each in found):
+            return found
+        return [replace(found[0], summary=f"{found[0].summary[:-1]}: {new}.")]
 
     def _gone(self, name: str, start_ms: int, count: float, of: float) -> list[Finding] | None:
         """Return what a rule says of a feature that is there no more, or None.
@@ -363,6 +396,11 @@ def _said(
         bounds = f"{'' if least is None else least}..{'' if most is None else most}"
         return (f"{feature}, out of range", f"have {feature} outside {bounds}",
                 "see whether its unit changed, and which producer sends it")  # fmt: skip
+    if name.startswith((VALUES, UNDECLARED)):
+        feature = name.partition("/")[2]
+        what = "never seen before" if name.startswith(VALUES) else "that is not declared"
+        return (f"{feature}, unseen category", f"have a {feature} {what}",
+                "see whether it is new or misspelt, and which producer sends it")  # fmt: skip
     if name == LATE:
         return ("late events", "come later than the lateness allows",
                 "see `streamproc watch late`, and what delays the producer")  # fmt: skip
