@@ -432,4 +432,18 @@ def _finding(
     (statistic, threshold), (expected, observed) = tested, shares
     return Finding("data_quality", subject, None, ongoing, "critical" if critical else "warning",
                    effect, statistic, threshold, expected, observed, samples, since_ms,
-                   summary)  # fmt: skip
+                   summary, fields=_fields(subject))  # fmt: skip
+
+
+def _fields(subject: str) -> tuple[str, ...]:
+    """Return the feature that a subject is about; its drift then has a cause.
+
+    >>> _fields("amount, missing"), _fields("dead letters, field_not_number of amount")
+    (('amount',), ('amount',))
+    >>> _fields("late events")
+    ()
+    """
+    if subject.startswith("dead letters, ") and " of " in subject:
+        return (subject.partition(" of ")[2],)
+    feature, comma, _ = subject.rpartition(", ")
+    return (feature,) if comma and feature != "dead letters" else ()
