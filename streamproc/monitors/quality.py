@@ -8,105 +8,33 @@ half of all events refused.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, log
-from typing import Any, Protocol
+from math import log
 
-from streamproc.errors import DefinitionError
-from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.counts import CountTest
-from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.growing import Span
+from streamproc.monitors.quality_spec import (
+    DEAD,
+    EVENTS,
+    LEAST,
+    MOST_SERIES,
+    NULL,
+    ONE,
+    VALUES,
+    Checked,
+    DataQuality,
+    Row,
+    quality_series,
+)
+from streamproc.monitors.quality_words import evidence_of, made, words_of
 from streamproc.monitors.series import Limits, SeriesTest
 from streamproc.monitors.tilts import Rate
 from streamproc.monitors.unseen import Counts, Known, together
 
-EVENTS, LATE, FUTURE, REPEATED = "events", "late", "future", "repeated_id"
-NULL, RANGE, ONE, DEAD = "null/", "range/", "one/", "dead/"
-VALUES, UNDECLARED = "values/", "undeclared/"
-
-LEAST = 50
-"""Rules that need no statistics look at buckets of so many events."""
-
-MOST_SERIES = 1_000
-REASONS = 20
-"""For how many kinds of dead letters the false alarms are shared out."""
-
 _RATE, _STUCK = "rate of events", ", stuck"
 _REMEMBERED = 1_024
 _MOST_ONE_IN = 3.0
-
-
-@dataclass(frozen=True)
-class DataQuality:
-    """Watches what comes in: missing, refused, out of range, late, stuck, too little or too much.
-
-    Each feature's share of nulls, and, where a `Field` declares ``least`` or ``most``, of values
-    beyond; texts that were never seen, or are none of a `Field`'s ``values``; numbers that vary no
-    more; dead letters by reason and field; late and future events; the rate of events, by the hour
-    of the week. ``bucket`` is a span of event time, ``reference`` how
-    long it takes to know what is usual, ``weight`` the monitor's part of the false alarms.
-
-    >>> DataQuality(bucket="6h").bucket_ms
-    21600000
-    """
-
-    bucket: str = "1h"
-    reference: str = "7d"
-    tolerance: float = 0.1
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if parse_duration_ms(self.bucket, "DataQuality, bucket") == 0:
-            raise DefinitionError("DataQuality, bucket: a bucket of 0 holds nothing; write '1h'")
-        parse_duration_ms(self.reference, "DataQuality, reference")
-        if not 0 <= self.tolerance < 100:
-            raise DefinitionError("DataQuality: tolerance is a part of what is usual, such as 0.1")
-        if not 0 < self.weight < inf:
-            raise DefinitionError("DataQuality: weight must be a number above 0, such as 1.0")
-
-    @property
-    def bucket_ms(self) -> int:
-        """How much event time a bucket spans."""
-        return parse_duration_ms(self.bucket, "DataQuality, bucket")
-
-    @property
-    def span(self) -> Span:
-        """How much the first reference holds."""
-        return Span(parse_duration_ms(self.reference, "DataQuality, reference"))
-
-
-class Checked(Protocol):
-    """What is known of a pipeline here; `streamproc.Pipeline` is one."""
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The names of all features."""
-
-    @property
-    def number_fields(self) -> tuple[str, ...]:
-        """Those that are numbers of the event: a sensor may get stuck."""
-
-    @property
-    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
-        """The least and the most of those that declare them."""
-
-    @property
-    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
-        """Those that are texts of the event, with the values of those that declare them."""
-
-
-Row = Any
-"""A count, ``[n]``; of a number ``[n, value, whether there are others]``; of a text its values."""
-
-
-def quality_series(pipeline: Checked) -> int:
-    """Return over how many series the false alarms of data quality are shared out."""
-    numbers = len(pipeline.number_fields)
-    of_fields = numbers + len(pipeline.ranges) + len(pipeline.categories)
-    return 3 + len(pipeline.feature_names) + of_fields + REASONS
 
 
 class QualityMonitor:
@@ -172,7 +100,7 @@ class QualityMonitor:
         stuck = f"{ONE}{subject.removesuffix(_STUCK)}"
         if subject.endswith(_STUCK) and self._stuck.pop(stuck, None) is not None:
             return True
-        names = [each for each in self._shares if _said(each, self._ranges)[0] == subject]
+        names = [each for each in self._shares if words_of(each, self._ranges)[0] == subject]
         for name in names:
             if name in self._known:
                 self._known[name].accept()
@@ -200,7 +128,7 @@ class QualityMonitor:
         stopped = not over and ratio < 0.05
         effect = abs(log(max(ratio, 1e-3)))
         rates = test.usual, total
-        return [_finding(_RATE, not over, effect, _tested(test.detector), rates,
+        return [made(_RATE, not over, effect, evidence_of(test.detector), rates,
                          int(total), test.since_ms, summary, stopped)]  # fmt: skip
 
     def _of_refused(self, start_ms: int, refused: float, total: float) -> list[Finding]:
@@ -217,7 +145,7 @@ class QualityMonitor:
             if said
             else f"Less than a quarter of what comes is refused again ({share:.1%})."
         )
-        return [_finding("dead letters", said, share, (share, 0.5), (0.0, share), int(total),
+        return [made("dead letters", said, share, (share, 0.5), (0.0, share), int(total),
                          rule.since_ms, summary, said)]  # fmt: skip
 
     # ---------------------------------------------------------------- shares
@@ -246,7 +174,7 @@ class QualityMonitor:
         observed = float(test.found[1]) / n if n else count / of
         if over:
             observed = count / of
-        subject, what, look_at = _said(name, self._ranges)
+        subject, what, look_at = words_of(name, self._ranges)
         summary = (
             f"{observed:.2%} of the events {what} since {when(test.since_ms)}, where {usual:.2%} "
             f"is usual; {look_at}."
@@ -254,8 +182,8 @@ class QualityMonitor:
         if over:
             summary = f"As few events as usual {what} again ({observed:.2%})."
         effect = min(observed / max(usual, 1e-4), 1e3)
-        return [_finding(subject, not over, effect,
-                         _tested(test.detector), (usual, observed),
+        return [made(subject, not over, effect,
+                         evidence_of(test.detector), (usual, observed),
                          int(n), test.since_ms, summary, not over and observed >= 0.5)]  # fmt: skip
 
     def _of_values(self, name: str, start_ms: int, counts: Counts, of: float) -> list[Finding]:
@@ -286,11 +214,11 @@ class QualityMonitor:
             rule.count, rule.of = rule.count + count, rule.of + of
         if said is None:
             return None
-        subject, what, look_at = _said(name, self._ranges)
+        subject, what, look_at = words_of(name, self._ranges)
         summary = f"All events {what} since {when(rule.since_ms)}, {usual:.1%} before; {look_at}."
         if not said:
             summary = f"Not all events {what} any more."
-        return [_finding(subject, said, 1 / max(usual, 1e-3), (1.0, 1.0), (usual, count / of),
+        return [made(subject, said, 1 / max(usual, 1e-3), (1.0, 1.0), (usual, count / of),
                          int(of), rule.since_ms, summary, said)]  # fmt: skip
 
     def _of_value(self, name: str, start_ms: int, row: Row) -> list[Finding]:
@@ -307,7 +235,7 @@ class QualityMonitor:
             if said
             else f"{feature} varies again."
         )
-        return [_finding(f"{feature}{_STUCK}", said, 1.0,
+        return [made(f"{feature}{_STUCK}", said, 1.0,
                          (stuck.evidence, log(self._alarm_ms / self._bucket_ms)), (0.0, 1.0),
                          stuck.n, stuck.since_ms, summary, False)]  # fmt: skip
 
@@ -369,81 +297,3 @@ class _Stuck:
             self.open = True
             return True
         return None
-
-
-_REASONS = {
-    "field_not_number": "hold no number in {field}",
-    "number_out_of_range": "hold an impossible number in {field}",
-    "field_not_category": "hold no category in {field}",
-    "repeated_id": "have an id that was there before",
-    "late": "are refused for coming too late",
-    "time_in_future": "are refused for a time over an hour ahead",
-    "not_json": "are no JSON",
-}
-
-
-def _said(
-    name: str, ranges: Mapping[str, tuple[float | None, float | None]]
-) -> tuple[str, str, str]:
-    """Return a series' subject, what events do that it counts, and what to look at."""
-    if name.startswith(NULL):
-        feature = name.removeprefix(NULL)
-        return (f"{feature}, missing", f"lack {feature}",
-                "see whether the field is there in new events, and who writes it")  # fmt: skip
-    if name.startswith(RANGE):
-        feature = name.removeprefix(RANGE)
-        least, most = ranges.get(feature, (None, None))
-        bounds = f"{'' if least is None else least}..{'' if most is None else most}"
-        return (f"{feature}, out of range", f"have {feature} outside {bounds}",
-                "see whether its unit changed, and which producer sends it")  # fmt: skip
-    if name.startswith((VALUES, UNDECLARED)):
-        feature = name.partition("/")[2]
-        what = "never seen before" if name.startswith(VALUES) else "that is not declared"
-        return (f"{feature}, unseen category", f"have a {feature} {what}",
-                "see whether it is new or misspelt, and which producer sends it")  # fmt: skip
-    if name == LATE:
-        return ("late events", "come later than the lateness allows",
-                "see `streamproc watch late`, and what delays the producer")  # fmt: skip
-    if name == FUTURE:
-        return ("event times ahead", "have a time over a minute ahead of the worker's clock",
-                "look at the clocks of the producers")  # fmt: skip
-    reason, _, field = name.removeprefix(DEAD).partition(" ")
-    what = _REASONS.get(reason, "are refused as {reason}").format(field=field, reason=reason)
-    subject = f"dead letters, {reason}" + (f" of {field}" if field else "")
-    return subject, what, "see the header `error` of the dead letters, and who writes them"
-
-
-def _tested(detector: EDetector) -> tuple[float, float]:
-    """Return the evidence and the threshold; there is none where a detector begins anew."""
-    return max(detector.evidence, 0.0), detector.threshold
-
-
-def _finding(
-    subject: str,
-    ongoing: bool,
-    effect: float,
-    tested: tuple[float, float],
-    shares: tuple[float, float],
-    samples: int,
-    since_ms: int,
-    summary: str,
-    critical: bool,
-) -> Finding:
-    (statistic, threshold), (expected, observed) = tested, shares
-    return Finding("data_quality", subject, None, ongoing, "critical" if critical else "warning",
-                   effect, statistic, threshold, expected, observed, samples, since_ms,
-                   summary, fields=_fields(subject))  # fmt: skip
-
-
-def _fields(subject: str) -> tuple[str, ...]:
-    """Return the feature that a subject is about; its drift then has a cause.
-
-    >>> _fields("amount, missing"), _fields("dead letters, field_not_number of amount")
-    (('amount',), ('amount',))
-    >>> _fields("late events")
-    ()
-    """
-    if subject.startswith("dead letters, ") and " of " in subject:
-        return (subject.partition(" of ")[2],)
-    feature, comma, _ = subject.rpartition(", ")
-    return (feature,) if comma and feature != "dead letters" else ()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from streamproc.monitors.fold import NEVER, columns, groups
-from streamproc.monitors.quality import (
+from streamproc.monitors.quality_spec import (
     DEAD,
     EVENTS,
     FUTURE,

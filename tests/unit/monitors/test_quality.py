@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.quality import QualityMonitor
 from streamproc.monitors.quality_fold import QualityFold, read_dead_letter
+from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.unseen import Known
 
 HOUR, DAY = 3_600_000, 86_400_000
