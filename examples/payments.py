@@ -10,6 +10,7 @@ from streamproc import (
     Drift,
     Events,
     Field,
+    Health,
     Labels,
     LabelShift,
     Performance,
@@ -38,5 +39,6 @@ pipeline = Pipeline(
         PredictionBias(),
         Calibration(),
         Performance(),
+        Health(),
     ],
 )

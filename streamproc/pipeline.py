@@ -360,6 +360,16 @@ class Pipeline:
         return {each.name: each.range for each in fields if each.range != (None, None)}
 
     @cached_property
+    def categories(self) -> dict[str, tuple[str, ...] | None]:
+        """The texts of the event, with the values of those that declare them."""
+        fields = (each for each in self.features if isinstance(each, Field))
+        return {
+            each.name: None if each.values is None else tuple(each.values)
+            for each in fields
+            if each.type == "text"
+        }
+
+    @cached_property
     def reaction_topics(self) -> tuple[str, ...]:
         """The topics of reactions, in the order declared."""
         return tuple(each.topic for each in self.monitors if isinstance(each, Reactions))

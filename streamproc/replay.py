@@ -73,8 +73,9 @@ class Replay:
             self.score.look_up(find)
         self.learn = LearnTask(pipeline, partitions=1)
         self._down: dict[str, tuple[Task, str]] = {"learn": (self.learn, topics.learn)}
+        self._watching: Task | None = None
         if watches_predictions(pipeline):
-            watching = predictions_task(pipeline, 0, codec)
+            self._watching = watching = predictions_task(pipeline, 0, codec)
             for role in ("predictions", "dead_letters", "late"):
                 if (topic := getattr(topics, role)) in watching.waiting():
                     self._down[role] = (watching, topic)
@@ -85,7 +86,7 @@ class Replay:
         if pipeline.monitors:
             judge = JudgeTask(new_judge(pipeline, 1), topics.buckets, codec)
             self._down["buckets"] = (judge, topics.buckets)
-        self._offsets = dict.fromkeys((*self._down, "event", "label"), 0)
+        self._offsets = dict.fromkeys((*self._down, "event", "label", *pipeline.reaction_topics), 0)
 
     def run(self, entries: Iterable[Entry]) -> None:
         """Process all entries, then what was still waiting for its turn."""
@@ -110,18 +111,26 @@ class Replay:
 
     def _feed(self, chunk: list[Entry]) -> None:
         topics = self.pipeline.topics
-        for kind, topic in (("event", topics.events), ("label", topics.labels)):
-            records = []
-            for entry in chunk:
-                if entry.kind == kind:
-                    at = self._offsets[kind]
-                    records.append(
-                        PlainRecord(topic or "", at, entry.time_ms, entry.key, entry.value)
-                    )
-                    self._offsets[kind] = at + 1
-            if topic:
-                self.score.take(topic, records, True, self.now_ms)
+        # Before the predictions by which their bucket is over.
+        for topic in self.pipeline.reaction_topics:
+            came = [entry for entry in chunk if entry.topic == topic]
+            if came and self._watching is not None:
+                records = self._inputs(topic, topic, came)
+                self._watching.take(topic, records, True, self.now_ms)
+        for kind, of_kind in (("event", topics.events), ("label", topics.labels)):
+            if of_kind:
+                came = [entry for entry in chunk if entry.kind == kind]
+                records = self._inputs(kind, of_kind, came)
+                self.score.take(of_kind, records, True, self.now_ms)
         self._drain(self.score)
+
+    def _inputs(self, counted: str, topic: str, came: list[Entry]) -> list[PlainRecord]:
+        first = self._offsets[counted]
+        self._offsets[counted] = first + len(came)
+        return [
+            PlainRecord(topic, first + i, entry.time_ms, entry.key, entry.value)
+            for i, entry in enumerate(came)
+        ]
 
     def _drain(self, task: Task) -> None:
         """Let a task process all that is due, and those downstream of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
@@ -12,16 +13,20 @@ import orjson
 from streamproc.errors import BadRecord, StreamprocError
 from streamproc.eventtime import format_time, parse_time_ms
 
-Kind = Literal["event", "label"]
+Kind = Literal["event", "label", "reaction"]
 
 
 class Entry(NamedTuple):
-    """One record to come: ``time_ms`` is its timestamp, ``value`` JSON."""
+    """One record to come: ``time_ms`` is its timestamp, ``value`` JSON.
+
+    ``topic`` is that of a reaction; of events and labels there is one each.
+    """
 
     kind: Kind
     time_ms: int
     key: bytes
     value: bytes
+    topic: str = ""
 
 
 class LabelColumns(NamedTuple):
@@ -78,6 +83,42 @@ def timeline(
         raise StreamprocError("a label cannot be due before its event; give a delay of 0 or more")
     stamped = _stamped(rows, id, time, start_ms, every_ms, number_rows, leave_out)
     return _merged(stamped, id, key, time, labels, label_delay_ms)
+
+
+def reactions(topic: str, rows: Iterable[Mapping[str, Any]], time: str) -> Iterator[Entry]:
+    """Yield the reactions of a file's rows, in its order; ``time`` names the column of their time.
+
+    Raises `StreamprocError`, which names the row, where that is none.
+
+    >>> list(reactions("clicks", [{"id": 7, "clicked": True, "at": 5}], "at"))[0][1:]
+    (5, b'', b'{"id":7,"clicked":true,"at":5}', 'clicks')
+    """
+    for number, row in enumerate(rows, 1):
+        if time not in row:
+            raise _missing(time, row, number)
+        try:
+            time_ms = parse_time_ms(row[time])
+        except BadRecord as error:
+            raise StreamprocError(f"row {number}: {error.detail}; mend the row") from None
+        yield Entry("reaction", time_ms, b"", orjson.dumps(dict(row)), topic)
+
+
+def with_reactions(entries: Iterable[Entry], came: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries with reactions among them, each behind all that is as early as it is.
+
+    Reactions are put in order of time, in memory.
+
+    >>> events = [Entry("event", at, b"", b"") for at in (1, 3)]
+    >>> came = [Entry("reaction", at, b"", b"", "clicks") for at in (4, 1)]
+    >>> [(entry.kind, entry.time_ms) for entry in with_reactions(events, came)]
+    [('event', 1), ('reaction', 1), ('event', 3), ('reaction', 4)]
+    """
+    waiting = deque(sorted(came, key=lambda entry: entry.time_ms))
+    for entry in entries:
+        while waiting and waiting[0].time_ms < entry.time_ms:
+            yield waiting.popleft()
+        yield entry
+    yield from waiting
 
 
 def _stamped(

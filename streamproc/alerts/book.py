@@ -139,6 +139,8 @@ class AlertBook:
             if found is not None:
                 case, trouble.because = found
                 self._put_in(case, trouble)
+                if trouble.finding.kind == "data_quality" and case.lead.ongoing:
+                    self._take_over(case)
             else:
                 self._take_over(self._open(trouble, why))
 
@@ -182,17 +184,27 @@ class AlertBook:
             case.severity = "critical"
 
     def _take_over(self, cause: Case) -> None:
-        """Let a cause that was found after what it explains have that."""
+        """Let a cause that was found after what it explains have that.
+
+        Faults of several fields are one cause, of all that any of them explains.
+        """
+        faults = [it for it in cause.ongoing if it.finding.kind == "data_quality"]
         for case in list(self._cases.values()):
             if case is cause or not case.lead.ongoing:
                 continue
             because: dict[str, str | None] = {}
             for each in case.ongoing:
-                bond = bond_in_time(cause.lead, each)
-                explained = bond in ("cause", "together")
-                if not explained and each.because not in because:
+                by = next(
+                    (
+                        it.key
+                        for it in (cause.lead, *faults)
+                        if bond_in_time(it, each) in ("cause", "together")
+                    ),
+                    None,
+                )
+                if by is None and each.because not in because:
                     break
-                because[each.key] = cause.key if explained else each.because
+                because[each.key] = each.because if by is None else by
             else:
                 self._close(case, "explained", cause.alert_id)
                 for each in case.ongoing:

@@ -124,13 +124,20 @@ def _by_labels(cause: Finding, other: Finding) -> bool:
 
 
 def _of(cause: Finding, other: Finding) -> bool:
-    """Whether the other is made of the same field, or is named by the cause."""
+    """Whether the other is made of the same field, or is named by the cause.
+
+    A test of all features belongs to a fault of the one that moved most.
+    """
     shared = {cause.subject, *cause.fields}.intersection((other.subject, *other.fields))
+    if cause.kind == "data_quality" and other.members[:1]:
+        return bool(shared) or other.members[0] in cause.fields
     return bool(shared) or other.subject in cause.members
 
 
 def _derived(finding: Finding) -> bool:
-    """Whether its subject is made of fields, and is none itself."""
+    """Whether its subject is made of fields, and is neither one itself nor what is wrong there."""
+    if finding.kind == "data_quality":
+        return False
     return bool(finding.fields) and finding.subject not in finding.fields
 
 

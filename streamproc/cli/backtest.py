@@ -23,17 +23,19 @@ from streamproc.cli.rows import (
     Limit,
     LookupFiles,
     NumberRows,
+    ReactionFiles,
     Start,
     entries,
     lookup_tables,
     progress_bar,
+    reaction_entries,
 )
 from streamproc.errors import DefinitionError
 from streamproc.files import RowFile
 from streamproc.replay import Replay
 from streamproc.results import PredictionsFile
 from streamproc.tasks.records import Output
-from streamproc.timeline import Entry
+from streamproc.timeline import Entry, with_reactions
 
 _SHOW_EVERY = 1_000
 
@@ -48,6 +50,7 @@ def backtest(
     leave_out: LeaveOut = None,
     limit: Limit = None,
     lookup: LookupFiles = None,
+    reactions: ReactionFiles = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the predictions there, as Parquet.", show_default=False),
@@ -76,6 +79,8 @@ def backtest(
             limit=limit,
         )
         tables, _ = lookup_tables(chosen, lookup)
+        if reactions:
+            to_come = with_reactions(to_come, reaction_entries(chosen, reactions))
         if out is not None and out.suffix != ".parquet":
             raise DefinitionError(f"--out: {out} must end in .parquet, since that is what it holds")
     began_s = time.monotonic()
@@ -109,5 +114,5 @@ def _shown(to_come: Iterator[Entry], bar: Bar) -> Iterator[Entry]:
         yield from some
         new = sum(entry.kind == "event" for entry in some)
         events += new
-        labels += len(some) - new
+        labels += sum(entry.kind == "label" for entry in some)
         bar.update(events, f"{events:,} events, {labels:,} labels")

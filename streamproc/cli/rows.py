@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +17,9 @@ from streamproc.eventtime import parse_duration_ms, parse_time_ms
 from streamproc.features.lookup_files import LookupFile, read_tables
 from streamproc.features.lookup_tables import PastTables
 from streamproc.files import RowFile
+from streamproc.monitors import Reactions
 from streamproc.pipeline import Pipeline
-from streamproc.timeline import Entry, LabelColumns, timeline
+from streamproc.timeline import Entry, LabelColumns, reactions, timeline
 
 File = Annotated[
     Path, typer.Argument(help="CSV, .jsonl or .parquet; plain, .gz or .zst.", show_default=False)
@@ -37,6 +38,13 @@ LookupFiles = Annotated[
     list[str] | None,
     typer.Option(
         "--lookup", metavar="TOPIC=FILE", help="Rows to look up; may be repeated.",
+        show_default=False,
+    ),
+]  # fmt: skip
+ReactionFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reactions", metavar="TOPIC=FILE", help="Reactions to predictions; may be repeated.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -76,17 +84,40 @@ def lookup_tables(
     pipeline: Pipeline, given: list[str] | None
 ) -> tuple[PastTables, list[LookupFile]]:
     """Return the tables that the option names, and say on standard error what to know of them."""
-    files: dict[str, Path] = {}
-    for each in given or ():
-        topic, equals, file = each.partition("=")
-        if not equals or not file:
-            raise DefinitionError(f"--lookup: {each!r:.60} names no file; write TOPIC=FILE")
-        files[topic] = Path(file)
-    tables, read = read_tables(pipeline.lookups, files)
+    tables, read = read_tables(pipeline.lookups, dict(_files("--lookup", given)))
     for file_read in read:
         for note in file_read.notes:
             typer.echo(f"streamproc: {note}", err=True)
     return tables, read
+
+
+def reaction_entries(pipeline: Pipeline, given: list[str] | None) -> Iterator[Entry]:
+    """Return the reactions in the files that the option names.
+
+    Their time is in the column that `Reactions` names, or else in that of the events' time.
+    """
+    times = {
+        monitor.topic: monitor.time or pipeline.events.time
+        for monitor in pipeline.monitors
+        if isinstance(monitor, Reactions)
+    }
+    files = list(_files("--reactions", given))
+    for topic, _ in files:
+        if topic not in times:
+            known = ", ".join(times) or "none; add Reactions(...) to the monitors"
+            raise DefinitionError(f"--reactions: {topic!r:.60} has no reactions; there are {known}")
+    return chain.from_iterable(
+        reactions(topic, RowFile(file), times[topic]) for topic, file in files
+    )
+
+
+def _files(option: str, given: list[str] | None) -> Iterator[tuple[str, Path]]:
+    """Yield topic and file of each TOPIC=FILE."""
+    for each in given or ():
+        topic, equals, file = each.partition("=")
+        if not equals or not file:
+            raise DefinitionError(f"{option}: {each!r:.60} names no file; write TOPIC=FILE")
+        yield topic, Path(file)
 
 
 class Bar:

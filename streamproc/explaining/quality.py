@@ -8,19 +8,12 @@ from typing import Any
 from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
 from streamproc.explaining.log import Buckets, Parts
 from streamproc.messages import Alert
-from streamproc.monitors.quality import (
-    DEAD,
-    EVENTS,
-    ONE,
-    RATE,
-    REFUSED,
-    STUCK,
-    DataQuality,
-    QualityMonitor,
-    described,
-)
+from streamproc.monitors.quality import RATE, REFUSED, STUCK, QualityMonitor
+from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality
+from streamproc.monitors.quality_words import words_of
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.spec import Watched
+from streamproc.monitors.unseen import MOST_VALUES
 
 _ELSEWHERE = {
     "late events": "no examples: late events are on a topic of their own; `streamproc watch late`",
@@ -40,6 +33,7 @@ class QualityReader:
         self._counts: list[dict[str, float]] = [{}, {}]
         self._buckets = [0, 0]
         self._by_start: dict[int, float] = {}
+        self._before: dict[str, set[str]] = {}
         self._log: Buckets | None = None
         for number, monitor in enumerate(pipeline.monitors):
             if isinstance(monitor, DataQuality):
@@ -79,7 +73,12 @@ class QualityReader:
         rows = {name: self._monitor.combined(some) for name, some in parts.items()}
         side = int(start_ms >= self._first_ms)
         self._buckets[side] += 1
-        counts = {name: float(row[0]) for name, row in rows.items() if len(row) == 1}
+        counts: dict[str, float] = {}
+        for name, row in rows.items():
+            if isinstance(row, dict):
+                counts[name] = self._unseen(name, start_ms, row)
+            elif len(row) == 1:
+                counts[name] = float(row[0])
         for name, n in counts.items():
             self._counts[side][name] = self._counts[side].get(name, 0.0) + n
         events = counts.get(EVENTS, 0.0)
@@ -101,8 +100,18 @@ class QualityReader:
             if of:
                 self._points.append(Point(start_ms, count / of, of))
 
+    def _unseen(self, name: str, start_ms: int, counts: dict[str, int]) -> float:
+        """Return how many events have a value that was in no bucket before the alert's first."""
+        before = self._before.setdefault(name, set())
+        new = float(sum(n for value, n in counts.items() if value not in before))
+        if start_ms >= self._first_ms:
+            return new
+        if len(before) <= MOST_VALUES:
+            before.update(counts)
+        return 0.0
+
     def _is_it(self, name: str) -> bool:
-        return name != EVENTS and described(name, self._ranges)[0] == self._subject
+        return name != EVENTS and words_of(name, self._ranges)[0] == self._subject
 
     def _table(self) -> Table:
         """Return all that is counted, by bucket, before and since; the subject first."""
@@ -110,7 +119,7 @@ class QualityReader:
         rows: list[tuple[str, float, float]] = []
         for name in names:
             n = [of.get(name, 0.0) / max(of.get(EVENTS, 0.0), 1.0) for of in self._counts]
-            rows.append((described(name, self._ranges)[0], n[0], n[1]))
+            rows.append((words_of(name, self._ranges)[0], n[0], n[1]))
         rows.sort(key=lambda row: (row[0] != self._subject, -abs(row[2] - row[1])))
         means = [
             of.get(EVENTS, 0.0) / max(n, 1)

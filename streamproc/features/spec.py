@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
@@ -33,7 +34,8 @@ class Field:
 
     ``least`` and ``most`` declare the range of a number. An event beyond is scored like any other,
     since the range may be what is wrong; it is counted, and `DataQuality` tells where there are
-    more of them than usual. They change no state, and no model.
+    more of them than usual. They change no state, and no model. ``values`` does the same for a
+    text: those it should have.
 
     >>> Field("amount").names
     ('amount',)
@@ -45,6 +47,7 @@ class Field:
     type: FieldType = "number"
     least: float | None = field(default=None, repr=False)
     most: float | None = field(default=None, repr=False)
+    values: Sequence[str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -61,6 +64,18 @@ class Field:
             raise DefinitionError(f"Field({self.name!r}): only a number has a least and a most")
         if len(given) == 2 and given[0] > given[1]:
             raise DefinitionError(f"Field({self.name!r}): least is above most; exchange them")
+        if self.values is not None:
+            self._check_values(self.values)
+
+    def _check_values(self, values: Sequence[str]) -> None:
+        if self.type != "text":
+            raise DefinitionError(f"Field({self.name!r}): only a text has values")
+        texts = not isinstance(values, str) and all(isinstance(each, str) for each in values)
+        if not texts or not values:
+            raise DefinitionError(
+                f"Field({self.name!r}): values are some texts, such as ('NL', 'BE')"
+            )
+        object.__setattr__(self, "values", tuple(values))
 
     @property
     def range(self) -> tuple[float | None, float | None]:

@@ -6,7 +6,7 @@ from streamproc.monitors.health import Health
 from streamproc.monitors.outcomefold import BiasFold, bias_fold
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift, OutcomeMonitor
 from streamproc.monitors.performance_spec import Performance, Ranking
-from streamproc.monitors.quality import DataQuality
+from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.reactions import Reactions
 from streamproc.monitors.spec import Drift, PredictionBias
 

@@ -14,7 +14,7 @@ from streamproc.monitors.outcomejudge import TOLERANCE as OF_RATES
 from streamproc.monitors.outcomejudge import TOLERANCE_LEARNING as OF_RATES_LEARNING
 from streamproc.monitors.outcomespec import ConceptDrift, LabelShift
 from streamproc.monitors.performance_spec import Performance
-from streamproc.monitors.quality import DataQuality, quality_series
+from streamproc.monitors.quality_spec import DataQuality, quality_series
 from streamproc.monitors.reactions import Reactions
 from streamproc.monitors.slices import FOUND_SHARE
 from streamproc.monitors.spec import Drift, PredictionBias, Watched, drift_plan
@@ -55,6 +55,10 @@ class Allotted(Watched, Protocol):
     @property
     def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
         """The least and the most of features that declare them."""
+
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
+        """Those that are texts of the event, with the values of those that declare them."""
 
 
 def allotment(pipeline: Allotted, traffic: Traffic) -> list[Part]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from streamproc.monitors.classes import RANKS
 from streamproc.monitors.scores import (
     LOSS_STEPS,
     PROBABILITY_STEPS,
@@ -90,6 +91,7 @@ def _of_classes(before: Mapping[str, Any], bucket: Mapping[str, Any]) -> dict[st
         "n": n,
         "confusion": {f"{name}{SEPARATOR}{first}": count for name, count in labels.items()},
         "bins": {where: [n, labels.get(first, 0), n * steps]},
+        RANKS: {},
         "brier": sum(labels[name] * _steps(squares - 2 * p + 1) for name, p in given.items()),
         "log_loss": sum(labels[name] * round(-log(p) * LOSS_STEPS) for name, p in given.items()),
     }
@@ -100,6 +102,7 @@ def _of_classes(before: Mapping[str, Any], bucket: Mapping[str, Any]) -> dict[st
             for label, count in labels.items()
             for said, share in (shares or {first: 1.0}).items()
         },
+        RANKS: {},
     }
     return {"zero_rule": zero, "random": chance}
 

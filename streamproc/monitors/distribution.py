@@ -224,14 +224,19 @@ class DistributionTest:
 
     def _then_and_now(self, since_ms: int, score: int) -> tuple[float, float]:
         """Return mean, or standard deviation, before a time and from it on."""
+        before, after = self.sides(since_ms)
+        if SHAPES[score] == "location":
+            return before.mean, after.mean
+        return sqrt(before.variance), sqrt(after.variance)
+
+    def sides(self, since_ms: int) -> tuple[Moments, Moments]:
+        """Return the moments of all values before a time, and from it on."""
         sides = (
             [each for each in self._moments if (each.start_ms >= since_ms) == now]
             for now in (False, True)
         )
         before, after = (pooled(side) for side in sides)
-        if SHAPES[score] == "location":
-            return before.mean, after.mean
-        return sqrt(before.variance), sqrt(after.variance)
+        return before, after
 
 
 def pooled(parts: list[Moments]) -> Moments:

@@ -16,7 +16,8 @@ from streamproc.monitors.outcomejudge import outcome_monitor
 from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.performance import PerformanceMonitor
 from streamproc.monitors.performance_fold import GUESSED, guess_number
-from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.quality import QualityMonitor
+from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.reactions import ReactionMonitor, reactions_plan
 from streamproc.monitors.sealing import Sealed, Sealer
 from streamproc.monitors.spec import Watched, drift_plan, performance_plan

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from streamproc.metrics import Report, auc_of_counts, average_precision_of_counts
+from streamproc.monitors.classes import auc_of_classes
 from streamproc.monitors.scores import LOSS_STEPS, PROBABILITY_STEPS, SEPARATOR, middle_of
 from streamproc.monitors.sums import Floats, Row
 
@@ -202,6 +203,7 @@ def slope_of(n: Floats, yes: Floats, total: Floats) -> float | None:
 def of_classes(sketch: Mapping[str, Any], beta: float) -> Report:
     """Return what is said of several classes; that of each one is averaged, all weighing the same.
 
+    ``roc_auc`` is of each class against the rest (`streamproc.monitors.classes`).
     ``accuracy/CLASS`` is the share of a class's outcomes that were decided for rightly; the
     calibration is that of the class decided for.
     """
@@ -228,6 +230,7 @@ def of_classes(sketch: Mapping[str, Any], beta: float) -> Report:
         "f_beta": _mean(
             _ratio((1 + weight) * right[name], weight * true[name] + said[name]) for name in names
         ),
+        **auc_of_classes(sketch),
         "log_loss": mean_loss(sketch, "log_loss", LOSS_STEPS),
         "brier": mean_loss(sketch, "brier", PROBABILITY_STEPS),
         **calibration(n, yes, total),

@@ -17,6 +17,7 @@ from typing import Any
 from streamproc.messages import PerformanceReport, Severity
 from streamproc.metrics import Report
 from streamproc.monitors.baselines import baselines_of
+from streamproc.monitors.classes import RANKS, bounded
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.metrics import guess_of, metrics_of
 from streamproc.monitors.oneclass import OneClass, labels_of
@@ -195,7 +196,8 @@ class PerformanceMonitor:
             for who in ("model", "own"):
                 if "confusion" in full.get(who, {}):
                     confusion = _lumped(full[who]["confusion"], known)
-                    full[who] = {**full[who], "confusion": confusion}
+                    ranked = window.total.get(who, {}).get(RANKS, ())
+                    full[who] = {**bounded(full[who], ranked), "confusion": confusion}
                     known.update(_classes_of(confusion))
             model = full["model"]
         if self._about == "predictions":
@@ -237,7 +239,7 @@ class PerformanceMonitor:
         total, events = window.total, window.event_ms
         metrics: dict[str, Report] = {}
         if self._about == "outcomes":
-            ranking = f"ndcg@{monitor.k}" if monitor.ranking and not name else None
+            ranking = f"ndcg@{monitor.k}" if monitor.ranking else None
             for who in ("model", "zero_rule", "random", "own"):
                 if who in total or who == "model":
                     named = ranking if "ranking" in total.get(who, {}) or who == "model" else None

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from streamproc.monitors.classes import add_ranks
 from streamproc.monitors.fold import NEVER, column, slices_by_code
 from streamproc.monitors.performance import merge_rows
 from streamproc.monitors.performance_spec import Performance
@@ -214,7 +215,7 @@ class Batch:
             | {who: of[i] for who, of in sketches.items() if of[i]}
             for i, row in enumerate(told)
         ]
-        if overall and self._groups is not None:
+        if self._groups is not None:
             self._add_groups(rows, at, groups, monitor.k)
         return list(zip(found.tolist(), rows, strict=True))
 
@@ -227,7 +228,9 @@ class Batch:
             scores = [(self._own_maps if own else self._maps)[i] for i in at.tolist()]
             if own:
                 decisions = [next(iter(score), None) for score in scores]
-            return several_classes(labels, decisions, scores, groups, size)
+            sketches = several_classes(labels, decisions, scores, groups, size)
+            add_ranks(sketches, labels, decisions, scores, groups)
+            return sketches
         score = (self._own_score if own else self._score)[at]
         if kind == "regression":
             return numbers(self._label[at], score, monitor.tolerance, groups, size)

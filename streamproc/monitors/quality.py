@@ -8,98 +8,35 @@ half of all events refused.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import inf, log
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import log
 
-from streamproc.errors import DefinitionError
-from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.counts import CountTest
-from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.growing import Span
+from streamproc.monitors.quality_spec import (
+    DEAD,
+    EVENTS,
+    LEAST,
+    MOST_SERIES,
+    NULL,
+    ONE,
+    VALUES,
+    Checked,
+    DataQuality,
+    Row,
+    quality_series,
+)
+from streamproc.monitors.quality_words import evidence_of, made, words_of
 from streamproc.monitors.series import Limits, SeriesTest
 from streamproc.monitors.tilts import Rate
-
-EVENTS, LATE, FUTURE, REPEATED = "events", "late", "future", "repeated_id"
-NULL, RANGE, ONE, DEAD = "null/", "range/", "one/", "dead/"
-
-LEAST = 50
-"""Rules that need no statistics look at buckets of so many events."""
-
-MOST_SERIES = 1_000
-REASONS = 20
-"""For how many kinds of dead letters the false alarms are shared out."""
+from streamproc.monitors.unseen import Counts, Known, together
 
 RATE, STUCK, REFUSED = "rate of events", ", stuck", "dead letters"
 """Subjects of findings; of a number that is stuck, how it ends."""
 
 _REMEMBERED = 1_024
 _MOST_ONE_IN = 3.0
-
-
-@dataclass(frozen=True)
-class DataQuality:
-    """Watches what comes in: missing, refused, out of range, late, stuck, too little or too much.
-
-    Each feature's share of nulls, and, where a `Field` declares ``least`` or ``most``, of values
-    beyond; numbers that vary no more; dead letters by reason and field; late and future events; the
-    rate of events, by the hour of the week. ``bucket`` is a span of event time, ``reference`` how
-    long it takes to know what is usual, ``weight`` the monitor's part of the false alarms.
-
-    >>> DataQuality(bucket="6h").bucket_ms
-    21600000
-    """
-
-    bucket: str = "1h"
-    reference: str = "7d"
-    tolerance: float = 0.1
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if parse_duration_ms(self.bucket, "DataQuality, bucket") == 0:
-            raise DefinitionError("DataQuality, bucket: a bucket of 0 holds nothing; write '1h'")
-        parse_duration_ms(self.reference, "DataQuality, reference")
-        if not 0 <= self.tolerance < 100:
-            raise DefinitionError("DataQuality: tolerance is a part of what is usual, such as 0.1")
-        if not 0 < self.weight < inf:
-            raise DefinitionError("DataQuality: weight must be a number above 0, such as 1.0")
-
-    @property
-    def bucket_ms(self) -> int:
-        """How much event time a bucket spans."""
-        return parse_duration_ms(self.bucket, "DataQuality, bucket")
-
-    @property
-    def span(self) -> Span:
-        """How much the first reference holds."""
-        return Span(parse_duration_ms(self.reference, "DataQuality, reference"))
-
-
-class Checked(Protocol):
-    """What is known of a pipeline here; `streamproc.Pipeline` is one."""
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The names of all features."""
-
-    @property
-    def number_fields(self) -> tuple[str, ...]:
-        """Those that are numbers of the event: a sensor may get stuck."""
-
-    @property
-    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
-        """The least and the most of those that declare them."""
-
-
-Row = list[Any]
-
-
-def quality_series(pipeline: Checked) -> int:
-    """Return over how many series the false alarms of data quality are shared out."""
-    numbers = len(pipeline.number_fields)
-    return 3 + len(pipeline.feature_names) + numbers + len(pipeline.ranges) + REASONS
 
 
 class QualityMonitor:
@@ -118,10 +55,14 @@ class QualityMonitor:
         self._stuck: dict[str, _Stuck] = {}
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._ranges = dict(pipeline.ranges)
+        self._known: dict[str, Known] = {}
+        self._wait_ms = spec.span.least_ms // 2
         self.overflowed = 0
 
     def combined(self, parts: Sequence[Row]) -> Row:
         """Return one row for several of one series and bucket, whatever their order."""
+        if isinstance(parts[0], dict):
+            return together(parts)
         if len(parts[0]) == 1:
             return [sum(part[0] for part in parts)]
         there = [part for part in parts if part[0]]
@@ -137,8 +78,13 @@ class QualityMonitor:
         total = events + refused
         found = self._of_rate(start_ms, total)
         found += self._of_refused(start_ms, refused, total)
+        texts = sorted(name for name in rows if name.startswith(VALUES))
+        for name in texts:
+            found += self._of_values(name, start_ms, rows[name], events)
+        rows = {name: row for name, row in rows.items() if name not in texts}
         seen = {name for name, row in rows.items() if len(row) == 1 and name != EVENTS}
-        for name in sorted({*seen, *self._shares}):
+        known = {name for name in self._shares if not name.startswith(VALUES)}
+        for name in sorted({*seen, *known}):
             of = total if name.startswith(DEAD) else events
             found += self._of_share(name, start_ms, rows.get(name, [0])[0], of)
         for name in sorted(name for name, row in rows.items() if len(row) == 3):
@@ -161,8 +107,10 @@ class QualityMonitor:
         stuck = f"{ONE}{subject.removesuffix(STUCK)}"
         if subject.endswith(STUCK) and self._stuck.pop(stuck, None) is not None:
             return True
-        names = [each for each in self._shares if described(each, self._ranges)[0] == subject]
+        names = [each for each in self._shares if words_of(each, self._ranges)[0] == subject]
         for name in names:
+            if name in self._known:
+                self._known[name].accept()
             self._shares[name].relearn()
             self._rules.pop(name, None)
         return bool(names)
@@ -187,7 +135,7 @@ class QualityMonitor:
         stopped = not over and ratio < 0.05
         effect = abs(log(max(ratio, 1e-3)))
         rates = test.usual, total
-        return [_finding(RATE, not over, effect, _tested(test.detector), rates,
+        return [made(RATE, not over, effect, evidence_of(test.detector), rates,
                          int(total), test.since_ms, summary, stopped)]  # fmt: skip
 
     def _of_refused(self, start_ms: int, refused: float, total: float) -> list[Finding]:
@@ -204,7 +152,7 @@ class QualityMonitor:
             if said
             else f"Less than a quarter of what comes is refused again ({share:.1%})."
         )
-        return [_finding(REFUSED, said, share, (share, 0.5), (0.0, share), int(total),
+        return [made(REFUSED, said, share, (share, 0.5), (0.0, share), int(total),
                          rule.since_ms, summary, said)]  # fmt: skip
 
     # ---------------------------------------------------------------- shares
@@ -216,7 +164,8 @@ class QualityMonitor:
                 self.overflowed += 1
                 return []
             test = self._shares[name] = SeriesTest(Rate(1), self._limits)
-            for past_ms, n in self._past:  # till now there were none
+            past = () if name in self._known else self._past
+            for past_ms, n in past:  # till now there were none
                 test.update(past_ms, test.bins.counts(0.0, n))  # type: ignore[attr-defined]
         if of <= 0:
             return []
@@ -232,7 +181,7 @@ class QualityMonitor:
         observed = float(test.found[1]) / n if n else count / of
         if over:
             observed = count / of
-        subject, what, look_at = described(name, self._ranges)
+        subject, what, look_at = words_of(name, self._ranges)
         summary = (
             f"{observed:.2%} of the events {what} since {when(test.since_ms)}, where {usual:.2%} "
             f"is usual; {look_at}."
@@ -240,9 +189,21 @@ class QualityMonitor:
         if over:
             summary = f"As few events as usual {what} again ({observed:.2%})."
         effect = min(observed / max(usual, 1e-4), 1e3)
-        return [_finding(subject, not over, effect,
-                         _tested(test.detector), (usual, observed),
+        return [made(subject, not over, effect,
+                         evidence_of(test.detector), (usual, observed),
                          int(n), test.since_ms, summary, not over and observed >= 0.5)]  # fmt: skip
+
+    def _of_values(self, name: str, start_ms: int, counts: Counts, of: float) -> list[Finding]:
+        """Test how many events have a value of a text that was never seen."""
+        known = self._known.setdefault(name, Known(self._wait_ms))
+        test = self._shares.get(name)
+        open_ms = test.since_ms if test is not None and test.open else None
+        unseen = known.unseen(start_ms, counts, open_ms)
+        found = [] if unseen is None else self._of_share(name, start_ms, unseen, of)
+        new = ", ".join(map(repr, known.names))
+        if not new or not any(each.ongoing for each in found):
+            return found
+        return [replace(found[0], summary=f"{found[0].summary[:-1]}: {new}.")]
 
     def _gone(self, name: str, start_ms: int, count: float, of: float) -> list[Finding] | None:
         """Return what a rule says of a feature that is there no more, or None.
@@ -260,11 +221,11 @@ class QualityMonitor:
             rule.count, rule.of = rule.count + count, rule.of + of
         if said is None:
             return None
-        subject, what, look_at = described(name, self._ranges)
+        subject, what, look_at = words_of(name, self._ranges)
         summary = f"All events {what} since {when(rule.since_ms)}, {usual:.1%} before; {look_at}."
         if not said:
             summary = f"Not all events {what} any more."
-        return [_finding(subject, said, 1 / max(usual, 1e-3), (1.0, 1.0), (usual, count / of),
+        return [made(subject, said, 1 / max(usual, 1e-3), (1.0, 1.0), (usual, count / of),
                          int(of), rule.since_ms, summary, said)]  # fmt: skip
 
     def _of_value(self, name: str, start_ms: int, row: Row) -> list[Finding]:
@@ -281,7 +242,7 @@ class QualityMonitor:
             if said
             else f"{feature} varies again."
         )
-        return [_finding(f"{feature}{STUCK}", said, 1.0,
+        return [made(f"{feature}{STUCK}", said, 1.0,
                          (stuck.evidence, log(self._alarm_ms / self._bucket_ms)), (0.0, 1.0),
                          stuck.n, stuck.since_ms, summary, False)]  # fmt: skip
 
@@ -348,66 +309,3 @@ class _Stuck:
             self.open = True
             return True
         return None
-
-
-_REASONS = {
-    "field_not_number": "hold no number in {field}",
-    "number_out_of_range": "hold an impossible number in {field}",
-    "field_not_category": "hold no category in {field}",
-    "repeated_id": "have an id that was there before",
-    "late": "are refused for coming too late",
-    "time_in_future": "are refused for a time over an hour ahead",
-    "not_json": "are no JSON",
-}
-
-
-def described(
-    name: str, ranges: Mapping[str, tuple[float | None, float | None]]
-) -> tuple[str, str, str]:
-    """Return a series' subject, what events do that it counts, and what to look at.
-
-    >>> described("null/amount", {})[:2]
-    ('amount, missing', 'lack amount')
-    """
-    if name.startswith(NULL):
-        feature = name.removeprefix(NULL)
-        return (f"{feature}, missing", f"lack {feature}",
-                "see whether the field is there in new events, and who writes it")  # fmt: skip
-    if name.startswith(RANGE):
-        feature = name.removeprefix(RANGE)
-        least, most = ranges.get(feature, (None, None))
-        bounds = f"{'' if least is None else least}..{'' if most is None else most}"
-        return (f"{feature}, out of range", f"have {feature} outside {bounds}",
-                "see whether its unit changed, and which producer sends it")  # fmt: skip
-    if name == LATE:
-        return ("late events", "come later than the lateness allows",
-                "see `streamproc watch late`, and what delays the producer")  # fmt: skip
-    if name == FUTURE:
-        return ("event times ahead", "have a time over a minute ahead of the worker's clock",
-                "look at the clocks of the producers")  # fmt: skip
-    reason, _, field = name.removeprefix(DEAD).partition(" ")
-    what = _REASONS.get(reason, "are refused as {reason}").format(field=field, reason=reason)
-    subject = f"dead letters, {reason}" + (f" of {field}" if field else "")
-    return subject, what, "see the header `error` of the dead letters, and who writes them"
-
-
-def _tested(detector: EDetector) -> tuple[float, float]:
-    """Return the evidence and the threshold; there is none where a detector begins anew."""
-    return max(detector.evidence, 0.0), detector.threshold
-
-
-def _finding(
-    subject: str,
-    ongoing: bool,
-    effect: float,
-    tested: tuple[float, float],
-    shares: tuple[float, float],
-    samples: int,
-    since_ms: int,
-    summary: str,
-    critical: bool,
-) -> Finding:
-    (statistic, threshold), (expected, observed) = tested, shares
-    return Finding("data_quality", subject, None, ongoing, "critical" if critical else "warning",
-                   effect, statistic, threshold, expected, observed, samples, since_ms,
-                   summary)  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from streamproc.monitors.fold import NEVER, columns, groups
-from streamproc.monitors.quality import (
+from streamproc.monitors.quality_spec import (
     DEAD,
     EVENTS,
     FUTURE,
@@ -21,9 +21,13 @@ from streamproc.monitors.quality import (
     NULL,
     ONE,
     RANGE,
+    UNDECLARED,
+    VALUES,
     Checked,
     DataQuality,
+    Row,
 )
+from streamproc.monitors.unseen import listed, together
 
 AHEAD_MS = 60_000
 """An event whose time is so far ahead of the clock that scored it came from a wrong clock."""
@@ -32,7 +36,6 @@ _HELD = 2_048
 _TIME, _FEATURES, _SCORED = map(itemgetter, ("event_time_ms", "features", "scored_at_ms"))
 _FIELD = re.compile(r"field '([^']{1,100})'")
 _NO_EVENT = ("label_not_valid", "missing_label", "second_label", "unknown_id")
-Row = list[Any]
 
 
 class QualityFold:
@@ -43,7 +46,8 @@ class QualityFold:
 
     >>> from types import SimpleNamespace
     >>> names = ("amount",)
-    >>> of = SimpleNamespace(feature_names=names, number_fields=names, ranges={"amount": (0, 9)})
+    >>> of = SimpleNamespace(feature_names=names, number_fields=names, ranges={"amount": (0, 9)},
+    ...                      categories={})
     >>> fold = QualityFold(0, DataQuality(), of)
     >>> fold.update([{"event_time_ms": 5, "scored_at_ms": 9, "features": {"amount": amount}}
     ...              for amount in (1.0, None, 99.0)])
@@ -58,6 +62,7 @@ class QualityFold:
         self._features = pipeline.feature_names
         self._numbers = pipeline.number_fields
         self._ranges = dict(pipeline.ranges)
+        self._categories = dict(pipeline.categories)
         self._held: list[dict[str, Any]] = []
         self._counts: dict[int, dict[str, Row]] = {}
 
@@ -112,6 +117,13 @@ class QualityFold:
             for name, bounds in self._ranges.items():
                 beyond = _beyond(name, bounds, table[place[name], inside], chosen)
                 self._some(start_ms, RANGE + name, beyond)
+            for name, declared in self._categories.items():
+                texts = Counter([one[name] for one in chosen if type(one.get(name)) is str])
+                if declared is not None:
+                    odd = sum(n for value, n in texts.items() if value not in declared)
+                    self._some(start_ms, UNDECLARED + name, odd)
+                elif texts:
+                    self._add(start_ms, VALUES + name, listed(texts))
             for name, values in zip(self._numbers, table[:, inside], strict=True):
                 self._add(start_ms, ONE + name, _one(values[~np.isnan(values)]))
 
@@ -125,6 +137,8 @@ class QualityFold:
         if known is None:
             if len(rows) < MOST_SERIES:
                 rows[name] = row
+        elif isinstance(row, dict):
+            rows[name] = together((known, row))
         elif len(row) == 1:
             known[0] += row[0]
         elif row[0]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import log
 from typing import Any
 
 import orjson
@@ -18,6 +20,7 @@ from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.foundslices import FoundSlices
 from streamproc.monitors.growing import Span
+from streamproc.monitors.intervals import interval_of_mean
 from streamproc.monitors.labelled import told
 from streamproc.monitors.odds import Table, tabled
 from streamproc.monitors.outcomes import OVERALL, SAMPLE, Row
@@ -193,8 +196,27 @@ class Residuals:
                 self._tests[name] = self._new(name)
                 for test in self._tests.values():
                     test.share_out(self._alarm_ms * len(self._tests))
-            findings += told(self._tests[name], start_ms, rows[name])
+            found = told(self._tests[name], start_ms, rows[name])
+            findings += [self._bounded(self._tests[name], each) for each in found]
         return findings
+
+    def _bounded(self, test: DistributionTest, found: Finding) -> Finding:
+        """Add an interval for the difference, as wide as the test's false alarms are rare.
+
+        As of shares (`streamproc.monitors.bias.interval`): what is usual is taken as known.
+        """
+        before, after = test.sides(found.first_seen_ms)
+        if not found.ongoing or test.test is None or after.n < 1 or before.n < 1:
+            return found
+        alarm_ms = self._alarm_ms * len(self._tests)
+        kappa = max(1.0, float(test.test.reference.kappa[0]))
+        variance = max(before.variance, after.variance) * kappa
+        odds = log(max(alarm_ms / self._bucket_ms, 1.0))
+        ends = interval_of_mean(after.n, after.mean - before.mean, variance, odds)
+        low, high = (f"{end:+.4g}" for end in ends)
+        said, _, look_at = found.summary.partition(";")
+        summary = f"{said} (the difference is between {low} and {high});{look_at}"
+        return replace(found, summary=summary)
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""

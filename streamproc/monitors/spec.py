@@ -175,6 +175,10 @@ class Watched(Protocol):
         """The least and the most of those that declare them."""
 
     @property
+    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
+        """Those that are texts of the event, with the values of those that declare them."""
+
+    @property
     def budget(self) -> FalseAlarms:
         """How many false alarms are expected over everything that is watched."""
 

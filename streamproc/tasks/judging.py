@@ -130,7 +130,8 @@ def judge_fingerprint(pipeline: Watched, partitions: int) -> str:
     names = (*pipeline.numeric_features, *pipeline.categorical_features)
     features = [(name, pipeline.warmup_ms(name)) for name in names]
     checked = (pipeline.feature_names, pipeline.number_fields, sorted(pipeline.ranges.items()))
-    rest = (pipeline.lateness_ms, pipeline.budget, pipeline.made_of, partitions, checked)
+    texts = sorted(pipeline.categories.items())
+    rest = (pipeline.lateness_ms, pipeline.budget, pipeline.made_of, partitions, checked, texts)
     parts = (FORMAT, *watched, features, *rest)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 

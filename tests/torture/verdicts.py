@@ -31,12 +31,12 @@ def for_verdicts(pipeline: str) -> str:
     """Return the text of a pipeline file with a day's lateness, watched by what can be judged here.
 
     A day goes by in two seconds, and a partition's broker may be a moment behind another's. Data
-    quality counts what is in neither predictions nor outcomes.
+    quality and health are about what is in neither predictions nor outcomes.
 
-    >>> for_verdicts("pipeline = Pipeline(\\n    monitors=[DataQuality(), Drift()])")
-    "pipeline = Pipeline(\\n    lateness='1d',\\n    monitors=[Drift()])"
+    >>> for_verdicts("pipeline = Pipeline(\\n    monitors=[DataQuality(), Drift(), Health()])")
+    "pipeline = Pipeline(\\n    lateness='1d',\\n    monitors=[Drift(), ])"
     """
-    pipeline = re.sub(r"\bDataQuality\(\),\s*", "", pipeline)
+    pipeline = re.sub(r"\b(DataQuality|Health)\(\)(,\s*)?", "", pipeline)
     return pipeline.replace("= Pipeline(\n", "= Pipeline(\n    lateness='1d',\n")
 
 

@@ -119,6 +119,9 @@ def test_a_mistake_names_the_field_and_the_remedy(changed: dict[str, Any], messa
         (lambda: replace(LABELS, time=5), "Labels: time must name a field"),  # type: ignore[arg-type]
         (lambda: replace(LABELS, horizon="2 weeks"), "Labels, horizon: '2 weeks' is not"),
         (lambda: replace(LABELS, horizon="0d"), "Labels: a horizon of 0 joins nothing; write"),
+        (lambda: Field("a", values=("x",)), r"Field\('a'\): only a text has values"),
+        (lambda: Field("a", "text", values="x"), r"Field\('a'\): values are some texts, such as"),
+        (lambda: Field("a", "text", values=()), r"Field\('a'\): values are some texts, such as"),
         (lambda: replace(LABELS, classes=(1,)), r"Labels: classes needs at least two, such as"),
         (lambda: replace(LABELS, classes=(1, 1)), r"Labels: classes needs at least two, such as"),
         (lambda: replace(LABELS, classes=2), "Labels: classes needs at least two, such as"),  # type: ignore[arg-type]
@@ -167,6 +170,7 @@ def test_what_follows_from_the_features() -> None:
     assert ("amount", "country", "hour", *means) == pipeline.feature_names
     assert ("amount", *means) == pipeline.numeric_features
     assert pipeline.slice_fields == ("country", "shop")
+    assert pipeline.categories == {"country": None}
     of = {"amount": ("amount",), "country": ("country",), "hour": ()}
     assert of | dict.fromkeys(means, ("amount",)) == pipeline.made_of
     week_ms = 7 * 86_400_000

@@ -8,21 +8,24 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from river import base, linear_model
 
 from streamproc.features import Field, Window
 from streamproc.models import versions
-from streamproc.monitors import Drift, PredictionBias
+from streamproc.monitors import Drift, PredictionBias, Reactions
+from streamproc.monitors.sketch import Sketch, unpacked
 from streamproc.pipeline import Events, Labels, Pipeline
 from streamproc.replay import AT_ONCE, Replay
 from streamproc.tasks.records import Output
-from streamproc.timeline import Entry, LabelColumns, timeline
+from streamproc.timeline import Entry, LabelColumns, reactions, timeline, with_reactions
 from tests.servers import ROOT
 
 NOW_MS = 2_000_000_000_000
-DELAY_MS = 600_000
+DELAY_MS, HOUR_MS = 600_000, 3_600_000
+EMPTY = Sketch.of(np.zeros(0)).packed()
 
 
 def entries(count: int = 300, step_ms: int = 60_000) -> list[Entry]:
@@ -180,3 +183,28 @@ def test_bad_rows_leave_the_others_alone() -> None:
     _, said = run(pipeline(), fed)
     assert (len(said["predictions"]), len(said["outcomes"])) == (50, 50)
     assert len(said["dead_letters"]) == 2
+
+
+@pytest.mark.parametrize("at_once", [AT_ONCE, 7])
+def test_no_reaction_comes_too_late_for_its_bucket(at_once: int) -> None:
+    """However many records are fed at once: days of them, and an hour of lateness."""
+    clicks = Reactions("clicks", id="id", value="clicked", time="at", bucket="1h")
+    made = pipeline(monitors=[clicks])
+    came = [
+        {"id": n, "clicked": n % 2 == 0, "at": n * 600_000 + 5_000_000} for n in range(0, 900, 3)
+    ]
+    counted, last_ms = 0, 899 * 600_000 // HOUR_MS * HOUR_MS
+
+    def take(output: Output) -> None:
+        nonlocal counted
+        for out in output.records.get("buckets", ()):
+            for bucket in orjson.loads(out["value"] or b"").get("buckets", ()):
+                if bucket["bucket_ms"] < last_ms:
+                    counted += unpacked(bucket["series"].get("values", EMPTY)).n
+
+    replay = Replay(made, NOW_MS, take, at_once=at_once)
+    fed = [each for each in entries(900, 600_000) if each.kind == "event"]
+    replay.run(with_reactions(fed, reactions("clicks", came, "at")))
+    judge: Any = replay._down["buckets"][0]
+    assert (counted, judge.judge.late) == (sum(each["at"] < last_ms for each in came), 0)
+    assert counted > 290

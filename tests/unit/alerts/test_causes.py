@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamproc.alerts import AlertBook
+from streamproc.alerts.causes import bond
 from streamproc.alerts.telling import MOST_MEMBERS
 from tests.unit.alerts.findings import HOUR_MS, Watching, drift, found, over
 
@@ -75,6 +76,31 @@ def test_a_fault_of_a_fields_data_explains_its_drift_and_the_scores() -> None:
         "covariate_drift",
         "prior_drift",
     ]
+
+
+def test_faults_of_several_fields_explain_what_any_of_them_does() -> None:
+    """A drift of two fields that was told before is part of the alert, once both faults are known.
+
+    And so is a test of all features at once, where the one that moved most has a fault.
+    """
+    watching = Watching()
+    faults = [
+        found(5, "data_quality", f"{name}, missing", fields=(name,)) for name in ("age", "amount")
+    ]
+    together = found(5, "covariate_drift", "features", members=("age", "length"))
+    other = found(5, "covariate_drift", "features", members=("length", "age"))
+
+    assert watching.hour(5, drift(5, "age"), drift(5, "amount")) == [
+        ("open", "covariate_drift/age", "found")
+    ]
+    assert watching.hour(6, faults[0])[0][:2] == ("open", "data_quality/age, missing")
+    assert watching.hour(7, faults[1]) == [
+        ("update", "data_quality/age, missing", "wider"),
+        ("resolved", "covariate_drift/age", "explained"),
+    ]
+    assert len(watching.alerts[-2]["members"]) == 4
+    assert bond(faults[0], together) == "cause"
+    assert bond(faults[0], other) is None
 
 
 def test_it_does_not_explain_another_fields_drift() -> None:

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,52 @@ def test_the_frozen_model_is_the_first_version(folder: Path) -> None:
     assert told["frozen"]["log_loss"] == pytest.approx(expected["log_loss"])
     assert told["frozen"]["roc_auc"] == pytest.approx(expected["roc_auc"])
     assert told["frozen"]["log_loss"] > told["model"]["log_loss"]  # which learnt on
+
+
+def reacting(folder: Path, overridden: list[float]) -> None:
+    """Write ten days of events, and by the day which share of them is overridden after an hour."""
+    reactions = 'Reactions("cards.overrides", id="id", value="wrong", reference="3d")'
+    text = PIPELINE.replace("Drift()", reactions).replace("import Drift", "import Reactions")
+    (folder / "cards.py").write_text(text)
+    chance, made = random.Random(2), []
+    start = datetime(2018, 4, 1, 1, tzinfo=UTC)
+    with (folder / "cards.csv").open("w") as file:
+        file.write("card,amount,fraud\n")
+        for number in range(288 * len(overridden)):
+            file.write(f"{number % 5},{chance.uniform(0, 100):.2f},0\n")
+            if chance.random() < overridden[number // 288]:
+                at = start + timedelta(minutes=5 * number)
+                made.append(json.dumps({"id": number, "wrong": True, "at": at.isoformat()}))
+    chance.shuffle(made)
+    (folder / "overrides.jsonl").write_text("\n".join(made))
+
+
+def test_reactions_are_watched_where_a_file_has_them(folder: Path) -> None:
+    """One day's overrides, in a file that is in no order, are told of and are over again."""
+    reacting(folder, [0.1] * 7 + [0.4] + [0.1] * 2)
+    stamps = ("--every", "5m", "--json")
+    code, out, _ = backtest(*stamps, "--reactions", "cards.overrides=overrides.jsonl")
+    (alert,) = json.loads(out)["alerts"]
+    assert (code, alert["resolved"]) == (0, True)
+    assert (alert["kind"], alert["subject"]) == ("performance", "cards.overrides, how many")
+    assert alert["first_seen_ms"] == 1_523_145_600_000  # the 8th of April, midnight
+    assert json.loads(backtest(*stamps)[1])["alerts"] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("cards.overrides", "names no file; write TOPIC=FILE"),
+        ("cards.likes=overrides.jsonl", "has no reactions; there are cards.overrides"),
+        ("cards.overrides=cards.csv", "row 1 has no 'at', which the pipeline names"),
+    ],
+)
+def test_mistakes_of_reactions_are_told(folder: Path, option: str, told: str) -> None:
+    """In one line."""
+    reacting(folder, [0.1])
+    code, _, err = backtest("--reactions", option)
+    assert code != 0
+    assert told in " ".join(err.split())
 
 
 def test_a_report_for_people_fits_the_terminal(folder: Path) -> None:

@@ -34,6 +34,7 @@ class Facts:
     feature_names: tuple[str, ...] = ("amount",)
     number_fields: tuple[str, ...] = ("amount",)
     ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    categories: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     budget: FalseAlarms = ONE_A_MONTH
     warmup: int = 0
     name: str = "facts"

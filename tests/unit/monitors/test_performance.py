@@ -195,6 +195,109 @@ def test_baselines_stand_beside() -> None:
     assert chance["ndcg@10"] < model["ndcg@10"] <= 1.0
 
 
+def of_classes(seed: int, n: int, names: str) -> list[dict[str, Any]]:
+    """Return outcomes of several classes; now and then a score doesn't name one."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(n):
+        weights = [rng.random() ** 3 + 0.02 for _ in names]
+        score = {name: w / sum(weights) for name, w in zip(names, weights, strict=True)}
+        label = rng.choices(names, weights)[0]
+        if rng.random() < 0.2:
+            del score[rng.choice(names)]
+        made.append(
+            outcome(
+                number,
+                number * HOUR_MS // 20,
+                label=label,
+                score=score,
+                decision=max(sorted(score), key=lambda name: score[name]),
+                features={"rule": label if rng.random() < 0.6 else "a"},
+                slices={"country": "NL" if rng.random() < 0.6 else "DE"},
+            )
+        )
+    return made
+
+
+def test_several_classes_are_ranked_each_against_the_rest() -> None:
+    """As from the outcomes themselves, overall and by slice, on any number of partitions."""
+    monitor = Performance(window="2d", slices=("country",), baseline="rule", bucket="6h")
+    facts = Facts(kind="multiclass", classes=None, monitors=[monitor])
+    outcomes = of_classes(5, 3_000, "abcd")
+    watch, _ = monitored(facts, folded(facts, outcomes))
+    many, _ = monitored(facts, folded(facts, outcomes, 4, seed=2))
+    assert orjson.dumps(watch.take()) == orjson.dumps(many.take())
+    for name in ("", '{"country":"DE"}'):
+        report = watch.latest[name]
+        there = [
+            each
+            for each in outcomes
+            if report["from_ms"] <= each["label_time_ms"] < report["to_ms"]
+            and (not name or each["slices"]["country"] == "DE")
+        ]
+        assert report["n"] == len(there) > 300
+        exact = prequential_report(
+            "multiclass", [e["label"] for e in there], [e["score"] for e in there], 0.5, None
+        )
+        told = report["metrics"]["model"]
+        auc, error = told["roc_auc"] or 0.0, told["roc_auc_error"] or 0.0
+        assert 0.6 < auc < 0.95
+        assert auc == pytest.approx(exact["roc_auc"], abs=error)
+        assert 0 < error < 0.01
+    metrics = watch.latest[""]["metrics"]
+    assert metrics["zero_rule"]["roc_auc"] == metrics["random"]["roc_auc"] == 0.5
+    assert metrics["own"]["roc_auc"] > 0.6
+
+
+def test_too_many_classes_are_not_ranked_and_take_no_memory() -> None:
+    """Neither many in one score nor ever new ones; what else is told goes on."""
+    crowd = {f"c{n:02}": 0.5 if n == 7 else 0.01 for n in range(50)}
+    for score in ({}, crowd):
+        facts = Facts(kind="multiclass", classes=None, monitors=[Performance(window="2d")])
+        made = [
+            outcome(n, n * HOUR_MS // 20, label="c07", decision="c07",
+                    score=score or {"c07": 0.6, f"new {n}": 0.4})
+            for n in range(1_200)
+        ]  # fmt: skip
+        watch, _ = monitored(facts, folded(facts, made))
+        told = watch.latest[""]["metrics"]["model"]
+        assert (told["roc_auc"], told["accuracy"]) == (None, 1.0)
+        assert "ranks" not in watch._windows[""].total["model"]
+
+
+def test_rankings_are_told_of_each_slice() -> None:
+    """A slice's sessions by themselves, against the definition."""
+    monitor = Performance(window="30d", slices=("country",), ranking=Ranking("session", k=3))
+    facts = Facts(monitors=[monitor])
+    outcomes = scored(4, 3, 200)
+    for each in outcomes:  # of one session all labels come in one bucket, from one country
+        number = int(each["id"]) // 10
+        each["label_time_ms"] = 4 * DAY_MS + number * HOUR_MS
+        each["slices"]["country"] = "NL" if number % 3 else "DE"
+    watch, _ = monitored(facts, folded(facts, outcomes))
+    for name, countries in (("", ("NL", "DE")), ('{"country":"DE"}', ("DE",))):
+        found, report = [], watch.latest[name]
+        told = [
+            each
+            for each in outcomes
+            if report["from_ms"] <= each["label_time_ms"] < report["to_ms"]
+        ]
+        for session in {each["slices"]["session"] for each in told}:
+            items = [e for e in told if e["slices"]["session"] == session]
+            if items[0]["slices"]["country"] in countries and any(e["label"] for e in items):
+                said = sorted(items, key=lambda e: (-e["score"], e["label"]))
+                best = sorted(items, key=lambda e: -e["label"])
+                gained, most = (
+                    sum(e["label"] / np.log2(place) for place, e in enumerate(order[:3], 2))
+                    for order in (said, best)
+                )
+                found.append(gained / most)
+        metrics = report["metrics"]
+        assert len(found) >= 10
+        assert metrics["model"]["ndcg@3"] == pytest.approx(np.mean(found), abs=1e-6)
+        assert metrics["random"]["ndcg@3"] < metrics["model"]["ndcg@3"]
+
+
 def test_zero_rule_knows_nothing_of_its_bucket() -> None:
     """What a bucket holds changes nothing of what zero-rule says in it."""
     zeros = np.zeros(4, np.int64)

@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.quality import DataQuality, QualityMonitor
+from streamproc.monitors.quality import QualityMonitor
 from streamproc.monitors.quality_fold import QualityFold, read_dead_letter
+from streamproc.monitors.quality_spec import DataQuality
+from streamproc.monitors.unseen import Known
 
 HOUR, DAY = 3_600_000, 86_400_000
 T0 = 1_700_000_000_000 // DAY * DAY
+COUNTRIES = [f"{letter}{letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 NAMES = ("amount", "level", "seldom")
 PIPELINE: Any = SimpleNamespace(
-    feature_names=NAMES, number_fields=NAMES, ranges={"amount": (0, None), "level": (None, 1e6)}
+    feature_names=(*NAMES, "country", "plan", "session"),
+    number_fields=NAMES,
+    ranges={"amount": (0, None), "level": (None, 1e6)},
+    categories={"country": None, "plan": ("free", "paid"), "session": None},
 )
 SPEC = DataQuality(reference="3d")
 Message = dict[str, Any]
@@ -35,6 +41,9 @@ def stream(days: int, change: Change = lambda m, hour, rng: m, an_hour: int = 80
                 "amount": rng.expovariate(0.02),
                 "level": 7.0 if rng.random() < 0.9 else rng.random(),
                 "seldom": rng.random() if rng.random() < 0.3 else None,
+                "country": COUNTRIES[min(int(rng.expovariate(0.7)), 25)],
+                "plan": "paid" if rng.random() < 0.1 else "free",
+                "session": f"{rng.random()}",
             }
             message = {"event_time_ms": at_ms, "scored_at_ms": at_ms + 40, "features": features}
             changed = change(message, hour, rng)
@@ -148,6 +157,8 @@ def test_dead_letters_that_are_accepted_are_told_again_when_they_come_again() ->
         (setting("level", 1e7 + 0.1, 0.1), "level, out of range"),
         (setting("level", 1e308, 0.1), "level, out of range"),
         (setting("amount", 42.0), "amount, stuck"),
+        (setting("country", "a new one", 0.02), "country, unseen category"),
+        (setting("plan", "gratis", 0.02), "plan, unseen category"),
         (refused(*NOT_NUMBER, 0.1), "dead letters, field_not_number of amount"),
         (refused(*NOT_NUMBER, 0.9), "dead letters"),
         (refused("repeated_id", "the event 'a' was scored already", 0.1),
@@ -166,7 +177,15 @@ def test_a_fault_of_a_day_is_found_named_and_over(change: Change, subject: str) 
     assert not {one for one in beside if not one.startswith(("dead letters", "rate", "amount, "))}
 
 
-@pytest.mark.parametrize("change", [setting("amount", 42.0), refused(*NOT_NUMBER, 0.1)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        setting("amount", 42.0),
+        refused(*NOT_NUMBER, 0.1),
+        setting("country", "a new one", 0.02),
+        setting("country", lambda rng: f"{rng.randrange(10_000)}"),
+    ],
+)
 def test_what_is_found_is_the_same_on_any_number_of_partitions(change: Change) -> None:
     """To the bit; a constant is one only where every partition has the same value."""
     messages = stream(12, change, an_hour=60)
@@ -182,6 +201,39 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
         return dead(message, *NOT_NUMBER) if rng.random() < 0.002 else message
 
     assert found_in(stream(20, some)) == []
+
+
+def test_a_new_category_is_named_until_it_is_accepted() -> None:
+    """It is told of as long as it comes; accepted as normal, it is known."""
+
+    def change(message: Message, hour: int, rng: random.Random) -> Message:
+        if hour // 24 >= 5 and rng.random() < 0.02:
+            message["features"]["country"] = "a new one"
+        return message
+
+    fold = QualityFold(0, SPEC, PIPELINE)
+    fold.update(stream(12, change))
+    monitor, told = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY), []
+    for bucket in fold.take():
+        day = (bucket["bucket_ms"] - T0) // DAY
+        if bucket["bucket_ms"] == T0 + 9 * DAY:
+            assert monitor.relearn("data_quality/country, unseen category")
+        told += [(day, found) for found in monitor.update(bucket["bucket_ms"], bucket["series"])]
+    assert {day for day, _ in told} == {5, 6, 7, 8}
+    assert all("'a new one'" in found.summary for _, found in told)
+
+
+def test_a_flood_of_new_categories_is_counted_as_far_as_it_is_listed() -> None:
+    """A text of a hundred values that has thousands in an hour; one that always had is none."""
+    known, odd = Known(DAY), Known(DAY)
+    usual = {f"{n}": 5 for n in range(100)}
+    for hour in range(48):
+        known.unseen(T0 + hour * HOUR, usual)
+        assert odd.unseen(T0 + hour * HOUR, {}) is None
+    assert known.unseen(T0 + 48 * HOUR, {}) == 901
+    flood = usual | {f"new {n}": 1 for n in range(900)}
+    assert [known.unseen(T0 + hour * HOUR, flood) for hour in (49, 50)] == [900, 900]
+    assert (odd.too_many, known.too_many) == (True, False)
 
 
 def test_fewer_events_are_a_finding_once_two_references_have_passed() -> None:

@@ -1,0 +1,93 @@
+"""What data quality watches: its definition, the names of its series, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Protocol
+
+from streamproc.errors import DefinitionError
+from streamproc.eventtime import parse_duration_ms
+from streamproc.monitors.growing import Span
+
+EVENTS, LATE, FUTURE, REPEATED = "events", "late", "future", "repeated_id"
+NULL, RANGE, ONE, DEAD = "null/", "range/", "one/", "dead/"
+VALUES, UNDECLARED = "values/", "undeclared/"
+
+LEAST = 50
+"""Rules that need no statistics look at buckets of so many events."""
+
+MOST_SERIES = 1_000
+REASONS = 20
+"""For how many kinds of dead letters the false alarms are shared out."""
+
+
+@dataclass(frozen=True)
+class DataQuality:
+    """Watches what comes in: missing, refused, out of range, late, stuck, too little or too much.
+
+    Each feature's share of nulls, and, where a `Field` declares ``least`` or ``most``, of values
+    beyond; texts that were never seen, or are none of a `Field`'s ``values``; numbers that vary no
+    more; dead letters by reason and field; late and future events; the rate of events, by the hour
+    of the week. ``bucket`` is a span of event time, ``reference`` how
+    long it takes to know what is usual, ``weight`` the monitor's part of the false alarms.
+
+    >>> DataQuality(bucket="6h").bucket_ms
+    21600000
+    """
+
+    bucket: str = "1h"
+    reference: str = "7d"
+    tolerance: float = 0.1
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if parse_duration_ms(self.bucket, "DataQuality, bucket") == 0:
+            raise DefinitionError("DataQuality, bucket: a bucket of 0 holds nothing; write '1h'")
+        parse_duration_ms(self.reference, "DataQuality, reference")
+        if not 0 <= self.tolerance < 100:
+            raise DefinitionError("DataQuality: tolerance is a part of what is usual, such as 0.1")
+        if not 0 < self.weight < inf:
+            raise DefinitionError("DataQuality: weight must be a number above 0, such as 1.0")
+
+    @property
+    def bucket_ms(self) -> int:
+        """How much event time a bucket spans."""
+        return parse_duration_ms(self.bucket, "DataQuality, bucket")
+
+    @property
+    def span(self) -> Span:
+        """How much the first reference holds."""
+        return Span(parse_duration_ms(self.reference, "DataQuality, reference"))
+
+
+class Checked(Protocol):
+    """What is known of a pipeline here; `streamproc.Pipeline` is one."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of all features."""
+
+    @property
+    def number_fields(self) -> tuple[str, ...]:
+        """Those that are numbers of the event: a sensor may get stuck."""
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """The least and the most of those that declare them."""
+
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
+        """Those that are texts of the event, with the values of those that declare them."""
+
+
+Row = Any
+"""A count, ``[n]``; of a number ``[n, value, whether there are others]``; of a text its values."""
+
+
+def quality_series(pipeline: Checked) -> int:
+    """Return over how many series the false alarms of data quality are shared out."""
+    numbers = len(pipeline.number_fields)
+    of_fields = numbers + len(pipeline.ranges) + len(pipeline.categories)
+    return 3 + len(pipeline.feature_names) + of_fields + REASONS
