@@ -114,7 +114,7 @@ class AlertMember(TypedDict):
 class Alert(TypedDict):
     """One step in the life of an alert; ``key`` says what it is about.
 
-    What is not required came with version 2 of the schema.
+    What is not required came with version 2 of the schema, ``models`` with version 3.
     """
 
     alert_id: str
@@ -149,6 +149,7 @@ class Alert(TypedDict):
     model: NotRequired[str | None]
     pipeline: NotRequired[str | None]
     fingerprint: NotRequired[str | None]
+    models: NotRequired[list[str]]
 
 
 class PerformanceReport(TypedDict):

@@ -24,7 +24,7 @@ from streamproc.monitors.sketch import Floats, Ints
 SLICES = 200
 RELATED = [(), *[("slice",)] * SLICES]
 BUDGET_EVENTS = 10_000_000
-SEEDS, REPETITIONS = 4, 12
+SEEDS, REPETITIONS = 8, 16
 H0_BUCKET = 10_000
 MINUTE_MS = 60_000
 WARM_BUCKETS, WARM_EVENTS = 40, 120_000

@@ -7,6 +7,7 @@ from typing import Literal
 
 from streamproc.messages import AlertKind
 from streamproc.monitors.finding import Finding
+from streamproc.monitors.oneclass import SUBJECT as ONE_CLASS
 
 ORDER: tuple[AlertKind, ...] = (
     "data_quality",
@@ -33,6 +34,17 @@ Bond = Literal["cause", "together", "beside"]
 about the same time. ``beside``: likewise, and neither explains the other; one alert has both.
 """
 
+_HEALTH: Mapping[tuple[str, str], Bond] = {
+    ("events", "labels"): "cause",
+    ("events", "staleness"): "cause",
+    ("labels", "staleness"): "cause",
+    ("model", "staleness"): "cause",
+    ("worker", "lag"): "together",
+    ("worker", "latency"): "together",
+    ("worker", "learner"): "together",
+    ("lag", "latency"): "together",
+}
+
 
 def bond(cause: Finding, other: Finding) -> Bond | None:
     """Return how ``cause`` and another finding belong together, if they do.
@@ -43,6 +55,9 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
       all features those that it names. Other features that drift at the same time stand beside it.
     - Features that drift explain the drift of the score at the same time. Classes of the score
       stand beside each other.
+    - Labels that are all of one class explain whatever is found by labels.
+    - No events explain that no labels come, and either, or versions that are held back, that the
+      model gets old; a worker that is gone the lag of others. One fault of several workers is one.
     - Of what is found by labels in the same slice, the earlier in `ORDER` explains the later. Of
       nested slices (overall, a country, a pair) the one with the most evidence explains the others.
 
@@ -66,8 +81,14 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
     """
     if cause.kind in OF_OUTCOMES and other.kind in OF_OUTCOMES:
         return "cause" if _by_labels(cause, other) else None
+    if cause.kind == "data_quality" and cause.subject == ONE_CLASS:
+        return "cause" if other.kind in OF_OUTCOMES else None
+    if other.kind == "data_quality" and other.subject == ONE_CLASS:
+        return None
     if cause.kind == other.kind == "data_quality":
         return "beside"
+    if cause.kind == other.kind == "health":
+        return _of_health(cause, other)
     drifts = cause.kind == "covariate_drift"
     if other.kind == "prior_drift":  # its slices are the classes of the score
         return "together" if drifts else "beside" if cause.kind == "prior_drift" else None
@@ -80,6 +101,12 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
             return "cause"
         return "beside" if drifts else None
     return None
+
+
+def _of_health(cause: Finding, other: Finding) -> Bond | None:
+    if cause.subject == other.subject:
+        return "beside"
+    return _HEALTH.get((cause.subject, other.subject))
 
 
 def strength(finding: Finding) -> tuple[int, bool, float, int, str]:

@@ -76,9 +76,10 @@ def alert_of(
         acknowledged_at_ms=case.acknowledged_at_ms,
         comment=case.comment,
         explained_by=case.explained_by,
-        model=told.model,
+        model=told.models[0] if len(told.models) == 1 else None,
         pipeline=pipeline,
         fingerprint=fingerprint,
+        models=list(told.models),
     )
 
 

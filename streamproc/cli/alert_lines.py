@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamproc.alerts.commands import Command
@@ -75,13 +75,24 @@ def fact_lines(alert: dict[str, Any]) -> Iterator[str]:
         "evidence": _number(alert.get("evidence")),
         "samples": f"{alert['samples']:,}",
         "flaps": alert.get("flaps") or None,
-        "model": alert.get("model"),
+        "models": versions_told(alert.get("models") or []) or alert.get("model"),
         "explained by": alert.get("explained_by"),
         "pipeline": _joined(alert.get("pipeline"), alert.get("fingerprint")),
     }
     for name, value in facts.items():
         if value is not None:
             yield _cut(f"  {name:<12}  {value}")
+
+
+def versions_told(models: Sequence[str]) -> str:
+    """Return versions in a few words; empty without any.
+
+    >>> versions_told(["main@1"]), versions_told(["main@1", "main@2", "main@9"])
+    ('main@1', 'main@1 to main@9')
+    """
+    if len(models) <= 2:
+        return ", ".join(models)
+    return f"{models[0]} to {models[-1]}"
 
 
 def _member(member: dict[str, Any]) -> str:

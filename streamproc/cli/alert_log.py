@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from agents.logs import outside
 from streamproc.alerts.commands import Command, read_command
+from streamproc.cli.alert_file import find, newest_of
 from streamproc.errors import BadRecord, StreamprocError
 from streamproc.kafka.topics import probe
 from streamproc.pipeline import Pipeline
@@ -27,7 +28,7 @@ class AlertLog:
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
         self._settings = settings
         self._cluster = probe(settings.kafka_config())
-        self._alerts = pipeline.topics.alerts
+        self.name = self._alerts = pipeline.topics.alerts
         self._operations = pipeline.topics.operations
         self._need(self._alerts)
         self._at = outside(pipeline, settings, self._cluster, 1)
@@ -44,20 +45,11 @@ class AlertLog:
 
     def newest(self) -> list[dict[str, Any]]:
         """Return the newest step of each alert, in the order in which they were first seen."""
-        found: dict[str, dict[str, Any]] = {}
-        for step in self.steps():
-            found[step["alert_id"]] = step
-        return list(found.values())
+        return newest_of(self.steps())
 
     def find(self, alert_id: str) -> dict[str, Any]:
         """Return the newest step of an alert; raises :class:`StreamprocError` without one."""
-        for alert in self.newest():
-            if alert["alert_id"] == alert_id:
-                return alert
-        raise StreamprocError(
-            f"no alert {alert_id!r} is on {self._alerts}; `streamproc alerts list --all` has those "
-            "that are"
-        )
+        return find(self.newest(), alert_id, self._alerts)
 
     def commands(self) -> list[Command]:
         """Return what was asked so far, in order; none where the topic is not there."""

@@ -13,6 +13,7 @@ import typer
 
 from agents.evidence import explanation_of
 from streamproc.alerts.commands import Command, Match, Verb, read_command
+from streamproc.cli.alert_file import AlertFile, find, newest_of
 from streamproc.cli.alert_lines import life_lines, summary_lines
 from streamproc.cli.alert_log import AlertLog
 from streamproc.cli.common import (
@@ -26,7 +27,8 @@ from streamproc.cli.evidence import drawn
 from streamproc.cli.evidence_svg import svg as picture
 from streamproc.errors import BadRecord, DefinitionError, StreamprocError
 from streamproc.eventtime import parse_duration_ms, parse_time_ms
-from streamproc.messages import Alert
+from streamproc.explaining import explained
+from streamproc.messages import Alert, ModelVersion
 from streamproc.monitors.finding import when
 
 alerts = typer.Typer(rich_markup_mode=None)
@@ -39,6 +41,10 @@ Kind = Annotated[str | None, typer.Option(help="Which kind; * stands for anythin
 Subject = Annotated[str | None, typer.Option(help="Which feature, score or metric.")]
 Slices = Annotated[
     list[str] | None, typer.Option("--slice", metavar="FIELD=VALUE", help="Which slice.")
+]
+OfFile = Annotated[
+    Path | None,
+    typer.Option("--of", help="Of a backtest, which wrote --alerts there.", show_default=False),
 ]
 Comment = Annotated[str, typer.Option(help="What others should know.", show_default=False)]
 By = Annotated[str | None, typer.Option(help="Who you are; else your user's name.")]
@@ -57,10 +63,12 @@ def _alone(context: typer.Context) -> None:
 def list_(
     pipeline: PipelineFile = None,
     all_: Annotated[bool, typer.Option("--all", help="Also what is resolved.")] = False,
+    of: OfFile = None,
     as_json: AsJson = False,
 ) -> None:
     """List the open alerts."""
-    found = [it for it in _log(pipeline).newest() if all_ or it["status"] != "resolved"]
+    newest = newest_of(AlertFile(of).steps()) if of else _log(pipeline).newest()
+    found = [it for it in newest if all_ or it["status"] != "resolved"]
     if as_json:
         print_json(found)
         return
@@ -77,14 +85,17 @@ def show(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write a picture there.", show_default=False)
     ] = None,
+    of: OfFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show an alert: figures, members, steps, what was asked, and what it is made of."""
     settings = load_settings()
     chosen = load_pipeline(pipeline, settings)
-    log = AlertLog(chosen, settings)
-    newest = log.find(alert_id)
-    steps = [step for step in log.steps() if step["alert_id"] == alert_id]
+    log = AlertFile(of) if of else AlertLog(chosen, settings)
+    told = log.steps()
+    others = cast(list[Alert], newest_of(told))
+    newest = find(newest_of(told), alert_id, log.name)
+    steps = [step for step in told if step["alert_id"] == alert_id]
     asked = [command for command in log.commands() if _concerns(command, newest)]
     if as_json:
         print_json(
@@ -98,7 +109,12 @@ def show(
         print("\n".join(life_lines(steps, asked)))
     if as_json and svg is None:
         return
-    found = explanation_of(chosen, settings, cast(Alert, newest), cast(list[Alert], log.newest()))
+    alert = cast(Alert, newest)
+    if isinstance(log, AlertFile):
+        versions = cast(list[ModelVersion], log.versions())
+        found = explained(chosen, log.sums(), alert, others, versions)
+    else:
+        found = explanation_of(chosen, settings, alert, others)
     if not as_json:
         print("\n".join(("", *drawn(found))))
     if svg is not None:

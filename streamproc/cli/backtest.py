@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from streamproc.cli.alert_file import AlertFileWriter
 from streamproc.cli.common import AsJson, load_pipeline, load_settings, print_json, usage
 from streamproc.cli.report import Report, tell
 from streamproc.cli.rows import (
@@ -51,6 +52,13 @@ def backtest(
         Path | None,
         typer.Option(help="Write the predictions there, as Parquet.", show_default=False),
     ] = None,
+    alerts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the alerts there, and what `alerts show --of` explains them by.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a file through a pipeline with no broker, as a worker would, and say how good it was."""
@@ -74,11 +82,14 @@ def backtest(
     with ExitStack() as stack:
         report = Report(chosen)
         written = None if out is None else stack.enter_context(PredictionsFile(out, chosen))
+        told = None if alerts is None else stack.enter_context(AlertFileWriter(alerts))
 
         def take(output: Output) -> None:
             report.add(output, replay.models)
             if written is not None:
                 written.add(output)
+            if told is not None:
+                told.add(output)
 
         replay = Replay(chosen, time.time_ns() // 1_000_000, take, tables.find)
         bar = progress_bar(rows, limit)
@@ -88,7 +99,7 @@ def backtest(
     if as_json:
         print_json(report.as_json(file, out))
     else:
-        tell(report, out)
+        tell(report, out, alerts)
 
 
 def _shown(to_come: Iterator[Entry], bar: Bar) -> Iterator[Entry]:

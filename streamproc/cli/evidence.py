@@ -2,61 +2,81 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from streamproc.cli.common import printable
-from streamproc.explaining import Explanation, Point
+from streamproc.explaining import Cell, Explanation, Point
 from streamproc.monitors.finding import when
 
 WIDTH, HEIGHT = 80, 10
 _PLOT = 66
 _BAR = 20
+_NAME, _COLUMN = 36, 14
+_MOST_LINES = 3
 _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 
 
 def drawn(found: Explanation) -> Iterator[str]:
     """Yield the lines, none of more than 80 columns."""
-    for lines in (_plot(found), _bars(found), _slices(found), _examples(found)):
+    for lines in (_plot(found), _bars(found), _tables(found), _examples(found), _beside(found)):
         yield from (line[:WIDTH] for line in lines)
-    yield from (line[:WIDTH] for line in _beside(found))
 
 
 def columns_of(points: Sequence[Point], most: int) -> list[Point]:
-    """Return at most so many points: of each stretch of time the one farthest from 0.
+    """Return at most so many points: of each stretch of time the mean, of evidence the most.
 
     >>> [p.value for p in columns_of([Point(0, 1.0), Point(1, -3.0), Point(2, 2.0)], 2)]
     [1.0, -3.0]
+    >>> columns_of([Point(0, 0.5, 10), Point(1, 0.0, 30)], 1)
+    [Point(start_ms=0, value=0.125, n=40, beside=None)]
     """
     if len(points) <= most:
         return list(points)
-    found = []
-    for i in range(most):
-        part = points[i * len(points) // most : (i + 1) * len(points) // most]
-        found.append(max(part, key=lambda point: abs(point.value)))
-    return found
+    parts = [points[i * len(points) // most : (i + 1) * len(points) // most] for i in range(most)]
+    return [_one(part) for part in parts]
+
+
+def _one(part: Sequence[Point]) -> Point:
+    n = sum(point.n for point in part)
+    if not n:
+        return max(part, key=lambda point: abs(point.value))
+    value = sum(point.value * point.n for point in part) / n
+    return Point(part[0].start_ms, value, n, part[-1].beside)
 
 
 def _plot(found: Explanation) -> Iterator[str]:
     """Yield a plot of the evidence: a row a level, a column a stretch of time."""
     points = columns_of(found.points, _PLOT)
     if not points:
-        yield "no evidence in the log of sums any more, or none that this kind of alert is made of"
+        yield "no evidence in the log of sums any more"
+        yield ""
         return
-    evidence = found.unit == "evidence"
-    top = max([1.0 if evidence else 0.0, *(point.value for point in points)])
-    low = min([0.0, *(point.value for point in points)])
+    beside = [point.beside for point in points if point.beside is not None]
+    top = max([0.0, *(point.value for point in points), *beside])
+    low = min([0.0, *(point.value for point in points), *beside])
     span = max(top - low, 1e-12)
-    yield f"{found.unit}{', 1 is an alarm' if evidence else ', by outcome'}"
+    yield f"{printable(found.unit)}{f', ┄ is {found.beside}' if beside else ''}"
     for row in range(HEIGHT, 0, -1):
         least, most = low + span * (row - 1) / HEIGHT, low + span * row / HEIGHT
-        mark = "┄" if evidence and least < 1.0 <= most else " "
-        cells = [_cell(point.value - low, least - low, most - low, mark) for point in points]
-        yield f"{most:>9.3g} {'┤'}{''.join(cells)}"
-    onset = sum(p.start_ms < found.alert["first_seen_ms"] for p in points)
+        cells = [
+            _cell(point.value - low, least - low, most - low, _mark(point, least, most, row == 1))
+            for point in points
+        ]
+        yield f"{most:>9.3g} {'┤'}{''.join(cells)}".rstrip()
+    onset = sum(p.start_ms < found.first_ms for p in points)
     yield " " * 10 + "└" + "─" * onset + "▲" + "─" * max(len(points) - onset - 1, 0)
     yield f"{'':11}{when(points[0].start_ms)} to {when(points[-1].start_ms)}"
-    yield f"{'':11}▲ since {when(found.alert['first_seen_ms'])}"
+    yield f"{'':11}▲ since {when(found.first_ms)}"
     yield ""
+
+
+def _mark(point: Point, least: float, most: float, lowest: bool) -> str:
+    """Return what stands where a column is not filled: the level that it is held against."""
+    if point.beside is None:
+        return " "
+    here = least < point.beside <= most or (lowest and point.beside <= least)
+    return "┄" if here else " "
 
 
 def _cell(value: float, least: float, most: float, mark: str) -> str:
@@ -89,14 +109,30 @@ def _bar(share: float, largest: float) -> str:
     return (_FULL * (eighths // 8) + _PARTS[eighths % 8]).rstrip()
 
 
-def _slices(found: Explanation) -> Iterator[str]:
-    if not found.slices:
-        return
-    yield f"{'slice, since then':<36}{'outcomes':>12}{'observed':>14}{'predicted':>14}"
-    for name, n, observed, predicted in found.slices:
-        label = printable(name or "overall")
-        yield f"{label[:35]:<36}{n:>12,.0f}{observed:>14,.1f}{predicted:>14,.1f}"
-    yield ""
+def _tables(found: Explanation) -> Iterator[str]:
+    for table in found.tables:
+        columns = max(len(table.head) - 1, 1)
+        name = min(_NAME, max(len(cell_text(row[0])) for row in (table.head, *table.rows))) + 1
+        wide = min((WIDTH - name) // columns, _COLUMN)
+        for row in (table.head, *table.rows):
+            first, *rest = map(cell_text, row)
+            cells = "".join(f"{each[: wide - 1]:>{wide}}" for each in rest)
+            yield f"{first[: name - 1]:<{name}}{cells}"
+        yield ""
+
+
+def cell_text(cell: Cell) -> str:
+    """Return a cell of a table.
+
+    >>> [cell_text(cell) for cell in (None, "a", 1234567.0, 0.123456, 1e-9, 12.5)]
+    ['-', 'a', '1,234,567', '0.1235', '1e-09', '12.5']
+    """
+    if cell is None:
+        return "-"
+    if isinstance(cell, str):
+        return printable(cell)
+    whole = float(cell).is_integer() and abs(cell) < 1e15
+    return f"{cell:,.0f}" if whole else f"{cell:.4g}" if abs(cell) < 1e4 else f"{cell:,.1f}"
 
 
 def _examples(found: Explanation) -> Iterator[str]:
@@ -104,30 +140,49 @@ def _examples(found: Explanation) -> Iterator[str]:
         return
     yield "examples since then"
     for row in found.examples:
-        score = f"{row.score:.4g}" if isinstance(row.score, float) else ""
-        yield f"  {printable(row.id)}  score {score}  {printable(row.model)}"
-        told = (
+        score = f"  score {row.score:.4g}" if isinstance(row.score, int | float) else ""
+        observed = "" if row.observed is None else f"  observed {row.observed:.6g}"
+        yield f"  {printable(row.id)}{score}{observed}  {printable(row.model)}"
+        told = ", ".join(
             f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in zip(found.names, row.values, strict=True)
+            for name, value in row.values.items()
         )
-        yield f"    {printable(', '.join(told))}"
+        yield from textwrap.wrap(
+            printable(told), WIDTH, initial_indent="    ", subsequent_indent="    ",
+            max_lines=_MOST_LINES, placeholder=" …",
+        )  # fmt: skip
     yield ""
 
 
 def _beside(found: Explanation) -> Iterator[str]:
-    """Yield the versions, and what else changed at the time."""
+    """Yield what there is not, the versions, and what else changed at the time."""
+    yield from (printable(note) for note in found.notes)
+    if not found.examples and not any("examples" in note for note in found.notes):
+        yield "no examples: no sample of events since then is in the log of sums"
     if found.models_then or found.models_now:
-        yield f"model before  {', '.join(found.models_then[-3:]) or 'not known'}"
-        yield f"model since   {', '.join(found.models_now[-3:]) or 'not known'}"
+        yield f"model before  {_versions(found.models_then)}"
+        yield f"model since   {_versions(found.models_now)}"
     changed = [
         f"  {when(each['first_seen_ms'])}  {each['status']}  {printable(each['key'])}"
         for each in found.others
     ]
     changed += [
-        f"  {when(each['label_time_ms'])}  version {each['model']}" for each in found.versions
+        f"  {when(each['label_time_ms'])}  version {each['model']} learnt up to then"
+        for each in found.versions
     ]
     if changed:
         yield "what else changed at the time"
         yield from changed
     if found.known_from_ms is not None:
         yield f"the log of sums goes back to {when(found.known_from_ms)}"
+
+
+def _versions(models: Sequence[str]) -> str:
+    """Return versions in a few words.
+
+    >>> _versions([]), _versions(["main@1"]), _versions(["main@1", "main@2", "main@9"])
+    ('not known', 'main@1', 'main@1 to main@9, 3 in all')
+    """
+    if len(models) > 2:
+        return f"{printable(models[0])} to {printable(models[-1])}, {len(models)} in all"
+    return printable(", ".join(models)) or "not known"

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from streamproc.cli.common import printable
+from streamproc.cli.evidence import cell_text
 from streamproc.explaining import Explanation
 from streamproc.monitors.finding import when
 
-_WIDE, _PLOT, _LEFT, _TOP, _LINE = 900, 240, 150, 60, 24
+_WIDE, _PLOT, _LEFT, _TOP, _LINE, _NAMES = 900, 240, 150, 70, 24, 220
 _INK, _THEN, _NOW, _ALARM = "#1b1f24", "#8c959f", "#0969da", "#cf222e"
 
 
@@ -20,7 +21,9 @@ def svg(found: Explanation) -> str:
     >>> svg(Explanation(alert))[:38]
     '<svg xmlns="http://www.w3.org/2000/svg'
     """
-    high = _TOP + (_PLOT + 60 if found.points else 0) + _LINE * (len(found.bars) + 2)
+    under = _TOP + (_PLOT + 60 if found.points else 0)
+    tables = under + (_LINE * (len(found.bars) + 2) if found.bars else 0)
+    high = tables + _LINE * (1 + sum(len(table.rows) + 2 for table in found.tables))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{high}" '
         f'viewBox="0 0 {_WIDE} {high}" font-family="sans-serif" font-size="13" fill="{_INK}">',
@@ -28,7 +31,8 @@ def svg(found: Explanation) -> str:
         _text(16, 24, found.alert["key"], size=16),
         _text(16, 44, found.alert["summary"][:140]),
         *_curve(found),
-        *_pairs(found, _TOP + (_PLOT + 60 if found.points else 0)),
+        *_pairs(found, under),
+        *_tables(found, tables),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -39,9 +43,9 @@ def _curve(found: Explanation) -> Iterator[str]:
     points = found.points
     if not points:
         return
-    evidence = found.unit == "evidence"
-    values = [point.value for point in points]
-    low, top = min(0.0, *values), max(1.0 if evidence else 1e-12, *values)
+    levels = [(point.start_ms, point.beside) for point in points if point.beside is not None]
+    values = [*(point.value for point in points), *(level for _, level in levels)]
+    low, top = min(0.0, *values), max(1e-12, *values)
     first, last = points[0].start_ms, points[-1].start_ms
 
     def at(time_ms: int) -> float:
@@ -51,16 +55,19 @@ def _curve(found: Explanation) -> Iterator[str]:
     def height(value: float) -> float:
         return _TOP + _PLOT * (1 - (value - low) / max(top - low, 1e-12))
 
-    if evidence:
-        yield _rule(_LEFT, height(1.0), _WIDE - 20, height(1.0), _ALARM, dashed=True)
-        yield _text(16, height(1.0) + 4, "alarm")
+    if levels:
+        path = " ".join(f"{at(time_ms):.1f},{height(level):.1f}" for time_ms, level in levels)
+        yield (f'<polyline points="{path}" fill="none" stroke="{_ALARM}" stroke-dasharray="4 4"/>')
+        yield _text(16, height(levels[-1][1]) + 4, found.beside)
     onset = at(found.alert["first_seen_ms"])
     yield _rule(onset, _TOP, onset, _TOP + _PLOT, _THEN, dashed=True)
     yield _text(onset + 4, _TOP + 12, "since " + when(found.alert["first_seen_ms"]))
     yield _rule(_LEFT, height(0.0), _WIDE - 20, height(0.0), _THEN)
     path = " ".join(f"{at(p.start_ms):.1f},{height(p.value):.1f}" for p in points)
     yield f'<polyline points="{path}" fill="none" stroke="{_NOW}" stroke-width="1.5"/>'
-    yield _text(16, _TOP + 12, found.unit)
+    yield _text(_LEFT, _TOP - 4, found.unit)
+    for level in (low, top):
+        yield _text(_LEFT - 60, height(level) + 4, f"{level:.3g}")
     yield _text(_LEFT, _TOP + _PLOT + 20, f"{when(first)} to {when(last)}")
 
 
@@ -82,6 +89,19 @@ def _pairs(found: Explanation, top: float) -> Iterator[str]:
             wide = (room - 70) * share / largest
             yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="16" fill="{colour}"/>'
             yield _text(x + wide + 6, y + 13, f"{share:.1%}")
+
+
+def _tables(found: Explanation, top: float) -> Iterator[str]:
+    """Yield the tables, one under the other."""
+    y = top
+    for table in found.tables:
+        room = (_WIDE - _NAMES - 20) / max(len(table.head) - 1, 1)
+        for row in (table.head, *table.rows):
+            y += _LINE
+            for i, cell in enumerate(row):
+                x = 16 if not i else _NAMES + room * (i - 1)
+                yield _text(x, y, cell_text(cell)[:32])
+        y += _LINE
 
 
 def _text(x: float, y: float, text: str, size: int = 13) -> str:

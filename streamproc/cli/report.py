@@ -100,6 +100,7 @@ class Report:
             "performance": self.performance,
             "alerts": [
                 {
+                    "alert_id": key,
                     "kind": alert["kind"],
                     "subject": alert["subject"],
                     "slice": alert["slice"],
@@ -143,7 +144,7 @@ class Report:
         return found
 
 
-def tell(report: Report, out: Path | None) -> None:
+def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
     """Print a report for people, at most 80 columns wide."""
     console = Console(width=width(), highlight=False)
     speed = report.predictions / max(report.seconds, 1e-9)
@@ -172,6 +173,8 @@ def tell(report: Report, out: Path | None) -> None:
             console.print(f"  {count:>9,}  {reason}")
     if out is not None:
         typer.echo(f"\npredictions written to {out}")
+    if alerts is not None:
+        typer.echo(f"\nalerts written to {alerts}; `streamproc alerts list --all --of {alerts}`")
 
 
 def _table(title: str, metrics: Metrics) -> Table:

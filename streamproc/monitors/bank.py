@@ -10,7 +10,7 @@ from streamproc.monitors.sketch import Floats, Ints
 
 
 class Bank:
-    """E-detectors of equal ``weights``, which add up to 1; one a row, and rows are added.
+    """E-detectors of the same ``weights``, which add up to 1; one a row, and rows are added.
 
     >>> bank = Bank(np.array([0.5, 0.5]))
     >>> bank.grow(2)

@@ -31,6 +31,9 @@ from streamproc.monitors.sketch import Floats
 GRID = (0.05, 0.1, 0.2, 0.4, 0.7, 1.1, 1.6)
 """Logarithms of the odds factors that are looked for, both ways."""
 
+GRID_WEIGHTS = (0.24, 0.2, 0.2, 0.16, 0.1, 0.06, 0.04)
+"""Of each: the smaller take longest to be seen, and would wait most for what others weigh."""
+
 TOLERANCE = 1.1
 TOLERANCE_OVERALL = 1.25
 """Odds factors that are not worth telling."""
@@ -43,7 +46,7 @@ LEAST_QUIET = 3
 _MOST_A_BUCKET = BACK / 2.5
 _STRENGTH = np.array([*GRID, *(-d for d in GRID)])
 _UP, _DOWN = slice(0, len(GRID)), slice(len(GRID), 2 * len(GRID))
-_WEIGHTS = np.full(2 * len(GRID), 0.5 / len(GRID))
+_WEIGHTS = np.array([*GRID_WEIGHTS, *GRID_WEIGHTS]) / 2
 _FARTHEST = 6.0
 
 

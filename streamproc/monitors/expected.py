@@ -14,8 +14,9 @@ from math import exp, expm1, inf, log, log1p
 from typing import NamedTuple
 
 from streamproc.monitors.bias import GRID as BIAS_GRID
+from streamproc.monitors.bias import GRID_WEIGHTS
 from streamproc.monitors.season import DAY_MS
-from streamproc.monitors.tilts import GRID, RATE_UP
+from streamproc.monitors.tilts import GRID, RATE_UP, RATE_WEIGHTS
 
 
 class Hope(NamedTuple):
@@ -30,33 +31,26 @@ def mean_shift(size: float, alarm_events: float, tolerance: float) -> float:
     """Return the events until a shift of a mean by ``size`` standard deviations is seen.
 
     >>> round(mean_shift(0.25, 1e5, 0.0)), mean_shift(0.1, 1e5, 0.1)
-    (359, inf)
+    (353, inf)
     """
     _, strengths, part = GRID[0]
     weight = part / len(strengths) / 2
     return _least(((d * (size - tolerance) - d * d / 2), weight, alarm_events) for d in strengths)
 
 
-def rate_shift(
-    before: float,
-    after: float,
-    alarm_events: float,
-    tolerance: float,
-    odds: tuple[float, ...] = RATE_UP,
-) -> float:
+def rate_shift(before: float, after: float, alarm_events: float, tolerance: float) -> float:
     """Return the events until a rate that goes up is seen.
 
     >>> round(rate_shift(0.1, 0.2, 1e5, 0.0))
-    250
+    246
     """
-    weight = 1 / (2 * len(odds))
     return _least(
         (
             d * (after - tolerance * before) - log1p(before * (exp(d) - 1)),
-            weight,
+            weight / 2,
             alarm_events,
         )
-        for d in odds
+        for d, weight in zip(RATE_UP, RATE_WEIGHTS, strict=True)
     )
 
 
@@ -66,12 +60,14 @@ def odds_shift(base: float, times: float, alarm_events: float, tolerance: float)
     ``tolerance`` is the odds factor that is not worth telling.
 
     >>> round(odds_shift(0.01, 2.0, 1e5, 1.1)), odds_shift(0.01, 1.1, 1e5, 1.1)
-    (2847, inf)
+    (2969, inf)
     """
     null = base * tolerance / (1 - base + base * tolerance)
     after = min(base * times, 1.0)
-    weight = 1 / (2 * len(BIAS_GRID))
-    return _least((d * after - log1p(null * expm1(d)), weight, alarm_events) for d in BIAS_GRID)
+    return _least(
+        (d * after - log1p(null * expm1(d)), weight / 2, alarm_events)
+        for d, weight in zip(BIAS_GRID, GRID_WEIGHTS, strict=True)
+    )
 
 
 def hopes(alarm_ms: float, events_per_day: float, wait_ms: float, tolerance: float) -> list[Hope]:

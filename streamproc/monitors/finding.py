@@ -19,8 +19,8 @@ class Finding:
     interval for ``observed`` less ``expected`` that holds at any time. ``critical_at`` is the
     effect from which it is critical at once. ``fields`` are the event's fields that the subject is
     made of, ``holds_ms`` is how long it still shows what is over: the span of a window. ``members``
-    are the subjects that a test of many at once names, those that moved most first; ``model`` is
-    the version that predicted.
+    are the subjects that a test of many at once names, those that moved most first; ``models`` are
+    the versions that scored what it is about, as far as samples of events tell, the oldest first.
 
     >>> Finding("prediction_bias", "predictions", {"country": "FR"}, True, "warning", 2.0, 9.0, 8.0,
     ...     0.01, 0.02, 500, 0, "Fraud in FR doubled.").key
@@ -49,7 +49,7 @@ class Finding:
     fields: tuple[str, ...] = ()
     holds_ms: int = 0
     members: tuple[str, ...] = ()
-    model: str | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ the most evidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import Any
@@ -87,7 +87,8 @@ class FoundSlices:
     """Looks for slices that are off; see the module.
 
     ``alarm_ms`` is the mean time between false alarms of all candidates together, ``warmup_ms`` how
-    long the features' windows take to fill: what is earlier is left out.
+    long the features' windows take to fill: what is earlier is left out. ``declared`` are the
+    fields of the slices that are tested by name: what is declared is not looked for, too.
     """
 
     def __init__(
@@ -97,19 +98,27 @@ class FoundSlices:
         tolerance: float = TOLERANCE,
         span: Span | None = None,
         warmup_ms: int = 0,
+        declared: Iterable[tuple[str, ...]] = (),
     ) -> None:
         self._warmup_ms = warmup_ms
+        self._declared = {frozenset(fields) for fields in declared}
         self._first_ms: int | None = None
         self._tests = BiasTests(bucket_ms, alarm_ms, tolerance, span=span)
         self._early: list[dict[str, Any]] = []
         self._fine: list[Cells] = []
         self._coarse: list[Cells] = []
+        self._alone: list[int] = []
         self._pairs: list[tuple[int, int]] = []
         self._named: list[dict[str, str]] = []
         self._starts: list[int] = []
 
     def __len__(self) -> int:
-        return max(len(self._named) - 1, 0)
+        return len(self.candidates)
+
+    @property
+    def candidates(self) -> list[dict[str, str]]:
+        """The slices that are tested, as fields and words; none before they are fixed."""
+        return self._named[1:]
 
     def update(
         self, start_ms: int, sample: Sample, turned: bool, quiet: bool
@@ -145,12 +154,17 @@ class FoundSlices:
             fine = Cells.of(name, seen, FINE, _FEW)
             if len(self._named) + len(fine.words) > MOST:
                 break
-            self._starts.append(len(self._named))
             self._fine.append(fine)
             self._coarse.append(Cells.of(name, seen, COARSE, _FEW_COARSE))
+            if frozenset((name,)) in self._declared:
+                continue
+            self._alone.append(len(self._fine) - 1)
+            self._starts.append(len(self._named))
             self._named += [{name: words} for words in fine.words]
         for a, b in combinations(range(len(self._fine)), 2):
             one, other = self._coarse[a], self._coarse[b]
+            if frozenset((one.name, other.name)) in self._declared:
+                continue
             if len(self._named) + len(one.words) * len(other.words) > MOST:
                 break
             self._pairs.append((a, b))
@@ -165,7 +179,8 @@ class FoundSlices:
         fine = [cells.codes(column) for cells, column in zip(self._fine, columns, strict=True)]
         coarse = [cells.codes(column) for cells, column in zip(self._coarse, columns, strict=True)]
         pairs = [coarse[a] * len(self._coarse[b].words) + coarse[b] for a, b in self._pairs]
-        of = [start + code for start, code in zip(self._starts, [*fine, *pairs], strict=True)]
+        alone = [fine[at] for at in self._alone]
+        of = [start + code for start, code in zip(self._starts, [*alone, *pairs], strict=True)]
         rows = np.concatenate([np.zeros(n, np.int64), *of])
         yes = np.tile(np.array([float(row[1]) for row in sample]), 1 + len(of))
         score = np.array([float(row[2]) for row in sample])
@@ -177,6 +192,30 @@ class FoundSlices:
         size = len(self._named)
         by_slice = np.bincount(rows, yes, minlength=size).astype(np.float64)
         return Table(cells // 256, cells % 256, counts, mean, by_slice, np.zeros(size))
+
+
+def holds(words: str, value: Any) -> bool:
+    """Whether a value is in the cell that ``words`` name, as far as they tell: edges are rounded.
+
+    >>> [holds("4 to 7", value) for value in (4.0, 7, None, "x")], holds("missing", None)
+    ([True, False, False, False], True)
+    >>> holds("below 4", 3.9), holds("7 and above", 8), holds("NL", "NL")
+    (True, True, True)
+    """
+    plain = _plain(value)
+    if plain is None:
+        return words == _MISSING
+    if isinstance(plain, str):
+        return plain == words
+    low, _, high = words.partition(" to ")
+    if words.startswith("below "):
+        low, high = "-inf", words.removeprefix("below ")
+    elif words.endswith(" and above"):
+        low, high = words.removesuffix(" and above"), "inf"
+    try:
+        return float(low) <= plain < float(high) if high else f"{plain:.6g}" == words
+    except ValueError:
+        return words == "any"
 
 
 def _plain(value: Any) -> float | str | None:

@@ -91,7 +91,8 @@ class Reference:
         self._quarantine: deque[Bin] = deque()
         self._held = 0.0
         self._first: deque[Bin] = deque(maxlen=_HELD)  # until it is ready
-        self._recent: Floats = np.zeros((0, 2 + len(scores)))  # start, n and sums of buckets
+        self._table: Floats = np.zeros((64, 2 + len(scores)))  # start, n and sums of the latest
+        self._taken = 0
         self._season = Season(scores, shapes)
         self._fitted_n = 0.0
 
@@ -145,8 +146,11 @@ class Reference:
         self._buckets += 1
         if not self.ready:
             self._first.append(bucket)
-        row = np.concatenate(([bucket.start_ms, bucket.n], bucket.sums))
-        self._recent = np.vstack((self._recent[1 - _HELD :], row))
+        if self._taken == len(self._table) < _HELD:
+            self._table = np.concatenate((self._table, np.zeros_like(self._table)))
+        row = self._table[self._taken % len(self._table)]
+        row[0], row[1], row[2:] = bucket.start_ms, bucket.n, bucket.sums
+        self._taken += 1
 
     def _give_up(self) -> bool:
         """Give up the older half of what is held where it differs from the newer one."""
@@ -163,7 +167,7 @@ class Reference:
         self._buckets, self._first_ms = 0, None
         self.n, self.counts = 0.0, np.zeros(self.scores.shape[1])
         self._first.clear()
-        self._recent = self._recent[:0]
+        self._taken = 0
         for bucket in halves[1]:
             self._take(bucket)
         return True
@@ -173,7 +177,9 @@ class Reference:
         p = self.counts / self.n
         mean = self.scores @ p
         variance = np.maximum((self.scores - mean[:, None]) ** 2 @ p, 1e-300)
-        starts, ns, sums = self._recent[:, 0], self._recent[:, 1], self._recent[:, 2:]
+        recent = np.roll(self._table, -self._taken, axis=0) if self._taken > _HELD else self._table
+        recent = recent[: self._taken]
+        starts, ns, sums = recent[:, 0], recent[:, 1], recent[:, 2:]
         self._season.fit(starts, ns, sums, p, self._bucket_ms)
         left = self._season.left(starts, ns, sums)
         spent = WAVES_OF_WEEK if self._season.weekly else 0

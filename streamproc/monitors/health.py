@@ -14,7 +14,7 @@ from typing import Any
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
-from streamproc.monitors.finding import Finding, when
+from streamproc.monitors.finding import Finding, alert_key, when
 
 REPORTS = ("health", "model")
 """The stages of the records that are judged here."""
@@ -113,7 +113,8 @@ class Health:
 class _Limit:
     """A limit with hysteresis: beyond it for a while is a finding, well below for a while ends it.
 
-    ``waiting`` is how many records wait: where they get fewer, the while begins again.
+    ``waiting`` is how many records wait: where they get fewer, the while begins again. What is
+    ``accepted`` as normal is not told until it was well below again.
     """
 
     above_ms: int | None = None
@@ -121,6 +122,7 @@ class _Limit:
     newest_ms: int | None = None
     since_ms: int | None = None
     waiting: int = 0
+    accepted: bool = False
 
     def step(self, value: float, limit: float, at_ms: int, waiting: int | None = None) -> bool:
         """Take in a value; return whether there is something to tell (open, or just over)."""
@@ -137,9 +139,10 @@ class _Limit:
         elif self.below_ms is None:
             self.below_ms = at_ms
         if self.since_ms is not None:
+            told = not self.accepted
             if self.below_ms is not None and at_ms - self.below_ms >= HOLD_MS:
-                self.since_ms = None
-            return True
+                self.since_ms, self.accepted = None, False
+            return told
         if self.above_ms is None or at_ms - self.above_ms < HOLD_MS:
             return False
         if waiting is not None and waiting < WORKED_OFF * self.waiting:
@@ -151,11 +154,22 @@ class _Limit:
 
 @dataclass
 class _Worker:
-    """What is known of one worker."""
+    """What is known of one worker.
+
+    ``heard_ms`` is, by each other worker, how long that has reported since this one did last. Only
+    what passed between two reports of one clock counts, so that clocks may differ, or be set.
+    """
 
     newest_ms: int
     limits: dict[str, _Limit] = field(default_factory=dict)
     missed: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
+    heard_ms: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def silent_ms(self) -> int:
+        """For how long it has been silent, by who can tell best."""
+        return max(self.heard_ms.values(), default=0)
 
 
 @dataclass
@@ -216,13 +230,53 @@ class HealthWatch:
         self._advanced: tuple[int, int] | None = None  # the newest event time, and when it came
         self._label_ms: int | None = None  # of the newest version
         self._held = self._good = self._in_all = 0
+        self._accepted = False
         self._held_since_ms: int | None = None
 
     def update(self, record: Mapping[str, Any]) -> list[Finding]:
         """Take in one record; return what is found."""
         if record["stage"] == "model":
             return list(self._of_model(record))
-        return [*self._of_worker(record), *self._missed(record["at_ms"])]
+        return [*self._of_worker(record), *self._missed(record)]
+
+    def relearn(self, key: str) -> bool:
+        """Tell no more, until it is over, of what a finding's key is about; return whether it is.
+
+        Limits learn nothing that could be learnt anew.
+        """
+        limits = [(what, None, gaps.limit) for what, gaps in self._gaps.items()]
+        of_workers = [
+            (what, {"instance": name}, limit)
+            for name, worker in self._workers.items()
+            for what, limit in worker.limits.items()
+        ]
+        for what, slice_, limit in (*limits, *of_workers):
+            if key == alert_key("health", _SAID[what][0], slice_):
+                limit.accepted = limit.since_ms is not None
+                return True
+        if key == alert_key("health", "model", None):
+            self._accepted = self._held > 0
+            return True
+        return False
+
+    def measured(self, subject: str, name: str | None) -> tuple[float, float | None] | None:
+        """Return what a subject of findings was at last, and its limit where that is known.
+
+        ``name`` is the worker that it is about, None where it is of all.
+        """
+        if subject == "model":
+            return float(self._held), None
+        if subject == "worker":
+            worker = self._workers.get(name or "")
+            return None if worker is None else (float(worker.silent_ms), float(SILENT_MS))
+        what = next(each for each, (said, _, _) in _SAID.items() if said == subject)
+        if what in self._gaps:
+            gaps = self._gaps[what]
+            most = self._limits[what] or gaps.limit_ms
+            return None if gaps.to_ms is None else (float(gaps.behind_ms), most)
+        worker = self._workers.get(name or "")
+        value = None if worker is None else worker.values.get(what)
+        return None if value is None else (float(value), self._limits[what])
 
     # ---------------------------------------------------------------- the model
 
@@ -244,7 +298,7 @@ class HealthWatch:
         if held:
             summary = _held_summary(record, since_ms, f"{self._held} of {self._in_all}")
         critical = not record["version"] or self._held >= _GOOD_AGAIN
-        yield Finding(
+        finding = Finding(
             kind="health",
             subject="model",
             slice=None,
@@ -258,8 +312,12 @@ class HealthWatch:
             samples=held["outcomes"] if held else 0,
             first_seen_ms=since_ms,
             summary=summary,
+            models=(f"main@{record['version']}",),
         )
+        if not self._accepted:
+            yield finding
         if held is None:
+            self._accepted = False
             self._held = self._in_all = 0
             self._held_since_ms = None
 
@@ -270,8 +328,12 @@ class HealthWatch:
         worker = self._workers.setdefault(name, _Worker(at_ms))
         if worker.missed:
             worker.missed = False
-            yield _silent(name, worker.newest_ms, at_ms, over=True)
-        worker.newest_ms = max(worker.newest_ms, at_ms)
+            yield _silent(name, worker.newest_ms, worker.silent_ms, over=True)
+        passed_ms = min(max(at_ms - worker.newest_ms, 0), _BROKEN_MS)
+        for other in self._workers.values():
+            other.heard_ms[name] = other.heard_ms.get(name, 0) + passed_ms
+        worker.heard_ms.clear()
+        worker.newest_ms, worker.values = at_ms, values
         if record.get("leaves"):
             yield from self._forget(name)
             return
@@ -327,21 +389,23 @@ class HealthWatch:
 
     def _forget(self, name: str) -> Iterator[Finding]:
         """Forget a worker that is not to come back: what was open of it is over."""
+        for other in self._workers.values():
+            other.heard_ms.pop(name, None)
         for what, limit in sorted(self._workers.pop(name).limits.items()):
             if limit.since_ms is not None:
                 yield _beyond(what, name, limit.since_ms, 0, self._limits[what] or 1, over=True)
 
-    def _missed(self, at_ms: int) -> Iterator[Finding]:
+    def _missed(self, record: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield the workers that fell silent while this one didn't."""
         for name, worker in sorted(self._workers.items()):
-            silent_ms = at_ms - worker.newest_ms
+            silent_ms = worker.heard_ms.get(record["instance"], 0)
             if silent_ms >= GONE_MS:
                 if worker.missed:
-                    yield _silent(name, worker.newest_ms, at_ms, over=True)
+                    yield _silent(name, worker.newest_ms, silent_ms, over=True)
                 yield from self._forget(name)
             elif silent_ms >= SILENT_MS and not worker.missed:
                 worker.missed = True
-                yield _silent(name, worker.newest_ms, at_ms, over=False)
+                yield _silent(name, worker.newest_ms, silent_ms, over=False)
 
 
 _SAID = {
@@ -434,8 +498,7 @@ def _held_summary(record: Mapping[str, Any], since_ms: int, how_many: str) -> st
     )
 
 
-def _silent(name: str, newest_ms: int, at_ms: int, over: bool) -> Finding:
-    silent_ms = at_ms - newest_ms
+def _silent(name: str, newest_ms: int, silent_ms: int, over: bool) -> Finding:
     summary = (
         f"Worker {name} is no longer missed."
         if over

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Protocol
 
 from streamproc.messages import Alert, PerformanceReport
@@ -17,8 +18,9 @@ from streamproc.monitors.performance import PerformanceMonitor
 from streamproc.monitors.performance_fold import GUESSED, guess_number
 from streamproc.monitors.quality import DataQuality, QualityMonitor
 from streamproc.monitors.reactions import ReactionMonitor, reactions_plan
-from streamproc.monitors.sealing import Sealer
+from streamproc.monitors.sealing import Sealed, Sealer
 from streamproc.monitors.spec import Watched, drift_plan, performance_plan
+from streamproc.monitors.versions import Versions
 
 OPERATION = "operation"
 """The stage of a record that says what a person asked for."""
@@ -105,6 +107,8 @@ class Judge:
         }
         of_outcomes: Mapping[int, Monitor] = {**self._bias, **self._performance}
         self._monitors: dict[int, Monitor] = {**of_predictions, **of_outcomes}
+        self._of_outcomes = frozenset(of_outcomes)
+        self._versions = {"drift": Versions(), "bias": Versions()}
         wanted = (("drift", of_predictions), ("bias", of_outcomes))
         lengths_ms = {number: monitor.bucket_ms for number, monitor in tested.items()}
         lengths_ms |= {number: lengths_ms[guess_number(number)] for number in self._guesses}
@@ -158,15 +162,33 @@ class Judge:
             findings: list[Finding] = []
             if record["stage"] in REPORTS and self._health is not None:
                 findings.extend(self._health.update(record))
-            for number, start_ms, rows in self.sealer.take(record, self._combined):
-                length_ms = self._lengths_ms[number]
-                findings += [
-                    replace(found, at_ms=start_ms + length_ms, bucket_ms=length_ms)
-                    for found in self._monitors[number].update(start_ms, rows)
-                ]
+            sealed = self.sealer.take(record, self._combined)
+            for end_ms, some in groupby(sealed, key=self._end_ms):
+                findings += self._test(end_ms, list(some))
             alerts += self._book.apply(findings, now_ms, self.sealer.sealed_ms)
             self._relearn(self._book.take_relearn())
         return alerts
+
+    def _end_ms(self, sealed: Sealed) -> int:
+        number, start_ms, _ = sealed
+        return start_ms + int(self._lengths_ms[number])
+
+    def _test(self, end_ms: int, sealed: list[Sealed]) -> list[Finding]:
+        """Test the buckets of one stage that end at a time."""
+        stage = "bias" if sealed[0][0] in self._of_outcomes else "drift"
+        versions = self._versions[stage]
+        for _, start_ms, rows in sealed:
+            versions.note(start_ms, rows)
+        return [
+            replace(
+                found,
+                at_ms=end_ms,
+                bucket_ms=self._lengths_ms[number],
+                models=versions.since(found.first_seen_ms),
+            )
+            for number, start_ms, rows in sealed
+            for found in self._monitors[number].update(start_ms, rows)
+        ]
 
     def operation(self, operation: Mapping[str, Any], time_ms: int) -> list[Alert]:
         """Take in what a person asks for; return what alerts it gives."""
@@ -178,6 +200,8 @@ class Judge:
         for key in keys:
             for monitor in self._monitors.values():
                 monitor.relearn(key)
+            if self._health is not None:
+                self._health.relearn(key)
 
     def _combined(self, number: int, parts: Sequence[Any]) -> Any:
         return self._monitors[number].combined(parts)

@@ -34,12 +34,12 @@ class OutcomeTests:
     """The tests of one monitor of outcomes."""
 
     def __init__(self, tests: _Tests) -> None:
-        self._tests = tests
+        self.tests = tests
 
     @property
     def overflowed(self) -> int:
         """How many slices were left out because there were too many."""
-        return int(getattr(self._tests, "overflowed", 0))
+        return int(getattr(self.tests, "overflowed", 0))
 
     def combined(self, parts: Sequence[Row]) -> Row:
         """Return one row for several of one series and bucket, whatever their order."""
@@ -47,11 +47,11 @@ class OutcomeTests:
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
         """Take in a sealed bucket's rows by series; return what there is to say."""
-        return self._tests.update(start_ms, rows)
+        return self.tests.update(start_ms, rows)
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""
-        return self._tests.relearn(key)
+        return self.tests.relearn(key)
 
 
 def outcome_monitor(monitor: OutcomeMonitor, pipeline: Watched, alarm_ms: float) -> OutcomeTests:
@@ -60,7 +60,9 @@ def outcome_monitor(monitor: OutcomeMonitor, pipeline: Watched, alarm_ms: float)
     if isinstance(monitor, PredictionBias):
         fills = [pipeline.warmup_ms(name) for name in pipeline.numeric_features]
         warmup_ms = max(fills, default=0)
-        return OutcomeTests(BiasMonitor(bucket_ms, pipeline.kind, learns, alarm_ms, warmup_ms))
+        fields = monitor.fields[1:]
+        tests = BiasMonitor(bucket_ms, pipeline.kind, learns, alarm_ms, warmup_ms, fields)
+        return OutcomeTests(tests)
     if isinstance(monitor, Calibration):
         return OutcomeTests(CalibrationMonitor(bucket_ms, alarm_ms, learns))
     span = Span(settles=learns, quarantine_ms=WEEK_MS)

@@ -7,7 +7,8 @@ partitions shows. What a row holds, by its keys:
     bins           by bin of the score: [n, yes, sum of scores]; see `streamproc.monitors.scores`
     values         a sketch of numbers (residuals, log losses, labels), or of categories
     yes            how many of the n are so
-    sample         the outcomes with the least hashes of their id: [hash, yes, score, features]
+    sample         the outcomes with the least hashes of their id: [hash, yes, score, features, id,
+                   model, event time]
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ class Sampled:
             if len(held) == SAMPLED:
                 at = at[keys[at] <= held[-1][0]]
             new = [
-                [int(keys[i]), int(batch.yes[i]), float(batch.score[i]), _kept(batch.outcomes[i])]
+                [int(keys[i]), int(batch.yes[i]), float(batch.score[i]), *_kept(batch.outcomes[i])]
                 for i in at.tolist()
             ]
             self._held[start_ms] = least([*held, *new]) if new else held
@@ -287,8 +288,13 @@ def log_losses(yes: Floats, score: Floats) -> Floats:
     return losses
 
 
-def _kept(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    features = outcome.get("features") or {}
+def _kept(outcome: Mapping[str, Any]) -> tuple[dict[str, Any], str, str, int]:
+    """Return what a sample has of an outcome: features, id, model and event time."""
+    id_, model = str(outcome.get("id"))[:LONGEST], str(outcome.get("model"))[:LONGEST]
+    return _features(outcome.get("features") or {}), id_, model, outcome["event_time_ms"]
+
+
+def _features(features: Mapping[str, Any]) -> dict[str, Any]:
     if len(features) <= _MOST_FEATURES and _PLAIN.issuperset(map(type, features.values())):
         return dict(features)
     kept: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from streamproc.metrics import Report
 from streamproc.monitors.baselines import baselines_of
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.metrics import guess_of, metrics_of
+from streamproc.monitors.oneclass import OneClass, labels_of
 from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.rankings import merge_groups, ranking_of
 from streamproc.monitors.scores import PROBABILITY_STEPS, SEPARATOR, Sketch, merge
@@ -40,7 +41,7 @@ LEAST_OUTCOMES = 1_000
 CRITICAL = 1.1
 """From a loss of so many times the baseline's on, it is critical."""
 
-_BASELINES = {"zero_rule": "zero-rule, which always says what is usual", "own": "your own baseline"}
+BASELINES = {"zero_rule": "zero-rule, which always says what is usual", "own": "your own baseline"}
 
 
 def merge_rows(a: Mapping[str, Any], b: Mapping[str, Any], k: int = 0) -> dict[str, Any]:
@@ -127,6 +128,7 @@ class PerformanceMonitor:
             for name in against
             if about == "outcomes" and kind != "anomaly"
         }
+        self._labels = OneClass()
         self._pane: int | None = None
         self._outcomes = 0
 
@@ -164,6 +166,9 @@ class PerformanceMonitor:
 
     def relearn(self, key: str) -> bool:
         """Begin the test anew that a finding's key is about; return whether it is here."""
+        if key == self._labels.key and self._about == "outcomes":
+            self._labels = OneClass()
+            return True
         found = [test for name, test in self._tests.items() if key == f"performance/{name}"]
         for test in found:
             test.open = False
@@ -205,14 +210,24 @@ class PerformanceMonitor:
         return full
 
     def _test(self, row: Mapping[str, Any], start_ms: int) -> list[Finding]:
-        findings = []
+        """Hold the model against its baselines, where labels of several classes say anything."""
+        if self._about != "outcomes":
+            return []
+        n, delay_ms = row["delay"]
         known, self._outcomes = self._outcomes, self._outcomes + row["model"].get("n", 0)
+        labels = labels_of(self._kind, row["model"])
+        of_labels = self._labels.update(start_ms, labels, delay_ms // n)
+        findings = [] if of_labels is None else [of_labels]
+        silent = of_labels is not None and of_labels.ongoing
         for name, test in self._tests.items():
             losses = _losses(row, name, self._kind)
-            if losses is None or known < LEAST_OUTCOMES:
+            if losses is None or known < LEAST_OUTCOMES or silent:
                 continue
-            n, delay_ms = row["delay"]
             changed = test.update(losses, start_ms, self._monitor.bucket_ms, delay_ms // n)
+            if changed and test.open and self._labels.all_one_since(test.detector.since_ms):
+                test.open = False  # it takes labels of two classes to say so
+                test.detector.restart()
+                continue
             if changed or test.open:
                 findings.append(_finding(test, name, self._kind))
         return findings
@@ -283,7 +298,7 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
         samples=found.n,
         first_seen_ms=test.first_seen_ms,
         summary=(
-            f"The model {verb} no better than {_BASELINES[baseline]}, on events since "
+            f"The model {verb} no better than {BASELINES[baseline]}, on events since "
             f"{when(test.first_seen_ms)}: a {loss} of {model:.4g} against {other:.4g}, over "
             f"{found.n:,} outcomes; see whether it is worth its upkeep, or what changed."
         ),

@@ -32,7 +32,9 @@ MOST_SERIES = 1_000
 REASONS = 20
 """For how many kinds of dead letters the false alarms are shared out."""
 
-_RATE, _STUCK = "rate of events", ", stuck"
+RATE, STUCK, REFUSED = "rate of events", ", stuck", "dead letters"
+"""Subjects of findings; of a number that is stuck, how it ends."""
+
 _REMEMBERED = 1_024
 _MOST_ONE_IN = 3.0
 
@@ -147,14 +149,19 @@ class QualityMonitor:
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""
         subject = key.removeprefix("data_quality/")
-        if subject == _RATE:
+        if subject == REFUSED:
+            rule = self._rules.get(DEAD)
+            if rule is not None:
+                rule.accepted = rule.open
+            return True
+        if subject == RATE:
             spec = self._limits
             self._rate = CountTest(self._alarm_ms, self._bucket_ms, spec.span, spec.tolerance)
             return True
-        stuck = f"{ONE}{subject.removesuffix(_STUCK)}"
-        if subject.endswith(_STUCK) and self._stuck.pop(stuck, None) is not None:
+        stuck = f"{ONE}{subject.removesuffix(STUCK)}"
+        if subject.endswith(STUCK) and self._stuck.pop(stuck, None) is not None:
             return True
-        names = [each for each in self._shares if _said(each, self._ranges)[0] == subject]
+        names = [each for each in self._shares if described(each, self._ranges)[0] == subject]
         for name in names:
             self._shares[name].relearn()
             self._rules.pop(name, None)
@@ -180,7 +187,7 @@ class QualityMonitor:
         stopped = not over and ratio < 0.05
         effect = abs(log(max(ratio, 1e-3)))
         rates = test.usual, total
-        return [_finding(_RATE, not over, effect, _tested(test.detector), rates,
+        return [_finding(RATE, not over, effect, _tested(test.detector), rates,
                          int(total), test.since_ms, summary, stopped)]  # fmt: skip
 
     def _of_refused(self, start_ms: int, refused: float, total: float) -> list[Finding]:
@@ -197,7 +204,7 @@ class QualityMonitor:
             if said
             else f"Less than a quarter of what comes is refused again ({share:.1%})."
         )
-        return [_finding("dead letters", said, share, (share, 0.5), (0.0, share), int(total),
+        return [_finding(REFUSED, said, share, (share, 0.5), (0.0, share), int(total),
                          rule.since_ms, summary, said)]  # fmt: skip
 
     # ---------------------------------------------------------------- shares
@@ -225,7 +232,7 @@ class QualityMonitor:
         observed = float(test.found[1]) / n if n else count / of
         if over:
             observed = count / of
-        subject, what, look_at = _said(name, self._ranges)
+        subject, what, look_at = described(name, self._ranges)
         summary = (
             f"{observed:.2%} of the events {what} since {when(test.since_ms)}, where {usual:.2%} "
             f"is usual; {look_at}."
@@ -253,7 +260,7 @@ class QualityMonitor:
             rule.count, rule.of = rule.count + count, rule.of + of
         if said is None:
             return None
-        subject, what, look_at = _said(name, self._ranges)
+        subject, what, look_at = described(name, self._ranges)
         summary = f"All events {what} since {when(rule.since_ms)}, {usual:.1%} before; {look_at}."
         if not said:
             summary = f"Not all events {what} any more."
@@ -274,27 +281,32 @@ class QualityMonitor:
             if said
             else f"{feature} varies again."
         )
-        return [_finding(f"{feature}{_STUCK}", said, 1.0,
+        return [_finding(f"{feature}{STUCK}", said, 1.0,
                          (stuck.evidence, log(self._alarm_ms / self._bucket_ms)), (0.0, 1.0),
                          stuck.n, stuck.since_ms, summary, False)]  # fmt: skip
 
 
 @dataclass
 class _Rule:
-    """A rule without statistics: what it saw before, and whether it is open."""
+    """A rule without statistics: what it saw before, and whether it is open.
+
+    It learns nothing: what is ``accepted`` as normal is not told until it was right again.
+    """
 
     open: bool = False
     since_ms: int = 0
     count: float = 0.0
     of: float = 0.0
+    accepted: bool = False
 
     def step(self, start_ms: int, wrong: bool, right: bool) -> bool | None:
         """Return whether it is open, where there is something to say."""
         if self.open:
+            told = not self.accepted
             if right:
-                self.open = False
-                return False
-            return True
+                self.open = self.accepted = False
+                return False if told else None
+            return True if told else None
         if not wrong:
             return None
         self.open, self.since_ms = True, start_ms
@@ -349,10 +361,14 @@ _REASONS = {
 }
 
 
-def _said(
+def described(
     name: str, ranges: Mapping[str, tuple[float | None, float | None]]
 ) -> tuple[str, str, str]:
-    """Return a series' subject, what events do that it counts, and what to look at."""
+    """Return a series' subject, what events do that it counts, and what to look at.
+
+    >>> described("null/amount", {})[:2]
+    ('amount, missing', 'lack amount')
+    """
     if name.startswith(NULL):
         feature = name.removeprefix(NULL)
         return (f"{feature}, missing", f"lack {feature}",

@@ -34,6 +34,10 @@ CAREFUL_MS = 28 * DAY_MS
 FADES_MS = 28 * DAY_MS
 """In so much time what a model that learns was counts half."""
 
+SURE = 3.0
+"""So many standard errors off overall a model has to be before its chances are put right: what a
+change not yet found adds to the past isn't taken for what is usual."""
+
 MOST_GIVEN_UP = 8
 _BLOCKS = 16
 _MOST_KAPPA = 25.0
@@ -277,7 +281,7 @@ class Recalibrated:
         dense, yes = _padded(kept.dense, rows), _padded(kept.yes, rows)
         off, information = offsets(dense[:1], yes[:1])
         error = self.of_all.kappa / max(float(information[0]), 1e-9)
-        weight = max(0.0, 1 - 4.0 * error / max(float(off[0]) ** 2, 1e-300))
+        weight = max(0.0, 1 - SURE**2 * error / max(float(off[0]) ** 2, 1e-300))
         self.off = float(off[0]) * weight
         would, _ = expected(dense, np.full(rows, self.off))
         self.watched = np.minimum(would, dense[:, :, 0].sum(axis=1) - would) >= LEAST_YES

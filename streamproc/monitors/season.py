@@ -77,7 +77,7 @@ class Season:
         """Return buckets' sums less what is usual, by how much they vary: bucket x score."""
         if not self.any:
             return sums - ns[:, None] * self._mean
-        off = np.stack([waves(int(start)) for start in starts_ms]) @ self._found
+        off = _waves_of(starts_ms.astype(np.float64).tobytes()) @ self._found
         base, slopes, wider = self._base(self._mean[0] + off[:, 0])
         usual = base + off
         chance = sums[:, :1] - ns[:, None] * usual[:, :1]
@@ -98,7 +98,7 @@ class Season:
             return
         self._tilt(p)
         variance = np.maximum((self._scores - self._mean[:, None]) ** 2 @ p, 1e-300)
-        fit = _Fit(np.stack([waves(int(start)) for start in starts_ms]), ns, starts_ms, variance)
+        fit = _Fit(_waves_of(starts_ms.astype(np.float64).tobytes()), ns, starts_ms, variance)
         groups = _groups(span_ms, bucket_ms)
         location = fit.found(sums - ns[:, None] * self._mean, groups)[:, 0]
         locations = self._mean[0] + fit.rows @ location
@@ -187,6 +187,12 @@ def waves(start_ms: int) -> Floats:
             row += (sin(k * turn), cos(k * turn))
     day, week = row[1 : 1 + 2 * _CROSSED], row[1 + 2 * _DAYS : 1 + 2 * (_DAYS + _CROSSED)]
     return np.array([*row, *(a * b for a in day for b in week)])
+
+
+@lru_cache(maxsize=4)
+def _waves_of(starts_ms: bytes) -> Floats:
+    """Return the waves at several times, time x wave; series fitted together share them."""
+    return np.stack([waves(int(start)) for start in np.frombuffer(starts_ms)])
 
 
 def _groups(span_ms: float, bucket_ms: int) -> list[list[int]]:

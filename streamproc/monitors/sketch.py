@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -77,19 +78,21 @@ class Sketch:
         """Return count, mean and variance of the values: of the cells' middles.
 
         >>> Sketch.of(np.array([1.0, 2.0, 3.0, np.nan])).moments()
-        (3, 2.0, 0.6666666666666667)
+        (3, 2.0, 0.6666666666666666)
         """
         n = self.n
         if not n:
             return 0, float("nan"), float("nan")
         values = self.values
-        scale = float(np.abs(values).max()) or 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(values @ self.counts) / n
+            variance = float((values - mean) ** 2 @ self.counts) / n
+        if isfinite(variance):
+            return n, mean, variance
+        scale = float(np.abs(values).max())
         mean = float(values / scale @ self.counts) / n
-        return (
-            n,
-            mean * scale,
-            float((values / scale - mean) ** 2 @ self.counts) / n * scale * scale,
-        )
+        spread = float((values / scale - mean) ** 2 @ self.counts) / n
+        return n, mean * scale, spread * scale * scale
 
     def packed(self) -> list[Any]:
         """Return it for JSON: ``[missing, shift, first cell, steps, counts]``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -40,14 +41,21 @@ class BiasMonitor:
     """Tests all slices of a monitor, bucket after bucket; overall is the slice ``""``.
 
     ``alarm_ms`` is the mean time between false alarms of the monitor, ``warmup_ms`` how long the
-    features' windows take to fill. One fault is told once: while
+    features' windows take to fill, ``declared`` the fields of slices. One fault is told once: while
     a slice is open, all that it is part of, or that is part of it, rests.
     """
 
     def __init__(
-        self, bucket_ms: int, kind: str, learns: bool, alarm_ms: float, warmup_ms: int = 0
+        self,
+        bucket_ms: int,
+        kind: str,
+        learns: bool,
+        alarm_ms: float,
+        warmup_ms: int = 0,
+        declared: Sequence[tuple[str, ...]] = (),
     ) -> None:
         self.overflowed = 0
+        self._declared = declared
         self._warmup_ms = warmup_ms
         self._noun = "right decisions" if kind == "multiclass" else "positives"
         self._names: list[str] = [OVERALL]
@@ -81,10 +89,17 @@ class BiasMonitor:
             findings.append(self._finding(name, step, int(delays[0]), slice_))
         return findings
 
+    @property
+    def candidates(self) -> list[dict[str, str]]:
+        """The slices that nobody declared and that are looked at."""
+        return self._found.candidates
+
     def _make(self) -> tuple[BiasTests, FoundSlices]:
         bucket_ms, alarm_ms, overall, found, span = self._asked
         tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), TOLERANCE, overall, span)
-        return tests, FoundSlices(bucket_ms, alarm_ms / FOUND_SHARE, found, span, self._warmup_ms)
+        found_alarm_ms, warmup_ms = alarm_ms / FOUND_SHARE, self._warmup_ms
+        looked_for = FoundSlices(bucket_ms, found_alarm_ms, found, span, warmup_ms, self._declared)
+        return tests, looked_for
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual, everywhere: slices are held against each other."""

@@ -29,19 +29,19 @@ EDGES = tuple(_NORMAL.cdf(-3.2 + 0.2 * i) for i in range(33))
 SHAPES = ("location", "spread", "skew", "tails")
 GRID = (
     # score, strengths, both ways; their part of the weight
-    (0, (0.08, 0.2, 0.45, 1.0), 0.5),
-    (1, (0.1, 0.25, 0.5), 0.2),
-    (2, (0.1, 0.3), 0.1),
+    (0, (0.08, 0.2, 0.45, 1.0), 0.6),
+    (1, (0.1, 0.25, 0.5), 0.15),
+    (2, (0.1, 0.3), 0.08),
     (3, (0.08, 0.2), 0.1),
 )
 MISSING = (0.7, 1.6, 3.0)
 OTHER_WAY = (-0.7, -1.6)
-MISSING_WEIGHT = 0.1
+MISSING_WEIGHT = 0.07
 
 SHARES = (0.1, 0.3, 0.7, 1.6)
 MORE = 3.0
 UNSEEN = (3.0, 4.6, 6.9)
-UNSEEN_WEIGHT, NULL_WEIGHT = 0.25, 0.1
+UNSEEN_WEIGHT, NULL_WEIGHT = 0.1, 0.05
 MOST_CATEGORIES = 64
 """How many categories have a bin of their own; the others share one."""
 
@@ -97,16 +97,21 @@ class Tilts:
     def psi(self, p: Floats, n: float) -> Floats:
         """Return log sum p_b exp(d (s_b - mean of s)), by component: the most that it may be.
 
-        ``p`` is of ``n`` values; of a distribution's tails few of them tell. So a standard error is
-        added, of what is not linear in s.
+        Zeros for indicators, of which :meth:`ratios` knows it at any time. ``p`` is of ``n``
+        values; of a distribution's tails few of them tell. So a standard error is added, of what is
+        not linear in s.
         """
+        found: Floats = np.zeros(len(self.of))
+        asked = ~self.indicator
+        if not asked.any():
+            return found
         centred = self.scores - (self.scores @ p)[:, None]
-        powers = np.minimum(self.strength[:, None] * centred[self.of], _MOST_POWER)
+        powers = np.minimum(self.strength[asked, None] * centred[self.of[asked]], _MOST_POWER)
         grown = np.exp(powers)
         bent = grown - 1 - powers
         mean = bent @ p
         error = np.sqrt(np.maximum((bent - mean[:, None]) ** 2 @ p, 0.0) / n)
-        found: Floats = np.log(grown @ p + error)
+        found[asked] = np.log(grown @ p + error)
         return found
 
     def tilted(self, p: Floats, component: int, found: Floats) -> Floats:
@@ -206,18 +211,20 @@ class Categories:
         self.known = cells
         commonest = np.lexsort((cells, -counts))[:MOST_CATEGORIES]
         self.own = np.sort(cells[commonest])
+        shares = np.append(counts[np.searchsorted(cells, self.own)], 0.0)
+        shares[-1] = counts.sum() - shares.sum()
         self.closed: int | None = None if is_open else len(self.own) + 1
         self.bins = len(self.own) + 3
-        self.tilts = self._tilts()
+        self.tilts = self._tilts(shares + _HALF)
 
     def counts(self, sketch: Sketch) -> Floats:
         """Return how many are in each bin: own ones by hash, others, unseen, missing."""
         sketch = sketch.coarser(self.shift)
         more = sketch.shift - self.shift
         size, own, known = len(self.own), self.own >> more, self.known >> more
-        at = np.minimum(np.searchsorted(own, sketch.cells), max(size - 1, 0))
-        is_own = own[at] == sketch.cells if size else np.zeros(len(sketch.cells), bool)
-        bins = np.where(is_own, at, np.where(np.isin(sketch.cells, known), size, size + 1))
+        at, is_own = _found(sketch.cells, own)
+        _, is_known = _found(sketch.cells, known)
+        bins = np.where(is_own, at, np.where(is_known, size, size + 1))
         found = np.bincount(bins, sketch.counts, minlength=self.bins)
         found[-1] = sketch.missing
         whole: Floats = found.astype(np.float64)
@@ -238,13 +245,14 @@ class Categories:
         """Return the cells that the reference has not."""
         sketch = sketch.coarser(self.shift)
         known = self.known >> (sketch.shift - self.shift)
-        return sketch.cells[~np.isin(sketch.cells, known)]
+        return sketch.cells[~_found(sketch.cells, known)[1]]
 
-    def _tilts(self) -> Tilts:
-        size = len(self.own) + 1
-        each = (1 - UNSEEN_WEIGHT - NULL_WEIGHT) / (size * (2 * len(SHARES) + 1))
+    def _tilts(self, counts: Floats) -> Tilts:
+        """Return those of every bin. What is common weighs more: most of what moves is there."""
+        size, root = len(counts), np.sqrt(counts)
+        each = (1 - UNSEEN_WEIGHT - NULL_WEIGHT) * root / (root.sum() * (2 * len(SHARES) + 1))
         ways = [sign * d for d in SHARES for sign in (1, -1)] + [MORE]
-        parts = [(k, d, each) for k in range(size) for d in ways]
+        parts = [(k, d, float(each[k])) for k in range(size) for d in ways]
         parts += [(size, d, UNSEEN_WEIGHT / len(UNSEEN)) for d in UNSEEN]
         both = MISSING + OTHER_WAY
         parts += [(size + 1, d, NULL_WEIGHT / len(both)) for d in both]
@@ -252,6 +260,8 @@ class Categories:
 
 
 RATE_UP = (0.1, 0.2, 0.4, 0.7, 1.1, 1.6)
+RATE_WEIGHTS = (0.05, 0.25, 0.2, 0.2, 0.2, 0.1)
+"""Of each: what is between two is seen by both, so the ends weigh less."""
 
 
 class Rate:
@@ -265,7 +275,8 @@ class Rate:
         self.bins = 2
         self.closed: int | None = None
         signs = (1, -1)[:ways]
-        parts = [(0, s * d, 1 / (len(RATE_UP) * ways)) for d in RATE_UP for s in signs]
+        both = list(zip(RATE_UP, RATE_WEIGHTS, strict=True))
+        parts = [(0, s * d, weight / ways) for d, weight in both for s in signs]
         self.tilts = _made(np.array([[0.0, 1.0]]), parts, first_indicator=0)
 
     def counts(self, yes: float, n: float) -> Floats:
@@ -285,6 +296,14 @@ def _made(scores: Floats, parts: Sequence[tuple[int, float, float]], first_indic
     strength = np.array([d for _, d, _ in parts])
     indicator = of >= first_indicator
     return Tilts(scores, of, strength, weights / weights.sum(), indicator, first_indicator)
+
+
+def _found(cells: Ints, among: Ints) -> tuple[Ints, Bools]:
+    """Return where cells are in others, which ascend, and whether they are there."""
+    if not len(among):
+        return np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
+    at = np.minimum(np.searchsorted(among, cells), len(among) - 1)
+    return at, among[at] == cells
 
 
 def _edges(sketch: Sketch) -> Floats:

@@ -269,3 +269,40 @@ def test_steps_go_on_where_an_alert_was_opened_again_untold() -> None:
     watching.hour(10, over(bias, 10))
     assert ("open", errors.key, "outlived") in watching.hour(34)
     assert [it["step"] for it in watching.alerts if it["key"] == errors.key] == [0, 1, 2]
+
+
+def health(hour: int, subject: str, instance: str | None = None) -> Any:
+    """Return a finding of health."""
+    return found(hour, "health", subject, slice={"instance": instance} if instance else None)
+
+
+def test_one_fault_of_several_workers_is_one_alert() -> None:
+    """A broker that is slow makes all of them lag, and late."""
+    watching = Watching()
+    watching.hour(5, health(5, "lag", "w1"), health(5, "lag", "w2"), health(5, "latency", "w2"))
+
+    assert [it["key"] for it in watching.alerts] == ["health/lag/instance=w1"]
+    assert watching.alerts[0]["members_in_all"] == 3
+
+
+def test_what_stopped_first_explains_what_is_overdue() -> None:
+    """No events, so no labels, so a model that gets old; found last, the cause takes the rest."""
+    watching = Watching()
+    watching.hour(5, health(5, "staleness"))
+    watching.hour(5, health(5, "labels"))
+    watching.hour(5, health(5, "events"))
+
+    (alert,) = watching.book.open_alerts()
+    assert alert["key"] == "health/events"
+    assert {it["subject"] for it in alert["members"]} == {"events", "labels", "staleness"}
+
+
+def test_a_worker_that_is_gone_explains_the_lag_of_others() -> None:
+    """They have its partitions now. A model that was held back has nothing to do with it."""
+    watching = Watching()
+    watching.hour(5, health(5, "lag", "w1"), health(5, "worker", "w2"), health(5, "model"))
+
+    assert {it["key"] for it in watching.book.open_alerts()} == {
+        "health/worker/instance=w2",
+        "health/model",
+    }

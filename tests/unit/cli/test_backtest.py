@@ -53,12 +53,55 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def backtest(*options: str) -> tuple[int, str, str]:
-    """Run a backtest in this process; return its exit code and what it wrote."""
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit code and what it wrote."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = cli.run(["backtest", "cards.py", "cards.csv", *STAMPS, *options])
+        code = cli.run(list(arguments))
     return code, out.getvalue(), err.getvalue()
+
+
+def backtest(*options: str) -> tuple[int, str, str]:
+    """Run a backtest in this process; return its exit code and what it wrote."""
+    return run("backtest", "cards.py", "cards.csv", *STAMPS, *options)
+
+
+def test_alerts_of_a_backtest_are_listed_and_explained(folder: Path) -> None:
+    """From the file that it wrote: no broker is asked."""
+    rng = random.Random(2)
+    with (folder / "cards.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["card", "amount", "fraud"])
+        for number in range(3_000):
+            writer.writerow([number % 5, rng.gauss(50 if number < 2_000 else 90, 15), 0])
+    code, out, _ = backtest("--alerts", "a.jsonl", "--json")
+    told = json.loads(out)["alerts"]
+    assert code == 0
+    assert told
+    assert not Path("a.jsonl.part").exists()
+    code, out, _ = run("alerts", "list", "cards.py", "--all", "--of", "a.jsonl", "--json")
+    assert [each["alert_id"] for each in json.loads(out)] == [each["alert_id"] for each in told]
+    id_ = next(each["alert_id"] for each in told if each["subject"] == "amount")
+    code, out, _ = run("alerts", "show", id_, "cards.py", "--of", "a.jsonl", "--svg", "a.svg")
+    assert code == 0
+    assert "evidence, ┄ is an alarm" in out
+    assert "examples since then" in out
+    assert widest(out) <= WIDTH
+    assert Path("a.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("text", ["", '{"a": 1}', "no JSON", "[]"])
+def test_a_file_that_has_no_alerts_is_one_line(folder: Path, text: str) -> None:
+    """What it is not, and what writes one; or what was not found in it."""
+    Path("a.jsonl").write_text(text)
+    code, _, err = run("alerts", "show", "0" * 16, "cards.py", "--of", "a.jsonl")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "a.jsonl" in err
+    code, _, err = run("alerts", "list", "--of", "gone.jsonl")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "cannot be read" in err
+    code, _, err = backtest("--alerts", "gone/a.jsonl")
+    assert (code, "cannot be written" in err) == (1, True)
 
 
 def test_the_figures_are_those_of_the_predictions(folder: Path) -> None:

@@ -117,9 +117,44 @@ def test_a_worker_that_falls_silent_is_missed_and_one_that_leaves_is_not() -> No
     assert told.steps == [(silent, "open")]
     told.one("w2", behind_ms=0, waiting=0)
     assert told.steps == [(silent, "open"), (silent, "resolved")]
-    told.report(5).now_ms += DAY
-    told.report(1)
+    told.report(5)
+    told.now_ms += DAY  # all are down: nobody is missed the longer for it
+    told.report(DAY / MINUTE - 10)
+    assert told.steps == [(silent, "open"), (silent, "resolved"), (silent, "open")]
+    told.report(10)
     assert told.steps == [(silent, "open"), (silent, "resolved")] * 2
+
+
+@pytest.mark.parametrize("ahead_ms", [-DAY * 2, -10 * MINUTE, 10 * MINUTE, DAY * 2])
+def test_a_worker_whose_clock_is_off_makes_no_other_look_silent(ahead_ms: int) -> None:
+    """What passes between two reports of one clock counts; a clock that is set counts little."""
+    told = Told()
+    for at in range(60):
+        told.one("w2", behind_ms=0, waiting=0)
+        told.one("w1", behind_ms=0, waiting=0)
+        told.now_ms += ahead_ms
+        told.one("w3", behind_ms=0, waiting=0)
+        told.now_ms += REPORT_MS - ahead_ms
+        if at == 30:  # all clocks are set
+            told.now_ms += 7 * MINUTE
+    assert told.steps == []
+    for _ in range(15):  # and w2 is missed by the clock that is off, too
+        told.now_ms += ahead_ms
+        told.one("w3", behind_ms=0, waiting=0)
+        told.now_ms += REPORT_MS - ahead_ms
+        told.one("w1", behind_ms=0, waiting=0)
+    assert told.steps == [("health/worker/instance=w2", "open")]
+
+
+def test_a_worker_that_returns_after_all_were_down_misses_nobody_at_once() -> None:
+    """The others have a minute to come back, too."""
+    told = Told()
+    told.one("w1", behind_ms=0)
+    told.one("w2", behind_ms=0)
+    told.now_ms += 3_600_000
+    told.report(0.5, "w1", behind_ms=0)
+    told.report(0.4, "w2", behind_ms=0)
+    assert told.steps == []
 
 
 def test_a_lone_worker_that_is_away_is_not_missed() -> None:
@@ -127,6 +162,35 @@ def test_a_lone_worker_that_is_away_is_not_missed() -> None:
     told = Told().report(2, behind_ms=0, waiting=0)
     told.now_ms += 7 * DAY
     assert told.report(5, behind_ms=0, waiting=0).steps == []
+
+
+def test_what_is_accepted_is_told_again_when_it_comes_again() -> None:
+    """A limit learns nothing: it is silent until it was kept, and the same for other things."""
+    told = Told().report(5, behind_ms=0, waiting=0)
+    told.report(5, behind_ms=120_000, waiting=9)
+    assert told.steps == [(LAG, "open")]
+    said = len(told.all)
+    assert told.watch.relearn(LAG)
+    assert not told.watch.relearn("health/lag/instance=w9")
+    told.report(60, behind_ms=120_000, waiting=9).report(5, behind_ms=0, waiting=0)
+    assert len(told.all) == said
+    told.report(5, behind_ms=120_000, waiting=9)
+    assert len(told.all) > said
+
+
+def test_versions_that_are_held_back_can_be_accepted() -> None:
+    """Until three in a row are sound."""
+    watch = HealthWatch(Health())
+    held = {"why": "weights has 2e+198", "features": [], "outcomes": 9}
+    said = []
+    for at, trouble in enumerate([held, held, held, None, None, None, held]):
+        told = {"stage": "model", "version": 7, "at_ms": at, "held_back": trouble}
+        found = watch.update(told)
+        assert all(each.models == ("main@7",) for each in found)
+        said.append(len(found))
+        if at == 1:
+            assert watch.relearn("health/model")
+    assert said == [1, 1, 0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(("speed", "minutes"), [(1440, 20), (100_000, 3)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from math import exp
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,8 +23,10 @@ from streamproc.monitors import (
 from streamproc.monitors.budget import FalseAlarms
 from streamproc.monitors.foundslices import FoundSlices
 from streamproc.monitors.growing import Span
+from streamproc.monitors.outcomejudge import outcome_monitor
 from streamproc.monitors.outcomes import SAMPLED, combined, least
 from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.slices import BiasMonitor
 from streamproc.tasks.judging import allowed
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, sent, steps
 
@@ -165,6 +167,40 @@ def test_candidates_are_bounded() -> None:
         found.update(hour * HOUR_MS, rows, turned=False, quiet=True)
 
     assert 300 < len(found) < 500
+
+
+def test_what_is_declared_is_not_looked_for_too() -> None:
+    """Else two tests would speak of one slice, under one key, and one end the other's alert.
+
+    One alert for the slice, by name; and of the candidates it is not one.
+    """
+    rng = random.Random(3)
+    made = outcomes(6, 40, lambda _, logit: logistic(logit - 1.5), 800)
+    for one in made:
+        one["features"] = {"country": one["features"]["country"]}
+        one["slices"] = {**one["features"], "shop": str(rng.randrange(300))}
+        if 20 <= one["event_time_ms"] / DAY_MS < 28 and one["features"]["country"] == "A":
+            one["label"] = int(one["label"] or rng.random() < 0.15)
+    alerts = told(PredictionBias(bucket="6h", slices=("country", "shop")), made)
+    assert {each["key"] for each in alerts} == {"prediction_bias/country=A"}
+    assert [each["reason"] for each in alerts if each["status"] != "update"] == [
+        "found",
+        "recovered",
+    ]
+    assert not any(each["summary"].startswith("Where ") for each in alerts)
+    monitor = PredictionBias(slices=("country", ("amount", "age")))
+    tests = outcome_monitor(monitor, Facts(learns=False), 1e9)
+    fold = bias_fold(Facts(monitors=[monitor], learns=False))
+    for at, one in enumerate(made[:20_000]):
+        one["features"] |= {"amount": rng.random(), "age": rng.random()}
+        one["label_time_ms"] = at * HOUR_MS // 400
+    fold.update(made[:20_000])
+    for bucket in fold.take():
+        tests.update(bucket["bucket_ms"], bucket["series"])
+    fields = {frozenset(each) for each in cast(BiasMonitor, tests.tests).candidates}
+    assert fields == {
+        frozenset(each) for each in (["amount"], ["age"], ["age", "country"], ["amount", "country"])
+    }
 
 
 def test_a_sample_is_the_same_however_it_was_gathered() -> None:

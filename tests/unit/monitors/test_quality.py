@@ -124,6 +124,20 @@ def fewer(message: Message, hour: int, rng: random.Random) -> Message | None:
 NOT_NUMBER = ("field_not_number", "field 'amount' is text ('12'), not a number")
 
 
+def test_dead_letters_that_are_accepted_are_told_again_when_they_come_again() -> None:
+    """A rule learns nothing: it is silent until it was right once."""
+    monitor = QualityMonitor(SPEC, PIPELINE, alarm_ms=1e30)
+
+    def said(hour: int, refused: int) -> list[bool]:
+        rows: dict[str, list[Any]] = {"events": [100 - refused], "dead/not_json": [refused]}
+        found = monitor.update(T0 + hour * HOUR, rows)
+        return [each.ongoing for each in found if each.subject == "dead letters"]
+
+    assert [said(0, 2), said(1, 60), said(2, 70)] == [[], [True], [True]]
+    assert monitor.relearn("data_quality/dead letters")
+    assert [said(3, 70), said(4, 10), said(5, 10), said(6, 60)] == [[], [], [], [True]]
+
+
 @pytest.mark.parametrize(
     ("change", "subject"),
     [

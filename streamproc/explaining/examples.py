@@ -1,0 +1,138 @@
+"""Examples of events, and which versions scored them, from the samples in the log of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streamproc.explaining.drift import sampling
+from streamproc.explaining.explanation import EXAMPLES, Example, Explanation
+from streamproc.explaining.log import Buckets
+from streamproc.messages import Alert
+from streamproc.monitors.drift_fold import SAMPLE, combined
+from streamproc.monitors.outcomes import SAMPLE as OF_OUTCOMES
+from streamproc.monitors.outcomes import combined as combined_outcomes
+from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.sample import unpacked
+from streamproc.monitors.season import DAY_MS
+from streamproc.monitors.spec import PredictionBias, Watched
+from streamproc.monitors.versions import version_of
+
+AROUND_BUCKETS = 6
+"""What changed within so many buckets of the beginning is told of."""
+
+MOST_LEFT = 2_000
+
+Rank = Callable[[Example], float | None]
+"""How good an example is of what an alert is about; None for one that is not."""
+
+
+class _Chosen:
+    """The versions before and since, and of the events since the best examples."""
+
+    def __init__(self, first_ms: int) -> None:
+        self._first_ms = first_ms
+        self._then: set[str] = set()
+        self._now: set[str] = set()
+        self._left: list[Example] = []
+
+    def add(self, event_ms: int, example: Example) -> None:
+        """Take in an event."""
+        if event_ms < self._first_ms:
+            self._then.add(example.model)
+            return
+        self._now.add(example.model)
+        if len(self._left) < MOST_LEFT:
+            self._left.append(example)
+
+    def tell(self, found: Explanation, rank: Rank) -> None:
+        """Choose examples, and say which versions there were."""
+        if found.models_then or found.models_now or found.examples:
+            return
+        found.models_then = sorted(self._then, key=version_of)
+        found.models_now = sorted(self._now, key=version_of)
+        ranked = [(rank(each), at) for at, each in enumerate(self._left)]
+        best = sorted((-score, at) for score, at in ranked if score is not None)
+        found.examples = [self._left[at] for _, at in best[:EXAMPLES]]
+
+
+class PredictionExamples:
+    """Predictions, from the sample of the drift monitor; none where there is no such monitor.
+
+    ``rank`` is asked once all is read.
+    """
+
+    def __init__(self, pipeline: Watched, alert: Alert, rank: Rank) -> None:
+        first_ms = alert["first_seen_ms"]
+        self._rank = rank
+        self._chosen = _Chosen(first_ms)
+        self._log: Buckets | None = None
+        of = sampling(pipeline)
+        if of is not None:
+            from_ms = first_ms - AROUND_BUCKETS * of[1].bucket_ms
+            self._log = Buckets(
+                "drift",
+                of[0],
+                of[1].bucket_ms,
+                lambda name, at: name == SAMPLE and from_ms <= at < first_ms + DAY_MS,
+            )
+
+    def feed(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the log."""
+        for start_ms, parts in self._log.feed(record) if self._log else ():
+            self._add(start_ms, parts)
+
+    def tell(self, found: Explanation) -> None:
+        """Say what is known."""
+        for start_ms, parts in self._log.rest() if self._log else ():
+            self._add(start_ms, parts)
+        self._chosen.tell(found, self._rank)
+
+    def _add(self, start_ms: int, parts: dict[str, list[Any]]) -> None:
+        if SAMPLE in parts:
+            sample = unpacked(combined(parts[SAMPLE]))
+            for row in sample.rows:
+                values = dict(zip(sample.names, row.values, strict=True))
+                self._chosen.add(start_ms, Example(row.id, row.model, row.score, values))
+
+
+class OutcomeExamples:
+    """Outcomes, from the sample of the bias monitor; none where there is no such monitor.
+
+    The log of before samples had ids has none of these.
+    """
+
+    def __init__(self, pipeline: Watched, alert: Alert, rank: Rank) -> None:
+        self._rank = rank
+        self._chosen = _Chosen(alert["first_seen_ms"])
+        plan = [each for each in outcome_plan(pipeline) if isinstance(each[1], PredictionBias)]
+        first_ms = alert["first_seen_ms"]
+        self._log = (
+            Buckets(
+                "bias",
+                plan[0][0],
+                plan[0][1].bucket_ms,
+                lambda name, at: name == OF_OUTCOMES and at >= first_ms - DAY_MS,
+            )
+            if plan
+            else None
+        )
+
+    def feed(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the log."""
+        for _, parts in self._log.feed(record) if self._log else ():
+            self._add(parts)
+
+    def tell(self, found: Explanation) -> None:
+        """Say what is known."""
+        for _, parts in self._log.rest() if self._log else ():
+            self._add(parts)
+        self._chosen.tell(found, self._rank)
+
+    def _add(self, parts: dict[str, list[Any]]) -> None:
+        if OF_OUTCOMES not in parts:
+            return
+        for row in combined_outcomes(parts[OF_OUTCOMES])["sample"]:
+            if len(row) > 4:
+                _, yes, score, values, id_, model, event_ms = row
+                self._chosen.add(event_ms, Example(id_, model, score, values, float(yes)))

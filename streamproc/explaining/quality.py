@@ -1,0 +1,135 @@
+"""Data quality: what share of events is missing, refused, late or stuck, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
+from streamproc.explaining.log import Buckets, Parts
+from streamproc.messages import Alert
+from streamproc.monitors.quality import (
+    DEAD,
+    EVENTS,
+    ONE,
+    RATE,
+    REFUSED,
+    STUCK,
+    DataQuality,
+    QualityMonitor,
+    described,
+)
+from streamproc.monitors.season import WEEK_MS
+from streamproc.monitors.spec import Watched
+
+_ELSEWHERE = {
+    "late events": "no examples: late events are on a topic of their own; `streamproc watch late`",
+    "dead letters": "no examples: see the dead letters by `streamproc watch dead-letters`",
+    RATE: "no examples: it is about how many events there are",
+}
+
+
+class QualityReader:
+    """The counts of an alert's subject by bucket, as shares of the events."""
+
+    def __init__(self, pipeline: Watched, alert: Alert) -> None:
+        self._subject = alert["subject"]
+        self._first_ms = alert["first_seen_ms"]
+        self._ranges = pipeline.ranges
+        self._points: list[Point] = []
+        self._counts: list[dict[str, float]] = [{}, {}]
+        self._buckets = [0, 0]
+        self._by_start: dict[int, float] = {}
+        self._log: Buckets | None = None
+        for number, monitor in enumerate(pipeline.monitors):
+            if isinstance(monitor, DataQuality):
+                self._log = Buckets("drift", number, monitor.bucket_ms, lambda name, at: True)
+                self._monitor = QualityMonitor(monitor, pipeline, float(1 << 62))
+
+    def feed(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the log."""
+        for start_ms, parts in self._log.feed(record) if self._log else ():
+            self._add(start_ms, parts)
+
+    def tell(self, found: Explanation) -> None:
+        """Say what is known."""
+        if self._log is None:
+            found.notes.append("the pipeline watches this no more")
+            return
+        for start_ms, parts in self._log.rest():
+            self._add(start_ms, parts)
+        found.bucket_ms, found.known_from_ms = self._log.bucket_ms, self._log.first_ms
+        if self._subject == RATE:
+            found.unit, found.beside = "events by bucket", "a week before"
+            found.points = [
+                Point(each.start_ms, each.value, beside=self._by_start.get(each.start_ms - WEEK_MS))
+                for each in self._points
+            ]
+        else:
+            stuck = self._subject.endswith(STUCK)
+            found.unit = "buckets with one value" if stuck else "share of events"
+            found.usual_then(self._points)
+        found.tables.append(self._table())
+        found.notes.append("no slices: quality is counted over all events")
+        for start, note in _ELSEWHERE.items():
+            if self._subject.startswith(start):
+                found.notes.append(note)
+
+    def _add(self, start_ms: int, parts: Parts) -> None:
+        rows = {name: self._monitor.combined(some) for name, some in parts.items()}
+        side = int(start_ms >= self._first_ms)
+        self._buckets[side] += 1
+        counts = {name: float(row[0]) for name, row in rows.items() if len(row) == 1}
+        for name, n in counts.items():
+            self._counts[side][name] = self._counts[side].get(name, 0.0) + n
+        events = counts.get(EVENTS, 0.0)
+        refused = sum(n for name, n in counts.items() if name.startswith(DEAD))
+        total = events + refused
+        self._by_start[start_ms] = total
+        if self._subject == RATE:
+            self._points.append(Point(start_ms, total))
+        elif self._subject == REFUSED:
+            if total:
+                self._points.append(Point(start_ms, refused / total, total))
+        elif self._subject.endswith(STUCK):
+            row = rows.get(ONE + self._subject.removesuffix(STUCK))
+            if row and row[0]:
+                self._points.append(Point(start_ms, float(not row[2]), 1.0))
+        else:
+            count = sum(n for name, n in counts.items() if self._is_it(name))
+            of = total if self._subject.startswith("dead letters") else events
+            if of:
+                self._points.append(Point(start_ms, count / of, of))
+
+    def _is_it(self, name: str) -> bool:
+        return name != EVENTS and described(name, self._ranges)[0] == self._subject
+
+    def _table(self) -> Table:
+        """Return all that is counted, by bucket, before and since; the subject first."""
+        names = sorted({*self._counts[0], *self._counts[1]} - {EVENTS})
+        rows: list[tuple[str, float, float]] = []
+        for name in names:
+            n = [of.get(name, 0.0) / max(of.get(EVENTS, 0.0), 1.0) for of in self._counts]
+            rows.append((described(name, self._ranges)[0], n[0], n[1]))
+        rows.sort(key=lambda row: (row[0] != self._subject, -abs(row[2] - row[1])))
+        means = [
+            of.get(EVENTS, 0.0) / max(n, 1)
+            for of, n in zip(self._counts, self._buckets, strict=True)
+        ]
+        told = (("events by bucket", means[0], means[1]), *rows[: MOST_ROWS - 1])
+        return Table(("share of events", "before", "since"), told)
+
+
+def is_example(subject: str, pipeline: Watched, example: Example) -> float | None:
+    """Return 1 for an event that a finding of data quality counts, else None."""
+    name, _, what = subject.rpartition(", ")
+    if name not in example.values:
+        return None
+    value = example.values[name]
+    if what == "missing":
+        return 1.0 if value is None else None
+    if what == "out of range" and isinstance(value, int | float):
+        least, most = pipeline.ranges.get(name, (None, None))
+        low = least is not None and value < least
+        return 1.0 if low or (most is not None and value > most) else None
+    return 1.0 if what == "stuck" and value is not None else None
