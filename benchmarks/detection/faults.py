@@ -64,7 +64,7 @@ class Fault(NamedTuple):
         for step in life.steps:
             things = [step.alert, *step.alert.get("members", ())]
             named = any(
-                (one["kind"] in self.kinds, one["subject"], one["slice"])
+                (one["kind"] in self.kinds, one["subject"].partition(",")[0], one["slice"])
                 == (True, self.subject, self.slice_)
                 for one in things
             )

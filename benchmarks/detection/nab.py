@@ -148,7 +148,7 @@ def _folded(series: Series, fold: DriftFold) -> list[tuple[int, dict[str, Any]]]
                     bucket["series"] = {"value": bucket["series"]["value"]}
                 sums = {"stage": "drift", "partition": 0, "watermark_ms": time_ms}
                 sent.append((row, {**sums, "caught_up": False, "buckets": buckets}))
-            event = {"event_time_ms": time_ms, "features": {"value": value}}
+            event = {"id": str(row), "event_time_ms": time_ms, "features": {"value": value}}
             fold.update([{**event, "score": 0.0, "model": "main@1", "decision": False}])
     return _sums[series.name]
 

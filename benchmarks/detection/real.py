@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from river import linear_model, preprocessing
-
 from benchmarks import payments
-from benchmarks.detection import faults, nab, real_tables
+from benchmarks.detection import faults, nab, real_tables, sea
 from benchmarks.detection.watching import Life, lives, told
 from benchmarks.processes import ROOT
 from benchmarks.protocol import DAY_MS
-from streamproc import ConceptDrift, Drift, Events, Field, Labels, LabelShift, Pipeline
+from streamproc import Pipeline
 from streamproc.eventtime import parse_time_ms
 from streamproc.files import Row, rows
 from streamproc.timeline import LabelColumns, timeline
@@ -27,8 +25,9 @@ from streamproc.timeline import LabelColumns, timeline
 DATA = ROOT.parent / "shared" / "data"
 EXAMPLES = ROOT / "examples"
 MINUTE_MS = 60_000
-CONCEPTS = (12_500, 25_000, 37_500)
-"""Rows from which on SEA's concept is another."""
+AT_ONCE = 2_500
+"""Payments and labels that are fed at once: three hours of them."""
+
 
 MONTHS = ("04", "05", "06", "07", "08")
 
@@ -36,7 +35,7 @@ MONTHS = ("04", "05", "06", "07", "08")
 def payments_as_they_are() -> dict[str, Any]:
     """Four and a half months of payments, with the example's monitors; each alert is told."""
     pipeline = Pipeline.load(EXAMPLES / "payments.py")
-    found = lives(told(pipeline, payments.due(_payments(MONTHS), pipeline)))
+    found = lives(told(pipeline, payments.due(_payments(MONTHS), pipeline), AT_ONCE))
     days = 136
     return _alerts(found, pipeline.budget.count * days * DAY_MS / pipeline.budget.period_ms)
 
@@ -44,7 +43,8 @@ def payments_as_they_are() -> dict[str, Any]:
 def payments_with_faults() -> dict[str, Any]:
     """Two months with five faults; what became of each, and what was told beside."""
     pipeline = faults.pipeline(Pipeline.load(EXAMPLES / "payments.py"))
-    found = lives(told(pipeline, payments.due(faults.rows(_payments(("06", "07"))), pipeline)))
+    rows_ = faults.rows(_payments(("06", "07")))
+    found = lives(told(pipeline, payments.due(rows_, pipeline), AT_ONCE))
     verdicts, beside = faults.verdicts(found)
     return {
         "faults": [verdict._asdict() for verdict in verdicts],
@@ -68,53 +68,6 @@ def electricity() -> dict[str, Any]:
     return _alerts(found, pipeline.budget.count * days * DAY_MS / pipeline.budget.period_ms)
 
 
-def sea() -> dict[str, Any]:
-    """SEA, a row a minute: how many rows after each change of concept an alert tells of it."""
-    pipeline = Pipeline(
-        name="sea",
-        events=Events("sea.rows", id="row", key="row", time="at"),
-        labels=Labels("sea.labels", id="row", value="y", horizon="1d"),
-        features=[Field("x1"), Field("x2"), Field("x3")],
-        model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
-        monitors=[Drift(reference="2d"), LabelShift(), ConceptDrift()],
-        lateness="0s",
-        publish_every=1_000,
-    )
-    start_ms = parse_time_ms("2026-01-01T00:00:00Z")
-    entries = timeline(
-        rows(DATA / "sea" / "sea.csv.gz"),
-        **_columns(pipeline),
-        start_ms=start_ms,
-        every_ms=MINUTE_MS,
-        number_rows=True,
-    )
-    found = lives(told(pipeline, entries, at_once=120))
-    return after_changes(found, start_ms)
-
-
-def after_changes(found: Sequence[Life], start_ms: int) -> dict[str, Any]:
-    """Return for each change of concept the first alert after it; the others are beside."""
-    told_rows = [(life, (life.opened.at_ms - start_ms) // MINUTE_MS) for life in found]
-    ends = (*CONCEPTS[1:], 50_000)
-    changes, named = [], set[int]()
-    for change, end in zip(CONCEPTS, ends, strict=True):
-        here = [(life, row) for life, row in told_rows if change <= row < end]
-        named.update(id(life) for life, _ in here)
-        first = here[0] if here else None
-        changes.append(
-            {
-                "row": change,
-                "delay_rows": None if first is None else first[1] - change,
-                "alert": "" if first is None else first[0].opened.alert["key"],
-                "alerts": len(here),
-            }
-        )
-    return {
-        "changes": changes,
-        "beside": [life.line() for life in found if id(life) not in named],
-    }
-
-
 def numenta() -> dict[str, Any]:
     """Six series of NAB: scores of ours and River's beside published ones."""
     return {"lines": [line._asdict() for line in (*nab.measured(), *nab.published())]}
@@ -124,7 +77,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "payments_with_faults": payments_with_faults,
     "payments_as_they_are": payments_as_they_are,
     "electricity": electricity,
-    "sea": sea,
+    "sea": sea.measured,
     "nab": numenta,
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.detection.sea import CONCEPTS
+
 MARKS = "<!-- real -->", "<!-- /real -->"
 _NO_ALERT = "-"
 
@@ -57,17 +59,19 @@ def alerts(title: str, part: dict[str, Any]) -> str:
 
 
 def sea(part: dict[str, Any]) -> str:
-    """Return the delay after each change of concept."""
+    """Return the delay after each change of concept, of ours and of River's detectors."""
+    changes = " | ".join(f"row {row:,}" for row in CONCEPTS)
     lines = [
-        "**SEA**, a row a minute, buckets of an hour.",
+        "**SEA**, a row a minute, buckets of 30 rows: rows after each change of concept until it "
+        "is told.",
         "",
-        "| concept changes at row | found after so many rows | first alert | alerts |",
-        "|---|---|---|---|",
+        f"| detector | of | {changes} | alerts beside |",
+        f"|---|---|{'---|' * len(CONCEPTS)}---|",
     ]
-    for one in part["changes"]:
-        delay = _NO_ALERT if one["delay_rows"] is None else f"{one['delay_rows']:,}"
-        lines.append(f"| {one['row']:,} | {delay} | {one['alert']} | {one['alerts']} |")
-    return "\n".join([*lines, "", *_listed("Beside", part["beside"])])
+    for one in part["lines"]:
+        delays = " | ".join(_NO_ALERT if it is None else f"{it:,}" for it in one["delays"])
+        lines.append(f"| {one['detector']} | {one['of']} | {delays} | {one['beside']} |")
+    return "\n".join([*lines, "", *_listed("Alerts", part["told"])])
 
 
 def nab(part: dict[str, Any]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -56,14 +56,25 @@ class Life(NamedTuple):
         return f"{day(self.opened.at_ms)}, {until}: {self.alert['key']}: {self.alert['summary']}"
 
 
-def told(pipeline: Pipeline, entries: Iterable[Entry], at_once: int = AT_ONCE) -> list[Told]:
-    """Run a stream through a pipeline; return each step of each alert."""
+def told(
+    pipeline: Pipeline,
+    entries: Iterable[Entry],
+    at_once: int = AT_ONCE,
+    outcomes: Callable[[dict[str, Any]], None] | None = None,
+) -> list[Told]:
+    """Run a stream through a pipeline; return each step of each alert.
+
+    ``outcomes`` is called with each outcome, in the order in which they become known.
+    """
     found = list[Told]()
     at_ms = count = 0
 
     def take(output: Output) -> None:
         for out in output.records.get("alerts", ()):
             found.append(Told(at_ms, count, orjson.loads(out["value"] or b"{}")))
+        if outcomes is not None:
+            for out in output.records.get("outcomes", ()):
+                outcomes(orjson.loads(out["value"] or b"{}"))
 
     def counted() -> Iterator[Entry]:
         nonlocal at_ms, count

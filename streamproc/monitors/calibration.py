@@ -3,31 +3,34 @@
 A logistic map of the score, logit q = mu + a + b (logit p - mu), with a = 0 and b = 1 where nothing
 has changed (Cox 1958, "Two further applications of a model for binary regression", Biometrika 45).
 The score is first put right by the map that the past suggests. Components of the test are pairs of
-a and b; each is held against the nearest pair that is still tolerated.
+a and b; each is held against all pairs that are still tolerated, on a grid.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import exp, log, pi
+from math import log, pi
 
 import numpy as np
 
-from streamproc.monitors.edetector import EDetector
-from streamproc.monitors.finding import Finding, alert_key, when
+from streamproc.monitors.composite import CompositeDetector
 from streamproc.monitors.growing import LEAST_BUCKETS, REFRESH, Span
-from streamproc.monitors.outcomes import OVERALL, Row
-from streamproc.monitors.recalibrated import LEAST_YES, MOST_GIVEN_UP, Wavering, settled
-from streamproc.monitors.scores import BINS, PROBABILITY_STEPS
+from streamproc.monitors.logistic import Cells, fitted, logits
+from streamproc.monitors.recalibrated import (
+    FADES_MS,
+    LEAST_YES,
+    MOST_GIVEN_UP,
+    Wavering,
+    settled,
+)
+from streamproc.monitors.scores import BINS
 from streamproc.monitors.sketch import Floats
 
 SHIFTS = (-1.2, -0.7, -0.3, -0.1, 0.0, 0.1, 0.3, 0.7, 1.2)
 SLOPES = (0.5, 0.7, 0.85, 1.0, 1.15, 1.4, 2.0)
 BACK = log(1_000)
 LEAST_QUIET = 3
-CRITICAL = 0.7
-"""From a shift, or a logarithm of a slope, of so much on it is critical."""
 
 _PAIRS = np.array([(a, b) for a in SHIFTS for b in SLOPES if (a, b) != (0.0, 1.0)])
 _WEIGHTS = np.full(len(_PAIRS), 1 / len(_PAIRS))
@@ -35,6 +38,8 @@ _MOST_A_BUCKET = BACK / 2.5
 _MOST_HELD = 256
 _GROUPS = 10
 _STEADY = 4.0
+_STATES = 5
+"""Of a and of b each: how many values that are no change evidence is held against."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,6 @@ class Tolerance:
 
 LEARNING = Tolerance(log(2.0), log(1.4))
 """What is none of a model that learns."""
-
-Cells = Floats
-"""Outcomes by bin of the score: n, yes, sum of p; bin x 3."""
 
 
 class CalibrationTest:
@@ -75,28 +77,27 @@ class CalibrationTest:
         self.since_ms = 0
         self.component: Floats = np.array([0.0, 1.0])
         self.found: Cells = np.zeros((BINS, 3))
-        self.map: Floats = np.array([0.0, 1.0])
         self._bucket_ms = bucket_ms
         self._span = span or Span()
-        self._detector = EDetector(_WEIGHTS, alarm_ms)
-        limits = np.array([tolerance.shift, tolerance.slope])
-        shift = np.clip(_PAIRS[:, 0], -limits[0], limits[0])
-        slope = np.exp(np.clip(np.log(_PAIRS[:, 1]), -limits[1], limits[1]))
-        self._null: Floats = np.stack((shift, slope), axis=1)
+        self._detector = CompositeDetector(_WEIGHTS, alarm_ms, _STATES**2)
+        self._tolerance = tolerance
         self.relearn()
 
     def relearn(self) -> None:
         """Begin anew: what comes now is usual."""
         self.open = False
+        self.map: Floats = np.array([0.0, 1.0])
         self._kept: Cells = np.zeros((BINS, 3))
         self._held: deque[tuple[int, Cells]] = deque()
         self._wavering = Wavering(), Wavering()
         self._ready = False
         self._buckets, self._first_ms, self._given_up = 0, 0, 0
-        self._back = 0.0
+        self._back: Floats = np.zeros(_STATES**2)
         self._quiet: list[Cells] = []
-        self._fitted_n = 0.0
+        self._fitted_n = self._released_n = 0.0
+        self._faded_ms = 0
         self._middle = 0.0
+        self._usual, self._tested = self._no_change()
         self._detector.restart()
 
     def update(self, start_ms: int, cells: Cells) -> str | None:
@@ -108,17 +109,18 @@ class CalibrationTest:
             return None
         if self.open:
             return self._follow(cells)
-        self._detector.update(start_ms, self._bucket_ms, self._ratios(cells) / self.kappa)
+        ratios = np.where(self._tested, self._ratios(cells) / self.kappa, -np.inf)
+        self._detector.update(start_ms, self._bucket_ms, ratios)
         self._learn(start_ms, cells)
         if not self._detector.alarmed:
             return None
         self.open = True
-        self.component = _PAIRS[self._detector.best]
         self.since_ms = self._detector.since_ms
         gone = [each for at_ms, each in self._held if at_ms >= self.since_ms]
         self._held = deque(each for each in self._held if each[0] < self.since_ms)
         self.found = sum(gone, np.zeros((BINS, 3)))
-        self._back, self._quiet = 0.0, []
+        self._name()
+        self._back, self._quiet = np.zeros(_STATES**2), []
         return "opened"
 
     @property
@@ -142,24 +144,24 @@ class CalibrationTest:
 
     def _chances(self, cells: Cells, pairs: Floats) -> Floats:
         """Return the chance in each bin, put right and then mapped by pairs of a and b."""
-        logit = _logits(cells) - self._middle
+        logit = logits(cells) - self._middle
         right = (self.map[1] * logit)[:, None] * pairs[:, 1]
         mapped = self._middle + self.map[0] + pairs[:, 0] + right
         chances: Floats = 1 / (1 + np.exp(-np.clip(mapped, -30.0, 30.0)))
         return chances
 
     def _ratios(self, cells: Cells) -> Floats:
+        """Return log likelihood ratios of all pairs to each that is no change: state x pair."""
         used = cells[cells[:, 0] > 0]
         n, yes = used[:, 0], used[:, 1]
-        q, p = (
-            np.clip(self._chances(used, pairs), 1e-12, 1 - 1e-12) for pairs in (_PAIRS, self._null)
-        )
-        found: Floats = yes @ np.log(q / p) + (n - yes) @ np.log((1 - q) / (1 - p))
+        q = np.clip(self._chances(used, np.vstack((_PAIRS, self._usual))), 1e-12, 1 - 1e-12)
+        told = yes @ np.log(q) + (n - yes) @ np.log1p(-q)
+        found: Floats = told[: len(_PAIRS)] - told[len(_PAIRS) :, None]
         return found
 
     def _learn(self, start_ms: int, cells: Cells) -> None:
         if not self._buckets:
-            self._first_ms = start_ms
+            self._first_ms = self._faded_ms = start_ms
         self._buckets += 1
         self._held.append((start_ms, cells))
         end_ms = start_ms + self._bucket_ms
@@ -174,8 +176,8 @@ class CalibrationTest:
                 self._release(end_ms + 1)
                 self._fit()
         else:
-            self._release(end_ms - max(self._span.least_ms, (end_ms - self._first_ms) // 2))
-            if self._kept[:, 0].sum() >= REFRESH * self._fitted_n:
+            self._release(end_ms - self._quarantine_ms(end_ms))
+            if self._released_n >= (REFRESH - 1) * self._fitted_n:
                 self._fit()
         if len(self._held) > _MOST_HELD:
             held = list(self._held)
@@ -192,14 +194,23 @@ class CalibrationTest:
             return True
         self._given_up += 1
         self._held = deque(halves[1])
-        self._first_ms, self._buckets = halves[1][0][0], len(halves[1])
+        self._first_ms = self._faded_ms = halves[1][0][0]
+        self._buckets = len(halves[1])
         return False
+
+    def _quarantine_ms(self, now_ms: int) -> int:
+        least = self._span.least_ms
+        return least if self._span.settles else max(least, (now_ms - self._first_ms) // 2)
 
     def _release(self, before_ms: float) -> None:
         waiting = []
         while self._held and self._held[0][0] < before_ms:
-            _, cells = self._held.popleft()
+            start_ms, cells = self._held.popleft()
+            if self._span.settles:
+                self._kept = self._kept * 0.5 ** ((start_ms - self._faded_ms) / FADES_MS)
+                self._faded_ms = start_ms
             self._kept = self._kept + cells
+            self._released_n += float(cells[:, 0].sum())
             waiting.append(cells)
         if waiting and not self._fitted_n:
             self._fit()
@@ -210,127 +221,65 @@ class CalibrationTest:
         chance = self._chances(cells, np.array([[0.0, 1.0]]))[:, 0]
         left = cells[:, 1] - cells[:, 0] * chance
         variance = cells[:, 0] * chance * (1 - chance)
-        logit = _logits(cells) - self._middle
+        logit = logits(cells) - self._middle
         for wavering, power in zip(self._wavering, (np.ones(BINS), logit), strict=True):
             wavering.add(np.array([float(left @ power)]), np.array([float(variance @ power**2)]))
 
     def _fit(self) -> None:
-        """Fit a and b by maximum likelihood, and keep what is more than chance."""
-        cells = self._kept[self._kept[:, 0] > 0]
-        self._fitted_n = float(cells[:, 0].sum())
-        n, yes, logit = cells[:, 0], cells[:, 1], _logits(cells)
-        p = 1 / (1 + np.exp(-logit))
-        v = n * p * (1 - p)
-        self._middle = float(v @ logit / max(v.sum(), 1e-300))
-        rows = np.stack((np.ones(len(logit)), logit - self._middle), axis=1)
-        found, ridge = np.array([0.0, 1.0]), np.diag([1e-6, 1.0])
-        for _ in range(50):
-            mapped = self._middle + rows @ found
-            q = 1 / (1 + np.exp(-np.clip(mapped, -30.0, 30.0)))
-            gram = (rows * (n * q * (1 - q))[:, None]).T @ rows + ridge
-            step = np.linalg.solve(gram, rows.T @ (yes - n * q) - ridge @ (found - [0.0, 1.0]))
-            found = np.clip(found + np.clip(step, -2.0, 2.0), [-40.0, 0.1], [40.0, 5.0])
-            if np.abs(step).max() < 1e-10:
-                break
-        errors = np.diag(np.linalg.inv(gram)) * self.kappa
-        off = found - [0.0, 1.0]
+        """Fit a and b, and keep what is more than chance."""
+        self._fitted_n, self._released_n = float(self._kept[:, 0].sum()), 0.0
+        fit = fitted(self._kept)
+        self._middle, off = fit.middle, fit.pair - [0.0, 1.0]
+        errors = fit.variance * self.kappa
         weight = np.maximum(0.0, 1 - _STEADY * errors / np.maximum(off**2, 1e-300))
         self.map = np.array([0.0, 1.0]) + off * weight
+        self._usual, self._tested = self._no_change()
+
+    def _no_change(self) -> tuple[Floats, np.ndarray]:
+        """Return pairs that are no change, a grid over what is tolerated, and which others are one.
+
+        A model that learns comes nearer to meaning what it says: all from how it was to there.
+        """
+        right = np.array([-self.map[0], -log(self.map[1])]) * self._span.settles
+        limits = np.array([self._tolerance.shift, self._tolerance.slope])
+        least, most = np.minimum(right, 0.0) - limits, np.maximum(right, 0.0) + limits
+        grid = np.linspace(least, most, _STATES)
+        shifts, slopes = np.meshgrid(grid[:, 0], np.exp(grid[:, 1]))
+        pairs = np.stack((_PAIRS[:, 0], np.log(_PAIRS[:, 1])), axis=1)
+        beyond = ((pairs < least) | (pairs > most)).any(axis=1)
+        return np.stack((shifts.ravel(), slopes.ravel()), axis=1), beyond
+
+    def _name(self) -> None:
+        """Take that pair for what was found which tells best of it."""
+        told = np.where(self._tested, self._ratios(self.found)[0], -np.inf)
+        self.component = _PAIRS[int(np.argmax(told))]
 
     def _follow(self, cells: Cells) -> str:
-        """Page's test with the hypotheses exchanged: what was found against what is usual."""
+        """Page's test with the hypotheses exchanged: what was found against each that is usual.
+
+        Less than half of what was found is to be left, or it is something else that was found.
+        """
         at = int(np.flatnonzero((self.component == _PAIRS).all(axis=1))[0])
-        step = -float(self._ratios(cells)[at]) / self.kappa
-        self._back = max(0.0, self._back + min(step, _MOST_A_BUCKET))
-        if self._back == 0.0:
-            self.found = sum((*self._quiet, cells), self.found)
-            self._quiet = []
-            return "open"
+        steps = -self._ratios(cells)[:, at] / self.kappa
+        self._back = np.maximum(0.0, self._back + np.minimum(steps, _MOST_A_BUCKET))
         self._quiet.append(cells)
-        if self._back < BACK or len(self._quiet) < LEAST_QUIET:
-            return "open"
-        self.open = False
-        self._detector.restart()
-        return "over"
+        over = self._back.max() >= BACK and len(self._quiet) >= LEAST_QUIET
+        if over and self._is_back():
+            self.open = False
+            self._detector.restart()
+            return "over"
+        if over or not self._back.any():
+            self.found = sum(self._quiet, self.found)
+            self._name()
+            self._back, self._quiet = np.zeros(_STATES**2), []
+        return "open"
 
-
-class CalibrationMonitor:
-    """Watches calibration overall."""
-
-    def __init__(self, bucket_ms: int, alarm_ms: float, learns: bool) -> None:
-        self.key = alert_key("calibration", "score", None)
-        tolerance, span = LEARNING if learns else Tolerance(), Span(settles=learns)
-        self._test = CalibrationTest(bucket_ms, alarm_ms, tolerance, span)
-
-    def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
-        """Take in a bucket's rows; see `streamproc.monitors.outcomes`."""
-        row = rows.get(OVERALL)
-        if row is None:
-            return []
-        cells = np.zeros((BINS, 3))
-        for cell, counts in row["bins"].items():
-            cells[int(cell)] = counts
-        cells[:, 2] /= PROBABILITY_STEPS
-        what = self._test.update(start_ms, cells)
-        if what is None:
-            return []
-        return [self._finding(what, row["delay_ms"] // max(row["n"], 1))]
-
-    def relearn(self, key: str) -> bool:
-        """Learn anew what is usual for what a finding's key is about; return whether it is here."""
-        if key == self.key:
-            self._test.relearn()
-        return key == self.key
-
-    def _finding(self, what: str, delay_ms: int) -> Finding:
-        test = self._test
-        shift, slope = test.component.tolist()
-        n = max(float(test.found[:, 0].sum()), 1.0)
-        first_ms = test.since_ms - delay_ms
-        effect = max(abs(shift), abs(log(slope)))
-        error, chance = test.error(test.found)
-        if what == "over":
-            summary = f"Scores mean what they did again after a change since {when(first_ms)}."
-        else:
-            summary = (
-                f"Scores no longer mean what they did since {when(first_ms)}: "
-                f"{_words(shift, slope)}; the calibration error is {error:.2%} over {n:,.0f} "
-                f"outcomes ({chance:.2%} would be chance); "
-                "look at what the model was last given to learn from."
-            )
-        return Finding(
-            kind="calibration",
-            subject="score",
-            slice=None,
-            ongoing=what != "over",
-            severity="critical" if effect >= CRITICAL else "warning",
-            effect=effect,
-            statistic=round(effect, 6),
-            threshold=chance,
-            expected=float(test.found[:, 2].sum()) / n,
-            observed=float(test.found[:, 1].sum()) / n,
-            samples=int(n),
-            first_seen_ms=first_ms,
-            summary=summary,
+    def _is_back(self) -> bool:
+        quiet = sum(self._quiet, np.zeros((BINS, 3)))
+        told = self._ratios(quiet)
+        best = (
+            _PAIRS[int(np.argmax(told[0]))] if told.min(axis=0).max() > 0 else np.array([0.0, 1.0])
         )
-
-
-def _words(shift: float, slope: float) -> str:
-    """Say what changed.
-
-    >>> _words(0.3, 1.0), _words(0.0, 0.7)
-    ('too low in the large, odds by a factor of 1.35', 'the slope is 0.7: too bold')
-    """
-    told = []
-    if shift:
-        side = "too low" if shift > 0 else "too high"
-        told.append(f"{side} in the large, odds by a factor of {exp(abs(shift)):.2f}")
-    if slope != 1.0:
-        told.append(f"the slope is {slope:g}: too {'bold' if slope < 1 else 'timid'}")
-    return ", and ".join(told)
-
-
-def _logits(cells: Cells) -> Floats:
-    p = np.clip(cells[:, 2] / np.maximum(cells[:, 0], 1e-300), 1e-9, 1 - 1e-9)
-    found: Floats = np.log(p) - np.log1p(-p)
-    return found
+        (shift, slope), (shift_now, slope_now) = self.component, best
+        both = shift * shift_now + log(slope) * log(slope_now)
+        return bool(both <= (shift**2 + log(slope) ** 2) / 2)

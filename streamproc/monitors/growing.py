@@ -37,13 +37,15 @@ _MOST_KAPPA = 1e5
 class Span:
     """How much the first reference holds at least: time and values.
 
-    What ``settles``, such as the scores of a model that learns, gives up the older half of its
-    first reference while the halves differ.
+    What comes later is learnt after ``quarantine_ms``, if it stayed quiet. What ``settles``, such
+    as the scores of a model that learns, gives up the older half of its first reference while the
+    halves differ.
     """
 
     least_ms: int = WEEK_MS
     least_n: int = 1_000
     settles: bool = False
+    quarantine_ms: int = QUARANTINE_MS
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Reference:
             return
         self._quarantine.append(bucket)
         self._held += bucket.n
-        before_ms = bucket.start_ms - min(QUARANTINE_MS, self._span.least_ms)
+        before_ms = bucket.start_ms - min(self._span.quarantine_ms, self._span.least_ms)
         while self._quarantine[0].start_ms <= before_ms:
             if self._held - self._quarantine[0].n < QUARANTINE_N:
                 break

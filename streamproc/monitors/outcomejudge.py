@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamproc.monitors.calibration import CalibrationMonitor
+from streamproc.monitors.calibrationmonitor import CalibrationMonitor
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.growing import Span
 from streamproc.monitors.labelled import ConceptMonitor, LabelMonitor
@@ -15,6 +15,7 @@ from streamproc.monitors.outcomespec import (
     LabelShift,
     OutcomeMonitor,
 )
+from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.series import Limits
 from streamproc.monitors.slices import BiasMonitor
 from streamproc.monitors.spec import PredictionBias, Watched
@@ -64,7 +65,7 @@ def outcome_monitor(monitor: OutcomeMonitor, pipeline: Watched, alarm_ms: float)
         return OutcomeTests(tests)
     if isinstance(monitor, Calibration):
         return OutcomeTests(CalibrationMonitor(bucket_ms, alarm_ms, learns))
-    span = Span(settles=learns)
+    span = Span(settles=learns, quarantine_ms=WEEK_MS)
     if isinstance(monitor, LabelShift):
         limits = Limits(alarm_ms, bucket_ms, TOLERANCE, span)
         return OutcomeTests(LabelMonitor(pipeline.kind, limits))

@@ -153,8 +153,9 @@ class SeriesTest:
         """While it lasts: Page's test with the hypotheses exchanged, what was found against usual.
 
         It takes odds of 1,000 to one, at least three buckets, and less than half of what was found
-        being left. What was found is the usual, tilted by the score that told of it: all bins as
-        counted would fit the noise of few values, and what comes later would look like the usual.
+        being left, or a move the other way. What was found is the usual, tilted by the score that
+        told of it: all bins as counted would fit the noise of few values, and what comes later
+        would look like the usual.
         """
         found = self.found + _PRIOR_N * self._p
         changed = self.bins.tilts.tilted(self._p, self.component, found)
@@ -179,4 +180,7 @@ class SeriesTest:
         score = self.bins.tilts.scores[self.bins.tilts.of[self.component]]
         left = score @ now / now.sum() - score @ self._p
         found = score @ self.found / self.found.sum() - score @ self._p
-        return bool(abs(left) <= max(abs(found) / 2, self.limits.tolerance / 2))
+        beyond = (
+            left * found < 0
+        )  # on the other side of what is usual: another change, not this one
+        return bool(beyond or abs(left) <= max(abs(found) / 2, self.limits.tolerance / 2))

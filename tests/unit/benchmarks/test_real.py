@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.detection import faults, real, real_tables
+from river import drift
+
+from benchmarks.detection import faults, real_tables, sea
 from benchmarks.detection.watching import Life, Told, lives
 from streamproc.eventtime import format_time, parse_time_ms
 
@@ -86,34 +88,44 @@ def test_an_alert_before_the_fault_is_beside() -> None:
     assert len(beside) == 1
 
 
-def at_row(row: int) -> Life:
+def at_row(row: int, kind: str) -> Life:
     """Return an alert that was opened at a row of SEA."""
-    told = step("concept_drift", "error", None, "2026-01-01T00:00:00Z", "open")
+    told = step(kind, "error", None, "2026-01-01T00:00:00Z", "open")
     return Life([told._replace(at_ms=told.at_ms + row * 60_000)])
 
 
 def test_the_delay_is_from_the_last_change_of_concept() -> None:
-    """The delay is from the last change of concept."""
-    found = real.after_changes(
-        [at_row(100), at_row(12_700), at_row(20_000), at_row(37_500)],
-        parse_time_ms("2026-01-01T00:00:00Z"),
+    """The delay is from the last change of concept, of each kind of alert and of all."""
+    found = sea.ours(
+        [
+            at_row(100, "covariate_drift"),
+            at_row(12_700, "label_shift"),
+            at_row(12_600, "concept_drift"),
+            at_row(20_000, "concept_drift"),
+            at_row(37_500, "concept_drift"),
+        ]
     )
-    assert [(one["delay_rows"], one["alerts"]) for one in found["changes"]] == [
-        (200, 2),
-        (None, 0),
-        (0, 1),
+    assert [(one["of"], one["delays"], one["beside"]) for one in found] == [
+        ("wrong decisions, loss", [100, None, 0], 1),
+        ("labels", [200, None, None], 0),
+        ("all of it", [100, None, 0], 3),
     ]
-    assert len(found["beside"]) == 1
+
+
+def test_rivers_detectors_tell_of_rows_as_they_are_numbered() -> None:
+    """A share that goes from nothing to all is told within some rows, which begin at 1,000."""
+    rows = sea.told_of(drift.PageHinkley(), range(1_000, 2_000), [0] * 500 + [1] * 500)
+    assert 1_500 < rows[0] < 1_600
 
 
 def test_tables_go_between_the_marks(tmp_path: Any) -> None:
     """Tables go between the marks."""
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- real -->\nold\n<!-- /real -->\nafter\n")
-    sea = {"changes": [{"row": 12_500, "delay_rows": None, "alert": "", "alerts": 0}], "beside": []}
-    real_tables.into_page(page, real_tables.text({"sea": sea}))
+    page.write_text("before\n<!-- real -->\nbygone\n<!-- /real -->\nafter\n")
+    part = {"lines": [sea.line("ours", "labels", [26_000])], "told": []}
+    real_tables.into_page(page, real_tables.text({"sea": part}))
     text = page.read_text()
     assert text.startswith("before\n<!-- real -->\n**SEA**")
     assert text.endswith("-->\nafter\n")
-    assert "old" not in text
-    assert "| 12,500 | - |  | 0 |" in text
+    assert "bygone" not in text
+    assert "| ours | labels | - | 1,000 | - | 0 |" in text

@@ -1,0 +1,92 @@
+"""What is told of calibration: do scores mean what they did, and in which way not."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import numpy as np
+
+from streamproc.monitors.calibration import LEARNING, CalibrationTest, Tolerance
+from streamproc.monitors.finding import Finding, alert_key, when
+from streamproc.monitors.growing import Span
+from streamproc.monitors.outcomes import OVERALL, Row
+from streamproc.monitors.scores import BINS, PROBABILITY_STEPS
+
+CRITICAL = 0.7
+"""From a shift, or a logarithm of a slope, of so much on it is critical."""
+
+
+class CalibrationMonitor:
+    """Watches calibration overall."""
+
+    def __init__(self, bucket_ms: int, alarm_ms: float, learns: bool) -> None:
+        self.key = alert_key("calibration", "score", None)
+        tolerance, span = LEARNING if learns else Tolerance(), Span(settles=learns)
+        self._test = CalibrationTest(bucket_ms, alarm_ms, tolerance, span)
+
+    def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
+        """Take in a bucket's rows; see `streamproc.monitors.outcomes`."""
+        row = rows.get(OVERALL)
+        if row is None:
+            return []
+        cells = np.zeros((BINS, 3))
+        for cell, counts in row["bins"].items():
+            cells[int(cell)] = counts
+        cells[:, 2] /= PROBABILITY_STEPS
+        what = self._test.update(start_ms, cells)
+        if what is None:
+            return []
+        return [self._finding(what, row["delay_ms"] // max(row["n"], 1))]
+
+    def relearn(self, key: str) -> bool:
+        """Learn anew what is usual for what a finding's key is about; return whether it is here."""
+        if key == self.key:
+            self._test.relearn()
+        return key == self.key
+
+    def _finding(self, what: str, delay_ms: int) -> Finding:
+        test = self._test
+        shift, slope = test.component.tolist()
+        n = max(float(test.found[:, 0].sum()), 1.0)
+        first_ms = test.since_ms - delay_ms
+        effect = max(abs(shift), abs(log(slope)))
+        error, chance = test.error(test.found)
+        if what == "over":
+            summary = f"Scores mean what they did again after a change since {when(first_ms)}."
+        else:
+            summary = (
+                f"Scores no longer mean what they did since {when(first_ms)}: "
+                f"{_words(shift, slope)}; the calibration error is {error:.2%} over {n:,.0f} "
+                f"outcomes ({chance:.2%} would be chance); "
+                "look at what the model was last given to learn from."
+            )
+        return Finding(
+            kind="calibration",
+            subject="score",
+            slice=None,
+            ongoing=what != "over",
+            severity="critical" if effect >= CRITICAL else "warning",
+            effect=effect,
+            statistic=round(effect, 6),
+            threshold=chance,
+            expected=float(test.found[:, 2].sum()) / n,
+            observed=float(test.found[:, 1].sum()) / n,
+            samples=int(n),
+            first_seen_ms=first_ms,
+            summary=summary,
+        )
+
+
+def _words(shift: float, slope: float) -> str:
+    """Say what changed.
+
+    >>> _words(0.3, 1.0), _words(0.0, 0.7)
+    ('too low in the large, odds by a factor of 1.35', 'the slope is 0.7: too bold')
+    """
+    told = []
+    if shift:
+        side = "too low" if shift > 0 else "too high"
+        told.append(f"{side} in the large, odds by a factor of {exp(abs(shift)):.2f}")
+    if slope != 1.0:
+        told.append(f"the slope is {slope:g}: too {'bold' if slope < 1 else 'timid'}")
+    return ", and ".join(told)
