@@ -24,6 +24,7 @@ from streamproc.monitors.drift_fold import (
     SCORE,
     combined,
     of_slice,
+    of_texts,
     read,
 )
 from streamproc.monitors.outcomes import combined as combined_outcomes
@@ -152,7 +153,7 @@ class _Compared:
     def add(self, start_ms: int, row: Any) -> None:
         """Take in a bucket."""
         sketch, names = read(row)
-        self._texts = self._texts or len(row) > len(sketch.packed())
+        self._texts = self._texts or of_texts(row)
         self._names |= names
         side = self._sides[start_ms >= self._first_ms]
         side.append(sketch)
