@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import features, latency, payments, restart, soak
+from benchmarks import features, latency, monitors, payments, restart, soak
 from benchmarks.load import LABEL_DELAY_S
 from benchmarks.processes import Process
 from benchmarks.throughput import Run, run_worker
@@ -36,8 +36,8 @@ _ORDER = ("bare", _LEAST, _ONCE, "bare", _LEAST, _ONCE, "bare")
 def main() -> None:
     """Run what was asked for on a Kafka of its own."""
     asked = _arguments()
-    if asked.only == ["features"]:  # nothing but CPU
-        _written(windows(Path(), ""))
+    if len(asked.only) == 1 and asked.only[0] in _CPU_ALONE:
+        _written(_told_before() | _PARTS[asked.only[0]](Path(), ""))
         return
     if asked.only == ["soak"]:
         _written(_told_before() | for_long(asked.minutes))
@@ -234,6 +234,35 @@ def windows(folder: Path, brokers: str) -> dict[str, float]:
     }
 
 
+def watching(folder: Path, brokers: str) -> dict[str, float]:
+    """Measure what monitors cost an event, beside scoring and learning."""
+    if not payments.months("07"):
+        return _left_out("monitors", "the payments of July are not there")
+    _title("Monitors: CPU an event in µs, payments of July, without brokers")
+    print(f"  {'series, slices, bucket':<24}{'scoring':>9}{'decode':>9}{'drift..':>9}", end="")
+    print(f"{'bias..':>9}{'judge':>9}{'all':>9}{'bytes':>9}")
+    figures: dict[str, float] = {}
+    for name, pipeline in (("example", monitors.example()), ("wide", monitors.wide())):
+        for bucket in ("1h", "1d"):
+            found = monitors.measure(pipeline, bucket)
+            print(f"  {f'{found.series}, {found.slices}, {bucket}':<24}", end="")
+            for us in (found.scoring_us, found.decoding_us, found.predictions_us,
+                       found.outcomes_us, found.judge_us, found.monitors_us):  # fmt: skip
+                print(f"{us:>9.2f}", end="")
+            print(f"{found.sums_bytes:>9.0f}")
+            figures[f"monitors_us_per_event_{name}_{bucket}"] = round(found.monitors_us, 2)
+            figures[f"scoring_us_per_event_{name}_{bucket}"] = round(found.scoring_us, 2)
+    many = monitors.measure_many()
+    print(
+        f"  one judge, {monitors.MANY:,} series of {monitors.PARTITIONS} partitions: "
+        f"{many.ms_per_bucket:.0f} ms a bucket, {many.us_per_row:.1f} µs a row,\n"
+        f"  {many.kb_per_series:.0f} kB a series"
+    )
+    figures["judge_ms_per_bucket"] = round(many.ms_per_bucket, 1)
+    figures["judge_kb_per_series"] = round(many.kb_per_series, 1)
+    return figures
+
+
 def for_long(minutes: float) -> dict[str, float]:
     """Measure whether memory is flat over months of events."""
     _title(
@@ -270,11 +299,13 @@ def _told_sample(each: soak.Sample) -> None:
 
 _PARTS = {
     "features": windows,
+    "monitors": watching,
     "throughput": throughput,
     "latency": end_to_end,
     "memory": memory,
     "restart": start_again,
 }
+_CPU_ALONE = ("features", "monitors")
 
 
 def _arguments() -> argparse.Namespace:

@@ -51,6 +51,9 @@ class Codec(Protocol):
     def decode(self, kind: Kind, data: bytes | None) -> dict[str, Any]:
         """Return a message of ours; its fields are not checked beyond what the schema does."""
 
+    def decode_many(self, kind: Kind, datas: Sequence[bytes | None]) -> list[dict[str, Any]]:
+        """Return many messages; raises where one can't be read, not saying which."""
+
     def decode_input(self, topic: str, data: bytes | None) -> dict[str, Any]:
         """Return the fields of an event or a label from one of the user's topics."""
 
@@ -85,6 +88,10 @@ class JsonCodec:
     def decode(self, kind: Kind, data: bytes | None) -> dict[str, Any]:
         """Return the message; raises as :meth:`decode_input` does."""
         return _object_of(data)
+
+    def decode_many(self, kind: Kind, datas: Sequence[bytes | None]) -> list[dict[str, Any]]:
+        """Return many messages; raises where one can't be read, not saying which."""
+        return self.decode_inputs(kind, datas)
 
     def decode_input(self, topic: str, data: bytes | None) -> dict[str, Any]:
         """Return the fields; raises ``tombstone, empty_value, not_json, not_an_object``."""
@@ -164,6 +171,10 @@ class AvroCodec:
         else:
             message = _datum(data, self._lookup(number), ours)
         return dict(_with_sources(message, orjson.loads)) if kind == "model" else message
+
+    def decode_many(self, kind: Kind, datas: Sequence[bytes | None]) -> list[dict[str, Any]]:
+        """Return many messages; raises as :meth:`decode` does."""
+        return [self.decode(kind, data) for data in datas]
 
     def decode_input(self, topic: str, data: bytes | None) -> dict[str, Any]:
         """Return the fields, from Avro by its writer's schema or from JSON.

@@ -24,6 +24,7 @@ from streamproc.monitors.drift_fold import (
     SCORE,
     combined,
     of_slice,
+    of_texts,
     read,
 )
 from streamproc.monitors.health import Health
@@ -124,7 +125,7 @@ class DriftReader:
         elif own:
             self._compared.add(start_ms, own[self.name])
             sketch, _ = read(own[self.name])
-            if sketch.n and len(own[self.name]) == len(sketch.packed()):
+            if sketch.n and not of_texts(own[self.name]):
                 self._means.append(Point(start_ms, sketch.moments()[1], sketch.n))
 
 
@@ -140,7 +141,7 @@ class Compared:
     def add(self, start_ms: int, row: Any) -> None:
         """Take in a bucket's row of a drift monitor."""
         sketch, names = read(row)
-        texts = len(row) > len(sketch.packed())
+        texts = of_texts(row)
         self.add_sketch(start_ms, sketch, names if texts else None)
 
     def add_sketch(self, start_ms: int, sketch: Sketch, names: Mapping[int, str] | None) -> None:
@@ -191,7 +192,10 @@ class _Together:
         if min(len(self._then), len(self._now)) < _LEAST_BOTH:
             return []
         texts = np.array([name in self._texts for name in self._names], bool)
-        then, now = (table_of(list(rows), texts) for rows in (self._then, self._now))
+        then, now = (
+            table_of([list(column) for column in zip(*rows, strict=True)], texts)
+            for rows in (self._then, self._now)
+        )
         numbers = np.flatnonzero(~texts).tolist()
         pairs: list[tuple[str, float | None, float | None]] = []
         for at, a in enumerate(numbers):

@@ -10,7 +10,8 @@ from streamproc.explaining.explanation import EXAMPLES, Example, Explanation
 from streamproc.explaining.log import Buckets
 from streamproc.messages import Alert
 from streamproc.monitors.drift_fold import SAMPLE, combined
-from streamproc.monitors.outcomes import SAMPLE as OF_OUTCOMES
+from streamproc.monitors.outcome_sample import SAMPLE as OF_OUTCOMES
+from streamproc.monitors.outcome_sample import unpacked as unpacked_outcomes
 from streamproc.monitors.outcomes import combined as combined_outcomes
 from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.sample import unpacked
@@ -97,10 +98,7 @@ class PredictionExamples:
 
 
 class OutcomeExamples:
-    """Outcomes, from the sample of the bias monitor; none where there is no such monitor.
-
-    The log of before samples had ids has none of these.
-    """
+    """Outcomes, from the sample of the bias monitor; none where there is no such monitor."""
 
     def __init__(self, pipeline: Watched, alert: Alert, rank: Rank) -> None:
         self._rank = rank
@@ -132,7 +130,6 @@ class OutcomeExamples:
     def _add(self, parts: dict[str, list[Any]]) -> None:
         if OF_OUTCOMES not in parts:
             return
-        for row in combined_outcomes(parts[OF_OUTCOMES])["sample"]:
-            if len(row) > 4:
-                _, yes, score, values, id_, model, event_ms = row
-                self._chosen.add(event_ms, Example(id_, model, score, values, float(yes)))
+        for row in unpacked_outcomes(combined_outcomes(parts[OF_OUTCOMES])).rows:
+            example = Example(row.id, row.model, row.score, row.values, float(row.yes))
+            self._chosen.add(row.event_ms, example)

@@ -19,7 +19,9 @@ from streamproc.messages import Alert
 from streamproc.monitors.comparing import Bar
 from streamproc.monitors.foundslices import holds
 from streamproc.monitors.labelled import event_ms
-from streamproc.monitors.outcomes import ERRORS, LOSSES, OVERALL, SAMPLE, combined
+from streamproc.monitors.outcome_sample import SAMPLE, Row
+from streamproc.monitors.outcome_sample import unpacked as unpacked_sample
+from streamproc.monitors.outcomes import ERRORS, LOSSES, OVERALL, combined
 from streamproc.monitors.outcomespec import (
     Calibration,
     ConceptDrift,
@@ -105,7 +107,7 @@ class OutcomeReader:
         for some in parts.values():
             row = combined(some)
             if self._found:
-                self._of_sample(row["sample"])
+                self._of_sample(unpacked_sample(row).rows)
                 continue
             n = row["n"]
             if not n:
@@ -135,17 +137,17 @@ class OutcomeReader:
         self._compared.add_sketch(at_ms, sketch, {int(key): name for key, name in names.items()})
         self._by_cell.append((at_ms, sketch))
 
-    def _of_sample(self, sample: list[list[Any]]) -> None:
+    def _of_sample(self, sample: list[Row]) -> None:
         """Take in the outcomes of a bucket that are in a slice which was found."""
         slice_ = (self._alert["slice"] or {}).items()
-        inside = [row for row in sample if all(holds(w, row[3].get(name)) for name, w in slice_)]
-        if not inside or len(inside[0]) < 5:
+        inside = [row for row in sample if all(holds(w, row.values.get(at)) for at, w in slice_)]
+        if not inside:
             return
-        at_ms = int(np.mean([row[6] for row in inside]))
+        at_ms = int(np.mean([row.event_ms for row in inside]))
         bins: dict[str, list[float]] = {}
-        for row, cell in zip(inside, bins_of(np.array([row[2] for row in inside])), strict=True):
+        for row, cell in zip(inside, bins_of(np.array([row.score for row in inside])), strict=True):
             known = bins.setdefault(str(cell), [0.0, 0.0, 0.0])
-            for i, more in enumerate((1.0, float(row[1]), row[2] * PROBABILITY_STEPS)):
+            for i, more in enumerate((1.0, float(row.yes), row.score * PROBABILITY_STEPS)):
                 known[i] += more
         cells = _cells(bins)
         self._cells[int(at_ms >= self._first_ms)] += cells

@@ -1,7 +1,7 @@
 """Monitors: folds sum what they see per bucket, one judge tests the sums of all partitions."""
 
 from streamproc.monitors.drift_fold import DriftFold, drift_fold
-from streamproc.monitors.folds import Folds, outcome_fold, prediction_fold
+from streamproc.monitors.folds import Folds, outcome_fold, prediction_fold, prediction_folds
 from streamproc.monitors.health import Health
 from streamproc.monitors.outcomefold import BiasFold, bias_fold
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift, OutcomeMonitor
@@ -29,4 +29,5 @@ __all__ = [
     "drift_fold",
     "outcome_fold",
     "prediction_fold",
+    "prediction_folds",
 ]

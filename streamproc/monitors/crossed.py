@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from streamproc.monitors.columns import Column, listed
 from streamproc.monitors.sketch import Floats, Ints, Sketch, hashed
 from streamproc.monitors.tilts import Bools, Numbers
 
@@ -29,18 +30,21 @@ _LEAST_SD = 1e-6
 _CHUNK = 128
 
 
-def table_of(rows: Sequence[Sequence[Any]], texts: Bools) -> Floats:
-    """Return rows as numbers, row x feature; ``texts`` says which features are categories.
+def table_of(columns: Sequence[Column], texts: Bools) -> Floats:
+    """Return columns as numbers, row x feature; ``texts`` says which features are categories.
 
     What is missing or no value is NaN, a category is a number that stands for it.
 
-    >>> table = table_of([(1.5, "a"), (None, "a"), ("b", "b")], np.array([False, True]))
+    >>> table = table_of([[1.5, None, "b"], ["a", "a", "b"]], np.array([False, True]))
     >>> table[:, 0].tolist(), bool(table[0, 1] == table[1, 1])
     ([1.5, nan, nan], True)
     """
-    table = np.empty((len(rows), len(texts)))
-    for j, column in enumerate(zip(*rows, strict=True)):
-        table[:, j] = list(map(_category if texts[j] else _number, column))
+    table = np.empty((len(columns[0]) if columns else 0, len(texts)))
+    for j, (column, text) in enumerate(zip(columns, texts.tolist(), strict=True)):
+        if text:
+            table[:, j] = list(map(_category, listed(column)))
+        else:
+            table[:, j] = list(map(_number, column)) if isinstance(column, list) else column
     return table
 
 

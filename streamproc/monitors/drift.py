@@ -8,7 +8,16 @@ from typing import Any
 from streamproc.messages import AlertKind
 from streamproc.monitors.detectors import DetectorTest
 from streamproc.monitors.distribution import DistributionTest
-from streamproc.monitors.drift_fold import DECISION, IN_SLICE, SAMPLE, SCORE, Row, combined, read
+from streamproc.monitors.drift_fold import (
+    DECISION,
+    IN_SLICE,
+    SAMPLE,
+    SCORE,
+    Row,
+    combined,
+    of_texts,
+    read,
+)
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.growing import Span
 from streamproc.monitors.recent import Bucket
@@ -72,7 +81,7 @@ class DriftMonitor:
                 continue
             test = self._tests.get(name)
             if test is None:
-                test = self._add(name, self._new_test(name, categorical=len(rows[name]) > 5))
+                test = self._add(name, self._new_test(name, categorical=of_texts(rows[name])))
             if isinstance(test, DetectorTest):
                 finding = test.update(Bucket(start_ms, *sketch.moments())) if sketch.n else None
             elif isinstance(test, DistributionTest):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streamproc.monitors.fold import LONGEST, NEVER, column, columns, groups, slices_by_code
+from streamproc.monitors.fold import NEVER, Messages, columns, groups, slices_by_code, texts
 from streamproc.monitors.sample import Sampler, merged
 from streamproc.monitors.sample import unpacked as unpacked_sample
 from streamproc.monitors.sketch import (
     Floats,
-    Ints,
     Sketch,
     added,
     categories,
@@ -33,14 +32,11 @@ SAMPLE = "=sample"
 IN_SLICE = "|"
 """Between a series' name and the slice's, where it is of a slice."""
 
-_HELD = 1_024
 _MAX_CLASSES = 200
 _NAMED = 256
-_PACKED = 5
-_TIME, _FEATURES, _SCORE, _MODEL, _DECISION = map(
-    itemgetter, ("event_time_ms", "features", "score", "model", "decision")
-)
+_PACKED = 4
 _PARTS = 16
+Bools = NDArray[np.bool_]
 Row = Any
 """A packed sketch; of categories, with the names of those that are there at the end. Or a packed
 sample, which is a map."""
@@ -74,7 +70,6 @@ class DriftFold:
         self._decides = kind != "regression"
         self._learns = learns
         self._numbers = tuple(name for _, _, series in plan for name in series.numbers)
-        self._held: list[dict[str, Any]] = []
         self._sums: dict[tuple[int, int], dict[str, list[Part]]] = {}
         self._samplers = {
             number: Sampler((*series.numbers, *series.texts)) for number, _, series in plan
@@ -82,16 +77,11 @@ class DriftFold:
 
     def update(self, predictions: Sequence[dict[str, Any]]) -> None:
         """Fold predictions in."""
-        if not predictions:
-            return
-        self.watermark_ms = max(self.watermark_ms, max(map(_TIME, predictions)))
-        self._held.extend(predictions)
-        if len(self._held) >= _HELD:
-            self._fold()
+        if predictions:
+            self._fold(Messages.of(predictions))
 
     def take(self) -> list[dict[str, Any]]:
         """Return the sketches of what was folded since they were last taken."""
-        self._fold()
         sums, self._sums = self._sums, {}
         rows = {
             here: {name: _row(_whole(parts)) for name, parts in series.items()}
@@ -105,25 +95,22 @@ class DriftFold:
             for (monitor, bucket_ms), series in sorted(rows.items())
         ]
 
-    def _fold(self) -> None:
-        held, self._held = self._held, []
-        if not held:
-            return
-        times = np.fromiter(map(_TIME, held), np.int64, len(held))
-        features = list(map(_FEATURES, held))
-        numbers = columns(features, self._numbers)
+    def _fold(self, held: Messages) -> None:
+        times, features = held.times_ms, held.features
+        self.watermark_ms = max(self.watermark_ms, int(times.max()))
+        numbers = held.numbers(self._numbers)
         names, scores = self._scores(held)
-        learnt = self._learnt(held)
+        learnt = held.learnt if self._learns else None
         at = 0
         for number, monitor, series in self._plan:
             starts = times - times % monitor.bucket_ms
-            self._samplers[number].update(starts, held)
             buckets, of = groups(times // monitor.bucket_ms)
             table = numbers[at : at + len(series.numbers)]
             at += len(series.numbers)
-            told = {name: [one.get(name) for one in features] for name in series.texts}
+            told = {name: texts([one.get(name) for one in features]) for name in series.texts}
+            self._samplers[number].update(starts, held, [*table, *told.values()])
             if series.score and self._decides:
-                told[DECISION] = list(map(_DECISION, held))
+                told[DECISION] = texts(held.decisions)
             for i, bucket in enumerate(buckets.tolist()):
                 here = (number, bucket * monitor.bucket_ms)
                 inside = slice(None) if len(buckets) == 1 else of == i
@@ -140,19 +127,19 @@ class DriftFold:
         self,
         here: tuple[int, int],
         fields: tuple[str, ...],
-        held: list[dict[str, Any]],
-        inside: Ints,
+        held: Messages,
+        inside: Bools,
         numbers: tuple[tuple[str, ...], Floats],
-        texts: dict[str, list[Any]],
+        told: dict[str, list[Any]],
     ) -> None:
         """Fold what is in each slice; the names of its series end with it."""
-        slices, codes = slices_by_code(fields, [one.get("slices") or {} for one in held])
+        slices, codes = slices_by_code(fields, held)
         for code, name in enumerate(slices):
             chosen = inside & (codes == code)
             if not chosen.any():
                 continue
             self._add(here, [of_slice(each, name) for each in numbers[0]], numbers[1][:, chosen])
-            for text, values in texts.items():
+            for text, values in told.items():
                 if text != DECISION:
                     self._add_texts(here, of_slice(text, name), values, chosen)
 
@@ -164,10 +151,8 @@ class DriftFold:
 
     def _add_texts(self, here: tuple[int, int], name: str, values: list[Any], inside: Any) -> None:
         chosen = values if isinstance(inside, slice) else np.array(values, object)[inside].tolist()
-        if not chosen:
-            return
-        texts = [None if value is None else str(value)[:LONGEST] for value in chosen]
-        self._append(here, name, categories(texts))
+        if chosen:
+            self._append(here, name, categories(chosen))
 
     def _append(self, here: tuple[int, int], name: str, part: Part) -> None:
         rows = self._sums.setdefault(here, {})
@@ -179,21 +164,14 @@ class DriftFold:
         if len(parts) == _PARTS:
             parts[:] = [_whole(parts)]
 
-    def _learnt(self, held: list[dict[str, Any]]) -> Ints | None:
-        """Return which were scored by a version that has learnt; None where all were."""
-        if not self._learns or not any(m.endswith("@0") for m in set(map(_MODEL, held))):
-            return None
-        return np.array([not prediction["model"].endswith("@0") for prediction in held])
-
-    def _scores(self, held: list[dict[str, Any]]) -> tuple[list[str], Floats]:
+    def _scores(self, held: Messages) -> tuple[list[str], Floats]:
         """Return the score's series: one, and for a multiclass model one a class.
 
         A class that no version has seen yet has probability 0.
         """
-        scores = list(map(_SCORE, held))
         if not self._multiclass:
-            return [SCORE], column(scores)[None]
-        maps = [score if isinstance(score, dict) else {} for score in scores]
+            return [SCORE], held.score[None]
+        maps = [score if isinstance(score, dict) else {} for score in held.scores]
         classes = sorted(set(chain.from_iterable(maps)))[:_MAX_CLASSES]
         table = np.nan_to_num(columns(maps, tuple(classes)))
         return [f"{SCORE}/{name}" for name in classes], table
@@ -208,15 +186,24 @@ def combined(parts: Sequence[Row]) -> Row:
     """Return one row for several, whatever their order.
 
     >>> combined([Sketch.of(np.array([1.0])).packed(), Sketch.of(np.array([1.0])).packed()])
-    [0, 0, 4607182418800017408, [], [2]]
+    [0, 0, 'AAAAAAAA8D8=', 'Ag==']
     """
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], dict):
         return merged([unpacked_sample(part) for part in parts]).packed()
-    of_texts = len(parts[0]) > _PACKED
     told = [read(part) for part in parts]
-    return _row(_whole([(sketch, names if of_texts else None) for sketch, names in told]))
+    named = of_texts(parts[0])
+    return _row(_whole([(sketch, names if named else None) for sketch, names in told]))
+
+
+def of_texts(row: Row) -> bool:
+    """Return whether a row is of categories.
+
+    >>> of_texts(Sketch.of(np.array([1.0])).packed())
+    False
+    """
+    return len(row) > _PACKED
 
 
 def read(row: Row) -> tuple[Sketch, dict[int, str]]:
@@ -256,5 +243,5 @@ def _row(part: Part) -> Row:
     return [*sketch.packed(), None if sketch.shift else named]
 
 
-def _both(one: Ints, other: Ints | None) -> Ints:
+def _both(one: Bools, other: Bools | None) -> Bools:
     return one if other is None else one & other

@@ -7,19 +7,99 @@ was last asked. It works on columns, some thousand records at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from streamproc.monitors.sums import LARGEST, Floats, Ints
 
 LONGEST = 100
-"""How many characters of a slice's value are kept."""
+"""How many characters of a text are kept."""
 
 NEVER = -(1 << 62)
+
+_TIME, _LABEL_TIME, _FEATURES, _SCORE, _MODEL = map(
+    itemgetter, ("event_time_ms", "label_time_ms", "features", "score", "model")
+)
+
+
+class Messages(list[dict[str, Any]]):
+    """Predictions or outcomes; what several folds need of them is worked out once.
+
+    >>> some = Messages([{"event_time_ms": 5, "features": {"a": 1}}])
+    >>> some.times_ms.tolist(), some.numbers(("a",)).tolist(), Messages.of(some) is some
+    ([5], [[1.0]], True)
+    """
+
+    @classmethod
+    def of(cls, messages: Sequence[dict[str, Any]]) -> Messages:
+        """Return the messages; the same where they are such already."""
+        return messages if isinstance(messages, cls) else cls(messages)
+
+    @cached_property
+    def times_ms(self) -> Ints:
+        """Their event times."""
+        return np.fromiter(map(_TIME, self), np.int64, len(self))
+
+    @cached_property
+    def known_ms(self) -> Ints:
+        """When outcomes became known: never before their events."""
+        labelled_ms = np.fromiter(map(_LABEL_TIME, self), np.int64, len(self))
+        return np.maximum(labelled_ms, self.times_ms)
+
+    @cached_property
+    def features(self) -> list[dict[str, Any]]:
+        """Their features."""
+        return list(map(_FEATURES, self))
+
+    @cached_property
+    def scores(self) -> list[Any]:
+        """Their scores: numbers, or a map of them by class."""
+        return list(map(_SCORE, self))
+
+    @cached_property
+    def labels(self) -> list[Any]:
+        """The labels of outcomes."""
+        return [message.get("label") for message in self]
+
+    @cached_property
+    def decisions(self) -> list[Any]:
+        """What was decided."""
+        return [message.get("decision") for message in self]
+
+    @cached_property
+    def slices(self) -> list[dict[str, str]]:
+        """The fields that they are sliced by."""
+        return [message.get("slices") or {} for message in self]
+
+    @cached_property
+    def score(self) -> Floats:
+        """Their scores as numbers."""
+        return column(self.scores)
+
+    @cached_property
+    def learnt(self) -> NDArray[np.bool_] | None:
+        """Which were scored by a version that has learnt something; None where all were."""
+        models = list(map(_MODEL, self))
+        if not any(model.endswith("@0") for model in set(models)):
+            return None
+        return np.array([not model.endswith("@0") for model in models], bool)
+
+    def numbers(self, names: tuple[str, ...]) -> Floats:
+        """Return features as :func:`columns` does."""
+        known = self._numbers
+        new = tuple(name for name in dict.fromkeys(names) if name not in known)
+        known.update(zip(new, columns(self.features, new), strict=True))
+        return np.array([known[name] for name in names]).reshape(len(names), len(self))
+
+    @cached_property
+    def _numbers(self) -> dict[str, Floats]:
+        return {}
 
 
 def columns(maps: Sequence[dict[str, Any]], names: tuple[str, ...]) -> Floats:
@@ -58,6 +138,21 @@ def column(values: Sequence[Any]) -> Floats:
     return array
 
 
+def texts(values: Sequence[Any]) -> list[str | None]:
+    """Return values as text, of each its beginning; None is missing.
+
+    >>> texts([True, None, True]), texts([1, True])
+    (['True', None, 'True'], ['1', 'True'])
+    """
+    if len({*map(type, values)} - {type(None)}) > 1:  # equal ones may be unlike as text
+        return list(map(_text, values))
+    try:
+        known = {value: _text(value) for value in set(values)}
+    except TypeError:
+        return list(map(_text, values))
+    return [known[value] for value in values]
+
+
 def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
     """Return the name of a slice's series: its map as JSON, empty overall.
 
@@ -70,6 +165,10 @@ def slice_name(fields: Sequence[str], values: Sequence[str]) -> str:
     return orjson.dumps(dict(zip(fields, short, strict=True))).decode()
 
 
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)[:LONGEST]
+
+
 def _number(value: object) -> float:
     try:
         return float(value) if isinstance(value, int | float) else float("nan")
@@ -77,14 +176,14 @@ def _number(value: object) -> float:
         return float("nan")
 
 
-def slices_by_code(fields: Sequence[str], told: list[dict[str, str]]) -> tuple[list[str], Ints]:
-    """Return the names of the slices that are there, and the number of each record's, or -1."""
+def slices_by_code(fields: Sequence[str], messages: Messages) -> tuple[list[str], Ints]:
+    """Return the names of the slices that are there, and the number of each message's, or -1."""
     if not fields:
-        return [""], np.zeros(len(told), np.int64)
+        return [""], np.zeros(len(messages), np.int64)
     get = itemgetter(*fields)
     numbers: dict[Any, int] = {}
     codes = []
-    for values in told:
+    for values in messages.slices:
         try:
             codes.append(numbers.setdefault(get(values), len(numbers)))
         except KeyError:

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from streamproc.monitors.bias import TOLERANCE, BiasTests, Step
+from streamproc.monitors.columns import Column, listed
 from streamproc.monitors.growing import Span
 from streamproc.monitors.odds import Table
+from streamproc.monitors.outcome_sample import Outcomes, merged
 from streamproc.monitors.scores import bins_of
 from streamproc.monitors.sketch import Floats, Ints
 
@@ -32,18 +35,16 @@ COARSE = (0.25, 0.75)
 _FEW, _FEW_COARSE = 12, 4
 _MISSING = "missing"
 
-Sample = Sequence[Sequence[Any]]
-
 
 @dataclass
 class Cells:
     """One feature's cells: between ``edges``, or ``values`` met often; the last is of missing ones.
 
-    >>> amount = Cells.of("amount", list(range(8)), (0.5,), 4)
+    >>> amount = Cells.of("amount", np.arange(8.0), (0.5,), 4)
     >>> amount.words
     ['below 4', '4 and above', 'missing']
-    >>> amount.codes([1, 400.0, None, "x"]).tolist()
-    [0, 1, 2, 2]
+    >>> amount.codes([1.0, 400.0, None, "x"]).tolist(), amount.codes(np.array([np.nan])).tolist()
+    ([0, 1, 2, 2], [2])
     >>> Cells.of("country", ["NL", "DE", "NL"], (0.5,), 4).words
     ['NL', 'DE', 'other', 'missing']
     """
@@ -54,9 +55,9 @@ class Cells:
     values: dict[Any, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, seen: Sequence[Any], quantiles: Sequence[float], few: int) -> Cells:
+    def of(cls, name: str, seen: Column, quantiles: Sequence[float], few: int) -> Cells:
         """Return the cells that some values suggest."""
-        there = [_plain(value) for value in seen]
+        there = listed(seen)
         times: dict[Any, int] = {}
         for value in there:
             if value is not None:
@@ -71,14 +72,18 @@ class Cells:
         known = {value: code for code, value in enumerate(common)}
         return cls(name, [*words, "other", _MISSING], None, known)
 
-    def codes(self, values: Sequence[Any]) -> Ints:
+    def codes(self, values: Column) -> Ints:
         """Return the number of each value's cell."""
-        there = [_plain(value) for value in values]
         last = len(self.words) - 1
         if self.edges is None:
-            of = (last if v is None else self.values.get(v, last - 1) for v in there)
-            return np.fromiter(of, np.int64, len(there))
-        numbers = np.array([v if isinstance(v, float) else np.nan for v in there])
+            if isinstance(values, list):
+                of = (last if v is None else self.values.get(v, last - 1) for v in values)
+                return np.fromiter(of, np.int64, len(values))
+            different, which = np.unique(values, return_inverse=True)
+            return self.codes(listed(different))[which]
+        numbers = values
+        if isinstance(values, list):
+            numbers = np.array([v if isinstance(v, float) else np.nan for v in values])
         codes = np.searchsorted(self.edges, numbers, side="right")
         return np.where(np.isnan(numbers), last, codes)
 
@@ -104,7 +109,7 @@ class FoundSlices:
         self._declared = {frozenset(fields) for fields in declared}
         self._first_ms: int | None = None
         self._tests = BiasTests(bucket_ms, alarm_ms, tolerance, span=span)
-        self._early: list[dict[str, Any]] = []
+        self._early: list[Outcomes] = []
         self._fine: list[Cells] = []
         self._coarse: list[Cells] = []
         self._alone: list[int] = []
@@ -121,7 +126,7 @@ class FoundSlices:
         return self._named[1:]
 
     def update(
-        self, start_ms: int, sample: Sample, turned: bool, quiet: bool
+        self, start_ms: int, sample: Outcomes, turned: bool, quiet: bool
     ) -> list[tuple[str, dict[str, str], Step]]:
         """Take in a bucket's sample, ``turned`` to count no; return what is found, with its name.
 
@@ -132,8 +137,8 @@ class FoundSlices:
         if start_ms < self._first_ms + self._warmup_ms:
             return []
         if not self._named:
-            self._early += [row[3] for row in sample]
-            if len(self._early) >= LEAST_ROWS:
+            self._early.append(sample)
+            if sum(len(each.hashes) for each in self._early) >= LEAST_ROWS:
                 self._fix()
             return []
         table = self._table(sample)
@@ -147,10 +152,9 @@ class FoundSlices:
         return " and ".join(f"{name} is {words}" for name, words in self._named[row].items())
 
     def _fix(self) -> None:
-        names = sorted({name for features in self._early for name in features})
+        early = merged(self._early, sum(len(each.hashes) for each in self._early))
         self._named, self._starts = [{}], []
-        for name in names:
-            seen = [features.get(name) for features in self._early]
+        for name, seen in sorted(zip(early.names, early.columns, strict=True), key=itemgetter(0)):
             fine = Cells.of(name, seen, FINE, _FEW)
             if len(self._named) + len(fine.words) > MOST:
                 break
@@ -172,18 +176,19 @@ class FoundSlices:
             self._named += [{one.name: x, other.name: y} for x in one.words for y in other.words]
         self._early = []
 
-    def _table(self, sample: Sample) -> Table:
-        features = [row[3] for row in sample]
-        n = len(features)
-        columns = [[each.get(cells.name) for each in features] for cells in self._fine]
+    def _table(self, sample: Outcomes) -> Table:
+        n = len(sample.hashes)
+        by_name = dict(zip(sample.names, sample.columns, strict=True))
+        missing = np.full(n, np.nan)
+        columns = [by_name.get(cells.name, missing) for cells in self._fine]
         fine = [cells.codes(column) for cells, column in zip(self._fine, columns, strict=True)]
         coarse = [cells.codes(column) for cells, column in zip(self._coarse, columns, strict=True)]
         pairs = [coarse[a] * len(self._coarse[b].words) + coarse[b] for a, b in self._pairs]
         alone = [fine[at] for at in self._alone]
         of = [start + code for start, code in zip(self._starts, [*alone, *pairs], strict=True)]
         rows = np.concatenate([np.zeros(n, np.int64), *of])
-        yes = np.tile(np.array([float(row[1]) for row in sample]), 1 + len(of))
-        score = np.array([float(row[2]) for row in sample])
+        yes = np.tile(sample.yes, 1 + len(of))
+        score = sample.score
         p = np.clip(score, 1e-9, 1 - 1e-9)
         keys = rows * 256 + np.tile(bins_of(score), 1 + len(of))
         cells, groups = np.unique(keys, return_inverse=True)

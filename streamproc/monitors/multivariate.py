@@ -16,7 +16,7 @@ from streamproc.monitors.crossed import ALONE, Crossed, table_of
 from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.growing import LEAST_BUCKETS, QUARANTINE_MS
 from streamproc.monitors.reservoir import Rows, Scored, Usual
-from streamproc.monitors.sample import Sample, hashes_of
+from streamproc.monitors.sample import Sample
 from streamproc.monitors.series import BACK, LEAST_QUIET, LEAST_WAVERING, WAVERS, Limits
 from streamproc.monitors.sketch import Floats, Ints
 from streamproc.monitors.tilts import Bools
@@ -65,12 +65,11 @@ class FeaturesTest:
 
     def update(self, start_ms: int, sample: Sample) -> str | None:
         """Take in a bucket's sample, whose names are the test's."""
-        if not sample.rows:
+        if not sample.ids:
             return None
         if sample.names != self.names:  # of a definition that was different
             return None
-        table = table_of([row.values for row in sample.rows], self._texts)
-        return self.take(Rows(start_ms, hashes_of([row.id for row in sample.rows]), table))
+        return self.take(Rows(start_ms, sample.hashes, table_of(sample.columns, self._texts)))
 
     def take(self, rows: Rows) -> str | None:
         """Take in a bucket's rows as numbers; see `table_of`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from streamproc.monitors.fold import NEVER, column
+from streamproc.monitors.fold import NEVER, Messages, column
+from streamproc.monitors.outcome_sample import Sampled
 from streamproc.monitors.outcomes import (
     ERRORS,
     LOSSES,
@@ -17,7 +17,6 @@ from streamproc.monitors.outcomes import (
     Binned,
     Counted,
     Row,
-    Sampled,
     Valued,
     log_losses,
 )
@@ -31,9 +30,6 @@ from streamproc.monitors.outcomespec import (
 from streamproc.monitors.sketch import Floats
 from streamproc.monitors.spec import PredictionBias, Watched
 from streamproc.monitors.sums import LARGEST
-
-_AT_ONCE = 2_048
-_TIMES = itemgetter("event_time_ms"), itemgetter("label_time_ms")
 
 
 class BiasFold:
@@ -59,7 +55,6 @@ class BiasFold:
         self._kind = pipeline.kind
         self._classes = pipeline.classes
         self._learns = pipeline.learns
-        self._held: list[Mapping[str, Any]] = []
         self._parts = [_Part(number, monitor, pipeline.kind) for number, monitor in plan]
 
     @property
@@ -67,36 +62,27 @@ class BiasFold:
         """How many slices were left out because there were too many."""
         return sum(part.binned.overflowed for part in self._parts)
 
-    def update(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
+    def update(self, outcomes: Sequence[dict[str, Any]]) -> None:
         """Fold outcomes in; the declared slice fields are in their ``slices``."""
-        if not outcomes:
-            return
-        self.watermark_ms = max(self.watermark_ms, *(max(map(get, outcomes)) for get in _TIMES))
-        self._held.extend(outcomes)
-        if len(self._held) >= _AT_ONCE:
-            self._fold()
+        if outcomes:
+            self._fold(Messages.of(outcomes))
 
     def take(self) -> list[dict[str, Any]]:
         """Return the sums of what was folded since they were last taken."""
-        self._fold()
         return [
             {"stage": "bias", "monitor": part.number, "bucket_ms": start_ms, "series": rows}
             for part in self._parts
             for start_ms, rows in sorted(part.take().items())
         ]
 
-    def _fold(self) -> None:
-        held, self._held = self._held, []
-        if not held:
-            return
-        event_ms, known_ms = (np.fromiter(map(get, held), np.int64, len(held)) for get in _TIMES)
-        known_ms = np.maximum(known_ms, event_ms)
+    def _fold(self, held: Messages) -> None:
+        known_ms = held.known_ms
+        self.watermark_ms = max(self.watermark_ms, int(known_ms.max()))
         yes, score = self._pairs(held)
-        batch = Batch(held, yes, score, known_ms, known_ms - event_ms)
-        learnt = np.ones(len(held), bool)
-        if self._learns:
-            learnt = np.array([not str(one["model"]).endswith("@0") for one in held])
-        usable = learnt & ~np.isnan(yes) & ~np.isnan(score)
+        batch = Batch(held, yes, score, known_ms, known_ms - held.times_ms)
+        usable = ~np.isnan(yes) & ~np.isnan(score)
+        if self._learns and held.learnt is not None:
+            usable &= held.learnt
         if self._kind != "regression":
             usable &= (score >= 0) & (score <= 1)
         predicted = batch.of(usable)
@@ -110,24 +96,24 @@ class BiasFold:
     def _yes(self) -> Any:
         return self._classes[-1] if self._classes else True
 
-    def _pairs(self, held: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
+    def _pairs(self, held: Messages) -> tuple[Floats, Floats]:
         """Return what was observed and what predicted; of several classes, of that decided for."""
-        labels = [outcome["label"] for outcome in held]
-        scores: list[Any] = [outcome["score"] for outcome in held]
+        labels = held.labels
         if self._kind == "multiclass":
-            decided = [str(outcome["decision"]) for outcome in held]
+            decided = list(map(str, held.decisions))
             scores = [
                 score.get(one) if isinstance(score, dict) else None
-                for score, one in zip(scores, decided, strict=True)
+                for score, one in zip(held.scores, decided, strict=True)
             ]
             labels = [
                 None if label is None else str(label) == one
                 for label, one in zip(labels, decided, strict=True)
             ]
-        elif self._kind == "binary":
+            return column(labels), column(scores)
+        if self._kind == "binary":
             yes = self._yes
             labels = [None if label is None else label == yes for label in labels]
-        return column(labels), column(scores)
+        return column(labels), held.score
 
 
 class _Part:
@@ -175,7 +161,7 @@ class _Part:
         elif isinstance(self.monitor, PredictionBias):
             for fields in self.monitor.fields:
                 self.binned.add(batch, fields)
-            self._sampled.add(batch)
+            self._sampled.add(batch.outcomes, batch.known_ms, batch.yes, batch.score)
 
     def _residuals(self, batch: Batch) -> None:
         assert isinstance(self.monitor, PredictionBias)
@@ -195,7 +181,7 @@ class _Part:
             wrong, true = 1.0 - batch.yes, _of_label(batch)
             losses = log_losses(np.ones(len(true)), true)
         else:
-            said = np.array([_said(outcome.get("decision"), yes) for outcome in batch.outcomes])
+            said = _said([outcome.get("decision") for outcome in batch.outcomes], yes)
             wrong = np.where(np.isnan(said), np.nan, (said != batch.yes).astype(np.float64))
             losses = log_losses(batch.yes, batch.score)
         self._valued.add(LOSSES, batch.known_ms, batch.delay_ms, losses)
@@ -209,11 +195,12 @@ def bias_fold(pipeline: Watched) -> BiasFold:
     return BiasFold(pipeline)
 
 
-def _said(decision: Any, yes: Any) -> float:
+def _said(decisions: list[Any], yes: Any) -> Floats:
     """Return 1 where the decision is yes, 0 where it is not, NaN where there was none."""
-    if decision is None:
-        return float("nan")
-    return float(decision if isinstance(decision, bool) else decision == yes)
+    if set(map(type, decisions)) == {bool}:
+        return np.array(decisions, np.float64)
+    said = (each if isinstance(each, bool | None) else each == yes for each in decisions)
+    return np.array([float("nan") if each is None else each for each in said], np.float64)
 
 
 def _of_label(batch: Batch) -> Floats:

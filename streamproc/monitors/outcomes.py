@@ -7,8 +7,7 @@ partitions shows. What a row holds, by its keys:
     bins           by bin of the score: [n, yes, sum of scores]; see `streamproc.monitors.scores`
     values         a sketch of numbers (residuals, log losses, labels), or of categories
     yes            how many of the n are so
-    sample         the outcomes with the least hashes of their id: [hash, yes, score, features, id,
-                   model, event time]
+    columns        some whole outcomes; see `streamproc.monitors.outcome_sample`
 """
 
 from __future__ import annotations
@@ -18,32 +17,26 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Any
-from zlib import crc32
 
 import numpy as np
-import orjson
 
 from streamproc.monitors.fold import LONGEST, slice_name
+from streamproc.monitors.outcome_sample import merged
+from streamproc.monitors.outcome_sample import unpacked as unpacked_sample
 from streamproc.monitors.scores import PROBABILITY_STEPS, bins_of, merge
 from streamproc.monitors.sketch import Floats, Ints, Sketch, added, categories, unpacked
 
 OVERALL = ""
-SAMPLE, ERRORS, LOSSES = "=sample", "=errors", "=losses"
-
-SAMPLED = 512
-"""How many outcomes of a bucket are kept as they are, to look for slices in."""
+ERRORS, LOSSES = "=errors", "=losses"
 
 MOST_NAMES = 10_000
 """How many slices one fold tells apart; those beyond are counted and left out."""
 
-_MOST_FEATURES, _MOST_CLASSES = 64, 256
+_MOST_CLASSES = 256
 _DELAY = 255
 _CODES, _BINS = 1 << 14, 1 << 8
 _HELD = 1 << 16
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 _SMALLEST = 1e-15
-
-_PLAIN = frozenset((int, float, bool, type(None)))
 
 Row = dict[str, Any]
 
@@ -211,46 +204,6 @@ class Counted:
         return rows
 
 
-class Sampled:
-    """The outcomes of each bucket whose ids have the least hashes, until they are taken."""
-
-    def __init__(self, bucket_ms: int) -> None:
-        self._bucket_ms = bucket_ms
-        self._held: dict[int, list[list[Any]]] = {}
-
-    def add(self, batch: Batch) -> None:
-        """Take in outcomes."""
-        ids = [
-            str(outcome.get("id")).encode("utf-8", "surrogatepass") for outcome in batch.outcomes
-        ]
-        keys = np.fromiter(map(crc32, ids), np.uint64, len(ids)) * _MIX >> np.uint64(1)
-        buckets = batch.known_ms // self._bucket_ms * self._bucket_ms
-        for start_ms in np.unique(buckets).tolist():
-            held = self._held.get(start_ms, [])
-            at = np.flatnonzero(buckets == start_ms)
-            at = at[np.argsort(keys[at], kind="stable")[: 2 * SAMPLED]]
-            if len(held) == SAMPLED:
-                at = at[keys[at] <= held[-1][0]]
-            new = [
-                [int(keys[i]), int(batch.yes[i]), float(batch.score[i]), *_kept(batch.outcomes[i])]
-                for i in at.tolist()
-            ]
-            self._held[start_ms] = least([*held, *new]) if new else held
-
-    def take(self) -> dict[int, dict[str, Row]]:
-        """Return the rows by bucket and name."""
-        held, self._held = self._held, {}
-        return {start: {SAMPLE: {"sample": least(rows)}} for start, rows in held.items()}
-
-
-def least(rows: list[list[Any]]) -> list[list[Any]]:
-    """Return the rows with the least hashes, in their order; equal ones by all they hold."""
-    by_hash = sorted(rows, key=itemgetter(0))
-    if len({row[0] for row in by_hash}) < len(by_hash):
-        by_hash.sort(key=lambda row: (row[0], orjson.dumps(row[1:], option=orjson.OPT_SORT_KEYS)))
-    return by_hash[:SAMPLED]
-
-
 def combined(parts: Sequence[Row]) -> Row:
     """Return one row for several of one series and bucket, whatever their order.
 
@@ -262,8 +215,8 @@ def combined(parts: Sequence[Row]) -> Row:
     """
     if len(parts) == 1:
         return parts[0]
-    if "sample" in parts[0]:
-        return {"sample": least([row for part in parts for row in part["sample"]])}
+    if "columns" in parts[0]:
+        return merged([unpacked_sample(part) for part in parts]).packed()
     if "values" in parts[0]:
         row: Row = {name: sum(part[name] for part in parts) for name in ("n", "delay_ms")}
         row["values"] = added([unpacked(part["values"]) for part in parts]).packed()
@@ -286,25 +239,6 @@ def log_losses(yes: Floats, score: Floats) -> Floats:
     given = np.where(yes > 0.5, score, 1 - score)
     losses: Floats = 0.0 - np.log(np.clip(given, _SMALLEST, 1.0))
     return losses
-
-
-def _kept(outcome: Mapping[str, Any]) -> tuple[dict[str, Any], str, str, int]:
-    """Return what a sample has of an outcome: features, id, model and event time."""
-    id_, model = str(outcome.get("id"))[:LONGEST], str(outcome.get("model"))[:LONGEST]
-    return _features(outcome.get("features") or {}), id_, model, outcome["event_time_ms"]
-
-
-def _features(features: Mapping[str, Any]) -> dict[str, Any]:
-    if len(features) <= _MOST_FEATURES and _PLAIN.issuperset(map(type, features.values())):
-        return dict(features)
-    kept: dict[str, Any] = {}
-    for name in sorted(features)[:_MOST_FEATURES]:
-        value = features[name]
-        if isinstance(value, str):
-            kept[name] = value[:LONGEST]
-        elif value is None or isinstance(value, int | float):
-            kept[name] = value
-    return kept
 
 
 def _summed(table: Ints) -> Ints:

@@ -8,13 +8,12 @@ is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from streamproc.monitors.classes import add_ranks
-from streamproc.monitors.fold import NEVER, column, slices_by_code
+from streamproc.monitors.fold import NEVER, Messages, column, slices_by_code
 from streamproc.monitors.performance import merge_rows
 from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.rankings import groups_of
@@ -32,12 +31,7 @@ from streamproc.monitors.sums import Floats, Ints
 GUESSED = ("binary", "multiclass")
 """The kinds of model of whose performance a guess can be made from scores alone."""
 
-_HELD = 2_048
 _LONGEST = 100
-_TIMES = itemgetter("event_time_ms"), itemgetter("label_time_ms")
-_TIME, _FEATURES, _SCORE, _MODEL = map(itemgetter, ("event_time_ms", "features", "score", "model"))
-
-Messages = list[dict[str, Any]]
 
 
 def guess_number(number: int) -> int:
@@ -64,46 +58,40 @@ class PerformanceFold:
         self._stage = "bias" if self._outcomes else "drift"
         self._columns = Columns(pipeline.kind, pipeline.classes, pipeline.threshold)
         self._learns = pipeline.learns
-        self._held: Messages = []
         self._buckets: dict[tuple[int, int], dict[str, dict[str, Any]]] = {}
 
     def update(self, messages: Sequence[dict[str, Any]]) -> None:
         """Fold messages in."""
         if not messages:
             return
-        times = _TIMES if self._outcomes else (_TIME,)
-        self.watermark_ms = max(self.watermark_ms, *(max(map(get, messages)) for get in times))
-        self._held.extend(messages)
-        if len(self._held) >= _HELD:
-            self._fold()
+        held = Messages.of(messages)
+        known_ms = held.known_ms if self._outcomes else held.times_ms
+        self.watermark_ms = max(self.watermark_ms, int(known_ms.max()))
+        if self._learns and held.learnt is not None:
+            held = Messages(
+                message for message, is_ in zip(held, held.learnt.tolist(), strict=True) if is_
+            )
+        if held:
+            self._fold(held)
 
     def take(self) -> list[dict[str, Any]]:
         """Return the rows of what was folded since they were last taken."""
-        self._fold()
         buckets, self._buckets = self._buckets, {}
         return [
             {"stage": self._stage, "monitor": number, "bucket_ms": bucket_ms, "series": rows}
             for (number, bucket_ms), rows in sorted(buckets.items())
         ]
 
-    def _fold(self) -> None:
-        held, self._held = self._held, []
-        if self._learns and any(model.endswith("@0") for model in set(map(_MODEL, held))):
-            held = [message for message in held if not message["model"].endswith("@0")]
-        if not held:
-            return
-        event_ms = np.fromiter(map(_TIME, held), np.int64, len(held))
-        known_ms = event_ms
-        if self._outcomes:
-            known_ms = np.maximum(np.fromiter(map(_TIMES[1], held), np.int64, len(held)), event_ms)
-        told = [message.get("slices") or {} for message in held]
+    def _fold(self, held: Messages) -> None:
+        event_ms = held.times_ms
+        known_ms = held.known_ms if self._outcomes else event_ms
         for number, monitor in self._plan:
             batch = self._columns.of(held, monitor, self._outcomes)
             bucket_ms = monitor.bucket_ms
             bucket = known_ms // bucket_ms
             first = int(bucket.min())
             for fields in monitor.fields if self._outcomes else ((),):
-                names, codes = slices_by_code(fields, told)
+                names, codes = slices_by_code(fields, held)
                 keys = np.where(codes >= 0, (bucket - first) * len(names) + codes, -1)
                 for key, row in batch.rows(keys, event_ms, known_ms, monitor, not fields):
                     start, code = divmod(key, len(names))
@@ -137,16 +125,14 @@ class Columns:
 
     def of(self, held: Messages, monitor: Performance, outcomes: bool) -> Batch:
         """Return a batch of outcomes, or of predictions."""
-        labels = [message.get("label") for message in held] if outcomes else None
-        scores: list[Any] = list(map(_SCORE, held))
-        decisions = [message.get("decision") for message in held]
+        labels = held.labels if outcomes else None
         own = None
         if outcomes and monitor.baseline is not None:
-            own = _own_scores(monitor.baseline, list(map(_FEATURES, held)))
+            own = _own_scores(monitor.baseline, held.features)
         groups = None
         if outcomes and monitor.ranking is not None:
-            groups = [(message.get("slices") or {}).get(monitor.ranking.group) for message in held]
-        return Batch(self, labels, scores, decisions, own, groups)
+            groups = [each.get(monitor.ranking.group) for each in held.slices]
+        return Batch(self, labels, held, own, groups)
 
 
 class Batch:
@@ -156,33 +142,36 @@ class Batch:
         self,
         of: Columns,
         labels: list[Any] | None,
-        scores: list[Any],
-        decisions: list[Any],
+        held: Messages,
         own: list[Any] | None,
         groups: list[str | None] | None,
     ) -> None:
         self._of = of
         self._labelled = labels is not None
-        self._maps = scores
+        self._maps = held.scores
         self._own = own
         self._groups = groups
         if of.kind == "multiclass":
-            self._texts = tuple([_text(one) for one in each] for each in (labels or [], decisions))
+            self._texts = tuple(
+                [_text(one) for one in each] for each in (labels or [], held.decisions)
+            )
             self._own_maps = [_certain(each) for each in own or ()]
             self._said = column(
                 [
                     score.get(decision) if isinstance(score, dict) else None
-                    for score, decision in zip(scores, self._texts[1], strict=True)
+                    for score, decision in zip(held.scores, self._texts[1], strict=True)
                 ]
             )
             self._decided = np.where(np.isnan(self._said), np.nan, 1.0)
             return
-        self._score = column(scores)
+        self._score = held.score
         if of.kind != "regression" and labels is not None:
             labels = [None if label is None else label == of.yes for label in labels]
-        self._label = column(labels or [None] * len(scores))
+        self._label = column(labels or [None] * len(held))
         self._said = self._score
-        self._decided = column([each if isinstance(each, bool) else None for each in decisions])
+        self._decided = column(
+            [each if isinstance(each, bool) else None for each in held.decisions]
+        )
         self._own_score = column(own or [])
 
     def rows(

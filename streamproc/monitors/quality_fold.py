@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamproc.monitors.fold import NEVER, columns, groups
+from streamproc.monitors.fold import NEVER, Messages, groups
 from streamproc.monitors.quality_spec import (
     DEAD,
     EVENTS,
@@ -32,8 +32,7 @@ from streamproc.monitors.unseen import listed, together
 AHEAD_MS = 60_000
 """An event whose time is so far ahead of the clock that scored it came from a wrong clock."""
 
-_HELD = 2_048
-_TIME, _FEATURES, _SCORED = map(itemgetter, ("event_time_ms", "features", "scored_at_ms"))
+_SCORED = itemgetter("scored_at_ms")
 _FIELD = re.compile(r"field '([^']{1,100})'")
 _NO_EVENT = ("label_not_valid", "missing_label", "second_label", "unknown_id")
 
@@ -63,18 +62,14 @@ class QualityFold:
         self._numbers = pipeline.number_fields
         self._ranges = dict(pipeline.ranges)
         self._categories = dict(pipeline.categories)
-        self._held: list[dict[str, Any]] = []
         self._counts: dict[int, dict[str, Row]] = {}
 
     def update(self, messages: Sequence[dict[str, Any]]) -> None:
         """Fold messages in."""
         if messages and "features" in messages[0]:  # of predictions all have them
-            self._held.extend(messages)
-            self.watermark_ms = max(self.watermark_ms, max(map(_TIME, messages)))
+            self._fold(Messages.of(messages))
         else:
             self._count(messages)
-        if len(self._held) >= _HELD:
-            self._fold()
 
     def _count(self, messages: Sequence[dict[str, Any]]) -> None:
         """Count dead letters and late events."""
@@ -87,21 +82,17 @@ class QualityFold:
 
     def take(self) -> list[dict[str, Any]]:
         """Return the counts of what was folded since they were last taken."""
-        self._fold()
         counts, self._counts = self._counts, {}
         return [
             {"stage": "drift", "monitor": self._number, "bucket_ms": start_ms, "series": rows}
             for start_ms, rows in sorted(counts.items())
         ]
 
-    def _fold(self) -> None:
-        held, self._held = self._held, []
-        if not held:
-            return
-        times = np.fromiter(map(_TIME, held), np.int64, len(held))
+    def _fold(self, held: Messages) -> None:
+        times, features = held.times_ms, held.features
+        self.watermark_ms = max(self.watermark_ms, int(times.max()))
         ahead = times - np.fromiter(map(_SCORED, held), np.int64, len(held)) > AHEAD_MS
-        features = list(map(_FEATURES, held))
-        table = columns(features, self._numbers)
+        table = held.numbers(self._numbers)
         place = {name: at for at, name in enumerate(self._numbers)}
         found, of = groups(times // self.bucket_ms)
         for at, bucket in enumerate(found.tolist()):

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamproc.monitors.packing import pack_counts, pack_ints, unpack_counts, unpack_ints
+
 CELLS = 1_024
 """The most cells of one sketch."""
 
@@ -95,25 +97,21 @@ class Sketch:
         return n, mean * scale, spread * scale * scale
 
     def packed(self) -> list[Any]:
-        """Return it for JSON: ``[missing, shift, first cell, steps, counts]``.
+        """Return it for JSON: ``[missing, shift, cells, counts]``, the last two as text.
 
+        >>> Sketch.of(np.array([2.0, 1.0, 1.0])).packed()
+        [0, 0, 'AAAAAAAA8D8AAAAAAAAAQA==', 'AgE=']
         >>> unpacked(Sketch.of(np.array([2.0, 1.0])).packed()).values.tolist()
         [1.0, 2.0]
         """
-        first = int(self.cells[0]) if len(self.cells) else 0
-        steps = np.diff(self.cells).tolist()
-        return [self.missing, self.shift, first, steps, self.counts.tolist()]
+        return [self.missing, self.shift, pack_ints(self.cells), pack_counts(self.counts)]
 
 
 def unpacked(row: Sequence[Any]) -> Sketch:
     """Return the sketch of what `Sketch.packed` gave."""
-    missing, shift, first, steps, counts = row
-    cells = np.empty(len(counts), np.int64)
-    if len(counts):
-        cells[0] = first
-        np.cumsum(np.array(steps, np.int64), out=cells[1:])
-        cells[1:] += first
-    return Sketch(shift, cells, np.array(counts, np.int64), missing)
+    missing, shift, cells, counts = row
+    keys = unpack_ints(cells)
+    return Sketch(shift, keys, unpack_counts(counts, len(keys)), missing)
 
 
 def added(parts: Sequence[Sketch]) -> Sketch:

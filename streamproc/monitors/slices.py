@@ -23,7 +23,8 @@ from streamproc.monitors.growing import Span
 from streamproc.monitors.intervals import interval_of_mean
 from streamproc.monitors.labelled import told
 from streamproc.monitors.odds import Table, tabled
-from streamproc.monitors.outcomes import OVERALL, SAMPLE, Row
+from streamproc.monitors.outcome_sample import SAMPLE, unpacked
+from streamproc.monitors.outcomes import OVERALL, Row
 from streamproc.monitors.series import Limits
 from streamproc.monitors.spec import MAX_SLICES
 
@@ -73,7 +74,7 @@ class BiasMonitor:
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
         """Take in a bucket: rows as `streamproc.monitors.outcomes` has them, by slice."""
-        sample = rows.get(SAMPLE, {}).get("sample", [])
+        sample = unpacked(rows[SAMPLE]) if SAMPLE in rows else None
         rows = self._bounded({name: row for name, row in rows.items() if name != SAMPLE})
         if OVERALL not in rows:
             return []
@@ -88,6 +89,8 @@ class BiasMonitor:
         for step in self._tests.update(start_ms, table, related):
             findings.append(self._finding(self._names[step.row], step, int(delays[step.row])))
         quiet = not self._tests.opened
+        if sample is None:
+            return findings
         for name, slice_, step in self._found.update(start_ms, sample, bool(self._turned), quiet):
             findings.append(self._finding(name, step, int(delays[0]), slice_))
         return findings

@@ -35,7 +35,7 @@ class TogetherTest:
     ...     x, y = rng.normal(size=(2, 100))
     ...     rows = [Row(f"{second}-{i}", (x[i], x[i] if second >= 50 else y[i]), 0.5, True, "m@1")
     ...             for i in range(100)]
-    ...     finding = test.update(second * 1_000, Sample(("x", "y"), tuple(rows)))
+    ...     finding = test.update(second * 1_000, Sample.of(("x", "y"), rows))
     >>> finding.first_seen_ms, finding.members
     (50000, ('x', 'y'))
     """

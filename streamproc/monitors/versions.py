@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamproc.monitors.outcomes import SAMPLE
+from streamproc.monitors.outcome_sample import SAMPLE
+from streamproc.monitors.packing import unpack_ints
 
 MOST = 256
 """How many versions are remembered: those that scored last."""
@@ -22,8 +23,7 @@ class Versions:
 
     >>> versions = Versions()
     >>> for start_ms, model in enumerate(["main@9", "main@10", "main@10"]):
-    ...     rows = [["id", [1.0], 0.5, True, model]]
-    ...     versions.note(start_ms, {"=sample": {"names": ["x"], "rows": rows}})
+    ...     versions.note(start_ms, {"=sample": {"model": [model]}})
     >>> versions.since(0), versions.since(1)
     (('main@9', 'main@10'), ('main@10',))
     """
@@ -36,13 +36,14 @@ class Versions:
         sample = rows.get(SAMPLE)
         if sample is None:
             return
+        models = sample["model"]
+        if "event_ms" in sample:  # of outcomes: each has its event's
+            times_ms = unpack_ints(sample["event_ms"]).tolist()
+        else:  # of predictions: the bucket is of event time
+            times_ms = [start_ms] * len(models)
         seen: dict[str, int] = {}
-        if "rows" in sample:  # of predictions: the bucket is of event time
-            seen = dict.fromkeys((row[4] for row in sample["rows"]), start_ms)
-        else:  # of outcomes: each has its event's
-            for row in sample["sample"]:
-                if len(row) > 4:  # those of before have no version
-                    seen[row[5]] = max(row[6], seen.get(row[5], row[6]))
+        for model, time_ms in zip(models, times_ms, strict=True):
+            seen[model] = max(time_ms, seen.get(model, time_ms))
         for model, last_ms in seen.items():
             self._last_ms[model] = max(last_ms, self._last_ms.get(model, last_ms))
         while len(self._last_ms) > MOST:

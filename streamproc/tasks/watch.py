@@ -10,7 +10,8 @@ import orjson
 from streamproc.alerts.commands import read_command
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
-from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold
+from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold, prediction_folds
+from streamproc.monitors.columns import halves
 from streamproc.monitors.fold import NEVER
 from streamproc.monitors.folds import Fold
 from streamproc.monitors.judge import OPERATION, Judge
@@ -23,6 +24,9 @@ from streamproc.tasks.waits import Believed, Idle, Waits
 
 MOST_BYTES = 500_000
 """How large a record of sums becomes, about; a broker's limit is 1 MB."""
+
+_HEAD_BYTES = 150
+"""What a record, or a bucket in it, has beside its rows, at most."""
 
 SEND_EVERY_MS = 5_000
 """How often at most a fold's sums are sent while its records stay in one bucket, and go on coming:
@@ -99,19 +103,28 @@ class FoldTask:
             self._taken_ms = now_ms
 
     def _take_main(self, records: Sequence[Record]) -> None:
-        messages = []
-        for record in records:
-            try:
-                message = self._codec.decode(self._kind, record.value())
-            except BadRecord as bad:
-                self._dead.append(dead_letter(record, bad, self.stage))
-                continue
-            for name, value in record.headers() or ():
-                if name == SLICES and value:
-                    message["slices"] = orjson.loads(value)
-            messages.append(message)
+        try:
+            messages = self._codec.decode_many(self._kind, [record.value() for record in records])
+        except BadRecord:
+            records, messages = self._readable(records)
+        if self._kind == "prediction":
+            for record, message in zip(records, messages, strict=True):
+                for name, value in record.headers() or ():
+                    if name == SLICES and value:
+                        message["slices"] = orjson.loads(value)
         if messages:
             self._fold.update(messages)
+
+    def _readable(self, records: Sequence[Record]) -> tuple[list[Record], list[dict[str, Any]]]:
+        """Return the records that can be read, and their messages; the others are dead letters."""
+        found, messages = [], []
+        for record in records:
+            try:
+                messages.append(self._codec.decode(self._kind, record.value()))
+                found.append(record)
+            except BadRecord as bad:
+                self._dead.append(dead_letter(record, bad, self.stage))
+        return found, messages
 
     def _take_more(
         self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int
@@ -195,57 +208,42 @@ def sums_in_records(
     >>> [orjson.loads(value)["caught_up"] for value in records]
     [False, True]
     """
-    sums = {
-        "stage": stage,
-        "partition": partition,
-        "watermark_ms": watermark_ms,
-        "caught_up": caught_up,
-        "buckets": buckets,
-    }
-    value = orjson.dumps(sums)
-    if len(value) <= most_bytes:
+    told = {"stage": stage, "partition": partition}
+    parts = _parts(buckets, most_bytes)
+    last = {**told, "watermark_ms": watermark_ms, "caught_up": caught_up, "buckets": parts.pop()}
+    before = {**told, "watermark_ms": NEVER, "caught_up": False}
+    return [*(orjson.dumps({**before, "buckets": part}) for part in parts), orjson.dumps(last)]
+
+
+def _parts(buckets: list[dict[str, Any]], most_bytes: int) -> list[list[dict[str, Any]]]:
+    """Return the buckets in parts of about so many bytes, at least one; rows are JSON by now."""
+    parts: list[list[dict[str, Any]]] = [[]]
+    room = most_bytes - _HEAD_BYTES
+    for bucket in buckets:
+        series: dict[str, orjson.Fragment] | None = None
+        for name, row in bucket["series"].items():
+            for value in _rows(row, most_bytes - 2 * _HEAD_BYTES):
+                size = len(orjson.dumps(name)) + len(value) + 2
+                full = size + (_HEAD_BYTES if series is None else 0) > room
+                if parts[-1] and (full or (series is not None and name in series)):
+                    parts.append([])
+                    series, room = None, most_bytes - _HEAD_BYTES
+                if series is None:
+                    series = {}
+                    parts[-1].append({**bucket, "series": series})
+                    room -= _HEAD_BYTES
+                series[name] = orjson.Fragment(value)
+                room -= size
+    return parts
+
+
+def _rows(row: Any, most_bytes: int) -> list[bytes]:
+    """Return a row as JSON; a sample of whole events with long texts as several, which add up."""
+    value = orjson.dumps(row)
+    if len(value) <= most_bytes or not isinstance(row, dict) or "columns" not in row:
         return [value]
-    halves = _halves(buckets)
-    if halves is None:  # one row, or one of a sample's
-        return [value]
-    first, second = halves
-    head = sums_in_records(stage, partition, NEVER, False, first, most_bytes)
-    tail = sums_in_records(stage, partition, watermark_ms, caught_up, second, most_bytes)
-    return head + tail
-
-
-def _halves(
-    buckets: list[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
-    middle = len(buckets) // 2
-    if middle:
-        return buckets[:middle], buckets[middle:]
-    bucket = buckets[0] if buckets else {"series": {}}
-    series = list(bucket["series"].items())
-    middle = len(series) // 2
-    if middle:
-        parts = (dict(series[:middle]), dict(series[middle:]))
-    elif (rows := _halves_of_sample(series)) is not None:
-        parts = rows
-    else:
-        return None
-    first, second = ([{**bucket, "series": part}] for part in parts)
-    return first, second
-
-
-def _halves_of_sample(
-    series: list[tuple[str, Any]],
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return two samples for one of whole events with long texts: they add up again."""
-    for name, row in series:
-        for held in ("rows", "sample"):
-            if isinstance(row, dict) and len(row.get(held) or ()) > 1:
-                middle = len(row[held]) // 2
-                first, second = (
-                    {**row, held: part} for part in (row[held][:middle], row[held][middle:])
-                )
-                return {name: first}, {name: second}
-    return None
+    both = halves(row)
+    return [piece for half in both for piece in _rows(half, most_bytes)] if both else [value]
 
 
 def predictions_task(
@@ -255,8 +253,7 @@ def predictions_task(
     upstream_caught_up: Callable[[], bool] = lambda: True,
 ) -> FoldTask:
     """Return what folds a partition of predictions for all monitors that look at them."""
-    found = prediction_fold(pipeline)
-    folds: list[Fold] = [found] if found is not None else []
+    folds = prediction_folds(pipeline)
     more: dict[str, tuple[Read, Fold]] = {}
     topics, quality = pipeline.topics, quality_fold(pipeline)
     if quality is not None:
@@ -275,8 +272,7 @@ def predictions_task(
         reactions = ReactionFold(number, monitor)
         folds.append(reactions)
         more[monitor.topic] = (_reading(monitor, codec), reactions)
-    fold = folds[0] if len(folds) == 1 else Folds(folds)
-    return FoldTask("drift", partition, fold, topics.predictions, "prediction", codec,
+    return FoldTask("drift", partition, Folds(folds), topics.predictions, "prediction", codec,
                     upstream_caught_up, more)  # fmt: skip
 
 

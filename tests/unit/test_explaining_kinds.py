@@ -21,8 +21,8 @@ from streamproc.monitors.health import REPORT_MS, Health
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift
 from streamproc.monitors.performance_fold import PerformanceFold
 from streamproc.monitors.performance_spec import Performance
-from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.quality_fold import quality_fold
+from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.reactions import ReactionFold, Reactions
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, sent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,11 +141,21 @@ def steps(alerts: Sequence[Alert]) -> list[tuple[str, str]]:
 
 def values_of(row: list[Any]) -> list[float]:
     """Return the values that a packed sketch of few values counts, by the format's description."""
-    _, shift, first, steps, counts = row[:5]
+    _, shift, cells = row[:3]
     assert shift == 0
     found: list[float] = []
-    for step, count in zip([0, *steps], counts, strict=False):
-        first += step
-        bits = first if first >= 0 else first ^ ((1 << 63) - 1)
+    told = struct.iter_unpack("<q", b64decode(cells))
+    for (cell,), count in zip(told, counts_of(row), strict=True):
+        bits = cell if cell >= 0 else cell ^ ((1 << 63) - 1)
         found += struct.unpack("<d", struct.pack("<q", bits)) * count
     return found
+
+
+def counts_of(row: list[Any]) -> list[int]:
+    """Return the counts of a packed sketch, by the format's description."""
+    n, data = len(b64decode(row[2])) // 8, b64decode(row[3])
+    if not data:
+        return [1] * n
+    return [
+        each for (each,) in struct.iter_unpack({1: "<B", 2: "<H", 4: "<I"}[len(data) // n], data)
+    ]

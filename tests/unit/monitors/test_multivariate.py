@@ -192,10 +192,10 @@ def test_pairs_are_bounded() -> None:
 def test_a_table_is_made_of_rows() -> None:
     """Texts are numbers that stand for them, what is no value is missing."""
     rows = [(1, "a", True), (None, None, False), (2.5, 7, "b")]
-    table = table_of(rows, np.array([False, True, False]))
+    table = table_of(list(map(list, zip(*rows, strict=True))), np.array([False, True, False]))
     assert np.isnan(table[[1, 1, 2], [0, 1, 2]]).all()
     assert table[0, 1] != table[2, 1]
-    assert table[2, 1] == table_of([("7",)], np.array([True]))[0, 0]
+    assert table[2, 1] == table_of([["7"]], np.array([True]))[0, 0]
     assert table[:2, 2].tolist() == [1.0, 0.0]
 
 
@@ -242,7 +242,7 @@ def test_features_that_never_vary_are_no_crash_and_are_learnt_once_they_do(value
 
     def take(hour: int, rows: list[tuple[Any, ...]]) -> str | None:
         kept = [Row(f"{hour}-{i}", row, 0.5, True, "m@1") for i, row in enumerate(rows)]
-        return test.update(hour * HOUR_MS, Sample(("x", "y"), tuple(kept)))
+        return test.update(hour * HOUR_MS, Sample.of(("x", "y"), kept))
 
     for hour in range(24 * 10):
         assert take(hour, [(value, value)] * 40) is None
@@ -264,6 +264,6 @@ def test_two_drift_monitors_have_an_alert_each_for_their_features() -> None:
     rows = [Row(str(i), (float(i), 1.0), 0.5, True, "m@1") for i in range(9)]
     for number, monitor in judge._drift.items():
         pair = numbers[2 * number : 2 * number + 2]
-        monitor.update(0, {"=sample": Sample(pair, tuple(rows)).packed()})
+        monitor.update(0, {"=sample": Sample.of(pair, rows).packed()})
     keys = [test.key for monitor in judge._drift.values() for test in monitor._tests.values()]
     assert keys == ["covariate_drift/features", "covariate_drift/features with c"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import exp
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from streamproc.alerts import new_judge
@@ -23,9 +24,11 @@ from streamproc.monitors import (
 from streamproc.monitors.budget import FalseAlarms
 from streamproc.monitors.foundslices import FoundSlices
 from streamproc.monitors.growing import Span
+from streamproc.monitors.outcome_sample import SAMPLED, Outcomes
 from streamproc.monitors.outcomejudge import outcome_monitor
-from streamproc.monitors.outcomes import SAMPLED, combined, least
+from streamproc.monitors.outcomes import combined
 from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.packing import unpack_ints
 from streamproc.monitors.slices import BiasMonitor
 from streamproc.tasks.judging import allowed
 from tests.unit.monitors.streams import DAY_MS, HOUR_MS, Facts, judged, sent, steps
@@ -161,10 +164,12 @@ def test_candidates_are_bounded() -> None:
     found = FoundSlices(HOUR_MS, 1e9, span=Span(0, 100))
     odd: list[Callable[[], Any]] = [rng.random, lambda: f"v{rng.random()}", lambda: None]
     for hour in range(6):
-        rows = [
-            [i, 0, 0.5, {f"f{k}": rng.choice(odd)() for k in range(60)}] for i in range(SAMPLED)
+        made = [
+            {"event_time_ms": 0, "features": {f"f{k}": rng.choice(odd)() for k in range(60)}}
+            for _ in range(SAMPLED)
         ]
-        found.update(hour * HOUR_MS, rows, turned=False, quiet=True)
+        some = Outcomes.of(made, np.arange(SAMPLED), np.zeros(SAMPLED), np.full(SAMPLED, 0.5))
+        found.update(hour * HOUR_MS, some, turned=False, quiet=True)
 
     assert 300 < len(found) < 500
 
@@ -217,9 +222,11 @@ def test_a_sample_is_the_same_however_it_was_gathered() -> None:
         fold.update(made[part::3])
         parts.append(fold.take()[0]["series"]["=sample"])
 
-    sample = one["series"]["=sample"]["sample"]
-    assert len(sample) == SAMPLED
-    assert combined(parts)["sample"] == sample == least(sample[::-1])
+    sample = one["series"]["=sample"]
+    hashes = unpack_ints(sample["hash"]).tolist()
+    assert len(hashes) == SAMPLED
+    assert hashes == sorted(hashes)
+    assert combined(parts) == sample == combined(parts[::-1])
 
 
 NOTHING: list[Any] = [

@@ -78,16 +78,8 @@ def test_no_more_are_remembered_or_named_than_are_allowed() -> None:
     """A version every bucket: those that scored last stay, the oldest and newest are named."""
     versions = Versions()
     for at in range(2 * MOST):
-        rows = [["id", [1.0], 0.5, True, f"main@{at}"]]
-        versions.note(at, {"=sample": {"names": ["x"], "rows": rows}})
+        versions.note(at, {"=sample": {"model": [f"main@{at}"]}})
     found = versions.since(0)
     assert len(found) == MOST_NAMED
     assert found[0] == f"main@{MOST}"
     assert found[-1] == f"main@{2 * MOST - 1}"
-
-
-def test_a_log_of_before_has_no_versions_of_outcomes() -> None:
-    """Its samples have neither ids nor versions: none is known."""
-    versions = Versions()
-    versions.note(0, {"=sample": {"sample": [[1, 0, 0.5, {"amount": 1.0}]]}})
-    assert versions.since(0) == ()

@@ -30,6 +30,7 @@ from streamproc.tasks.watch import (
     predictions_task,
     sums_in_records,
 )
+from tests.unit.monitors.streams import counts_of
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
 HOUR_MS = 3_600_000
@@ -59,7 +60,7 @@ def sums_of(sent: list[dict[str, Any]]) -> dict[tuple[int, str], int]:
             for series, row in bucket["series"].items():
                 at = (bucket["bucket_ms"], series)
                 if isinstance(row, list):  # and no sample, which is no sum
-                    counts[at] = counts.get(at, 0) + sum(row[4])
+                    counts[at] = counts.get(at, 0) + sum(counts_of(row))
     return counts
 
 
