@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def payments_with_faults() -> dict[str, Any]:
 
 
 def electricity() -> dict[str, Any]:
-    """Two and a half years of half hours, with the example's model and monitors."""
-    pipeline = Pipeline.load(EXAMPLES / "electricity.py")
+    """Two and a half years of half hours, with the example's monitors and a version a week."""
+    pipeline = replace(Pipeline.load(EXAMPLES / "electricity.py"), publish_every=7 * 48)
     entries = timeline(
         rows(DATA / "electricity" / "electricity.csv.gz"),
         **_columns(pipeline),
