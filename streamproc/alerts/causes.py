@@ -49,8 +49,8 @@ _HEALTH: Mapping[tuple[str, str], Bond] = {
 def bond(cause: Finding, other: Finding) -> Bond | None:
     """Return how ``cause`` and another finding belong together, if they do.
 
-    - A fault of a field's data explains the drift of what is made of that field. Faults of several
-      fields at the same time stand beside each other.
+    - A fault of a field's data explains the drift of what is made of that field, in slices, too: it
+      is counted over all events. Faults of several fields at the same time stand beside each other.
     - A drift explains the drift of what is made of the same field (its windows), and a test over
       all features those that it names. Other features that drift at the same time stand beside it.
     - Features that drift explain the drift of the score at the same time. Classes of the score
@@ -92,9 +92,10 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
     drifts = cause.kind == "covariate_drift"
     if other.kind == "prior_drift":  # its slices are the classes of the score
         return "together" if drifts else "beside" if cause.kind == "prior_drift" else None
-    if not _within(cause.slice, other.slice):
+    of_data = cause.kind == "data_quality"
+    if not of_data and not _within(cause.slice, other.slice):
         return None
-    if other.kind == "covariate_drift" and (drifts or cause.kind == "data_quality"):
+    if other.kind == "covariate_drift" and (drifts or of_data):
         if other.subject in cause.fields and _derived(cause):
             return None  # a field is before what is made of it, whichever was found first
         if _of(cause, other):

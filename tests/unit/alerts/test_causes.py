@@ -103,6 +103,21 @@ def test_faults_of_several_fields_explain_what_any_of_them_does() -> None:
     assert bond(faults[0], other) is None
 
 
+def test_a_fault_of_data_explains_the_drift_in_the_slice_that_it_comes_from() -> None:
+    """It is counted over all events, and may come from one slice; the alert lists that."""
+    watching = Watching()
+    where = {"terminal_group": "t03"}
+
+    told = watching.hour(5, drift(5, "distance", slice=where))
+    assert told == [("open", "covariate_drift/distance/terminal_group=t03", "found")]
+    fault = found(6, "data_quality", "distance, missing", fields=("distance",))
+    assert watching.hour(6, fault) == [
+        ("open", "data_quality/distance, missing", "found"),
+        ("resolved", "covariate_drift/distance/terminal_group=t03", "explained"),
+    ]
+    assert [it["slice"] for it in watching.alerts[-2]["members"]] == [None, where]
+
+
 def test_it_does_not_explain_another_fields_drift() -> None:
     """A field that is missing and another that moves are two alerts."""
     watching = Watching()
