@@ -180,7 +180,5 @@ class SeriesTest:
         score = self.bins.tilts.scores[self.bins.tilts.of[self.component]]
         left = score @ now / now.sum() - score @ self._p
         found = score @ self.found / self.found.sum() - score @ self._p
-        beyond = (
-            left * found < 0
-        )  # on the other side of what is usual: another change, not this one
+        beyond = left * found < 0  # on the other side of what is usual: another change
         return bool(beyond or abs(left) <= max(abs(found) / 2, self.limits.tolerance / 2))
