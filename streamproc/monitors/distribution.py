@@ -18,7 +18,7 @@ from streamproc.monitors.tilts import SHAPES, Categories, Numbers
 CRITICAL = 0.5
 """From a change of so many standard deviations of single values on it is critical."""
 
-_HELD = 32
+_HELD, _MOST_HELD = 32, 1_024
 _REMEMBERED = 2_048
 _NAMES = 2_000
 
@@ -132,7 +132,7 @@ class DistributionTest:
         n = sum(each.n + each.missing for _, each in self._held)
         span_ms = start_ms + self._limits.bucket_ms - self._held[0][0]
         if n < self._limits.span.least_n:
-            if len(self._held) > _HELD:  # few values: two buckets are held as one
+            if len(self._held) > _MOST_HELD:  # few values: two buckets are held as one
                 self._held[:2] = [(self._held[0][0], added([each for _, each in self._held[:2]]))]
             return
         if 2 * span_ms < self._limits.span.least_ms and len(self._held) < _HELD:

@@ -42,7 +42,7 @@ class Season:
     Where a distribution moves its shape seems to change, too: the square of a score is larger at
     noon because it is further from the middle, and varies more. So of ``shapes`` scores, the first
     being the location, the others are taken to be what they are in the distribution that is tilted
-    to the hour's location; waves are fitted to what is left.
+    to the hour's location; a constant and waves are fitted to what is left.
 
     >>> season = Season(np.array([[0.0, 1.0]]), 0)
     >>> hours = np.arange(24 * 14)
@@ -105,7 +105,11 @@ class Season:
         base, slopes, _ = self._base(locations)
         left = sums - ns[:, None] * base
         left[:, 1:] -= (slopes * (sums[:, 0] - ns * locations)[:, None])[:, 1:]
-        self._found = fit.found(left, groups)
+        off = np.zeros(left.shape[1])
+        if location.any():  # shapes by the tilt need not have the mean that they have in all
+            off[1 : self._shapes] = left[:, 1 : self._shapes].sum(axis=0) / ns.sum()
+        self._found = fit.found(left - ns[:, None] * off, groups)
+        self._found[0] = off
         self.any = bool(self._found.any())
         self.weekly = bool(self._found[_OF_WEEK].any())
 

@@ -111,6 +111,19 @@ def test_a_season_does_not_hide_a_shift() -> None:
         assert found(draw, 24 * 34, seed)[0][0] < 24 * 31.5
 
 
+def test_few_values_a_bucket_keep_their_hour() -> None:
+    """A reference of 500 hours with two values each: none is taken for the hour before.
+
+    Values say little but what time of the day it is. A shift is still seen.
+    """
+
+    def draw(hour: int, rng: Rng) -> Floats:
+        return rng.normal(10 * np.sin(hour * np.pi / 12) + 4 * (hour >= 24 * 200), 1, 2)
+
+    assert found(draw, 24 * 200) == []
+    assert 24 * 200 < found(draw, 24 * 210)[0][0] < 24 * 203
+
+
 def test_what_comes_before_windows_are_full_is_left_out() -> None:
     """A window that fills for two weeks is watched from then on."""
     test = new_test(after_ms=14 * DAY_MS)
