@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from streamproc.kafka.embedded import EmbeddedBroker
+from streamproc.monitors.sketch import unpacked
 from tests.commands import Running, run
 
 PIPELINE = """
@@ -79,7 +80,10 @@ def test_a_worker_counts_reports_and_says_goodbye(
             reports.append(record)
         for bucket in record.get("buckets", ()):
             for name, row in bucket["series"].items():
-                of = sum(row[4]) if name == "values" else row[0]
+                if isinstance(row, dict):
+                    of = sum(row.values())
+                else:
+                    of = unpacked(row).n if name == "values" else row[0]
                 counts[name] = counts.get(name, 0) + of
         return bool(reports) and counts.get("events", 0) == EVENTS - 4
 
