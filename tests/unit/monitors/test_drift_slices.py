@@ -14,7 +14,7 @@ from tests.unit.monitors.streams import Facts, judged, payments, steps
 def test_what_moves_in_one_slice_is_found_there() -> None:
     """A twentieth of the payments, twice as high for ten days: found in their country alone."""
     rng = random.Random(4)
-    made = payments(5, 50, per_day=400)
+    made = payments(6, 50, per_day=400)
     for one in made:
         day = one["event_time_ms"] // 86_400_000
         if one["slices"]["country"] == "BE":
