@@ -20,6 +20,9 @@ from tests.servers import ROOT
 EXAMPLE = ROOT / "examples/payments.py"
 _POLL_S = 0.02
 _START_TIMEOUT_S = 60.0
+STOP_WITHIN_S = 15.0
+"""A worker that is asked to end, and does not by then, hangs; it takes a second or two."""
+
 _STOP_TIMEOUT_S = 30.0
 
 

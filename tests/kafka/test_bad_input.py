@@ -23,7 +23,7 @@ from tests.kafka.bad_inputs import (
     event,
     label,
 )
-from tests.kafka.processes import Worker
+from tests.kafka.processes import STOP_WITHIN_S, Worker
 from tests.kafka.topic_reader import TopicReader, as_json, read_all
 from tests.kafka_server import KafkaServer
 
@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 CARDS = 10
 GOOD = 400
 LABELLED = {f"good-{i}" for i in range(GOOD) if i % 10 == 3}
-STOP_WITHIN_S = 5.0
 _HEADERS = [("source", b"till-7"), ("source", b"\xff\x00")]
 _PIPELINE = """
 from river import linear_model, preprocessing

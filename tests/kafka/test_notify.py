@@ -22,7 +22,7 @@ from streamproc.messages import Alert
 from streamproc.pipeline import Pipeline
 from tests.alert_steps import step
 from tests.alertmanager_server import AlertmanagerServer
-from tests.kafka.processes import Worker, eventually, payments_as
+from tests.kafka.processes import STOP_WITHIN_S, Worker, eventually, payments_as
 from tests.kafka.topic_reader import TopicReader, id_of
 from tests.kafka_server import KafkaServer
 from tests.receiver import Posted, Receiver
@@ -133,7 +133,7 @@ def test_alerts_reach_both_through_crashes_and_absences(
         eventually(lambda: set(alertmanager.subjects()) == {"b", "d"}, "all that is open", 60)
         write(kafka.address, topic, ("b", "resolved"))
         eventually(lambda: "b resolved" in told(webhook), "what ends", 60)
-        assert third.stop() < 2
+        assert third.stop() < STOP_WITHIN_S
 
     assert told(webhook) == ["c resolved", "d open", "b resolved"]
     for log in (first.log, second.log, third.log):

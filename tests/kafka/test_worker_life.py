@@ -16,6 +16,7 @@ import pytest
 
 from tests.kafka.processes import (
     EXAMPLE,
+    STOP_WITHIN_S,
     Worker,
     command,
     environment,
@@ -179,7 +180,7 @@ def test_it_sits_out_a_broker_that_goes_away(
                 "an outcome of each event",
                 check=worker.check,
             )
-        assert worker.stop() < 2
+        assert worker.stop() < STOP_WITHIN_S
         counts = Counter(predictions.until_end())
     print(f"\n{counts.total() - len(counts)} predictions repeated")
     assert len(counts) == events

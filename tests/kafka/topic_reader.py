@@ -80,16 +80,24 @@ class TopicReader(Generic[T]):
 
     def until_end(self) -> list[T]:
         """Read to what is now the end of every partition; return all records."""
-        ends = {
-            each.partition: self._consumer.get_watermark_offsets(each, timeout=_TIMEOUT_S)[1]
-            for each in self._partitions
-        }
+        ends = {each.partition: self._end_of(each) for each in self._partitions}
         self.until(
             lambda: all(self._ends[partition] >= end for partition, end in ends.items()),
             "the ends of the partitions",
             _TIMEOUT_S,
         )
         return self.records
+
+    def _end_of(self, partition: TopicPartition) -> int:
+        """Ask for the end of a partition until a broker that has just come back knows it."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                return int(self._consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)[1])
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or time.monotonic() > deadline_s:
+                    raise
+                self._read(0.2)
 
     def _read(self, timeout_s: float) -> int:
         """Take in what is there; return how many records that were."""
@@ -105,7 +113,11 @@ class TopicReader(Generic[T]):
         return len(self.records) - before
 
 
-_PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+_PASSING = (
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._UNKNOWN_PARTITION,
+)
 
 
 def as_json(message: Message) -> dict[str, Any]:
