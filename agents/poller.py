@@ -280,13 +280,22 @@ class Poller(threading.Thread):
         self._on_rebalance("assigned", set(starts), self._generation)
 
     def _committed_of(self, consumer: Any, partitions: list[Any]) -> list[Any]:
-        """Return the committed offsets, which an open transaction of a dead worker holds up."""
+        """Return the committed offsets, which an open transaction of a dead worker holds up.
+
+        And a broker that has just come back: it is not the group's coordinator yet.
+        """
         try:
-            found: list[Any] = consumer.committed(partitions, timeout=_COMMITTED_SOON_S)
+            return list(consumer.committed(partitions, timeout=_COMMITTED_SOON_S))
         except KafkaException:
             self._end_open_transactions()
-            found = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S)
-        return found
+        until_s = time.monotonic() + _COMMITTED_TIMEOUT_S
+        while True:
+            try:
+                return list(consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S))
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_COORDINATOR or time.monotonic() > until_s:
+                    raise
+                self._stopping.wait(_POLL_S)
 
     def _lose(self, consumer: Any, partitions: list[Any]) -> None:
         """Give up what is, or will soon be, another's: the brokers were not heard for too long."""
@@ -320,6 +329,12 @@ def _committed(error: KafkaError | None, partitions: list[Any]) -> None:
     if error is not None:
         log.warning("commit_failed", error=error.str(), partitions=len(partitions))
 
+
+_NO_COORDINATOR = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 _FATAL = (
     KafkaError._FATAL,

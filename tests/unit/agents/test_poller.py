@@ -48,6 +48,7 @@ class Rdkafka:
         self.calls: list[tuple[str, Any]] = []
         self.script: list[Any] = []
         self.held_up = False
+        self.refusals: list[int] = []
 
     def consumer_group_metadata(self) -> str:
         """Return what tells a member of this generation."""
@@ -69,6 +70,8 @@ class Rdkafka:
         """Return the committed offsets, -1001 where there is none."""
         if self.held_up:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        if self.refusals:
+            raise KafkaException(KafkaError(self.refusals.pop(0)))
         for each in partitions:
             each.offset = self.known.get(TP(each.topic, each.partition), -1001)
         return partitions
@@ -249,6 +252,17 @@ def test_a_dead_workers_transaction_is_ended_where_it_holds_the_offsets_up() -> 
     rig.kafka.held_up = True
     rig.assign(CARDS)
     assert (rig.ended, rig.poller.offsets) == (1, {CARDS: 7})
+
+
+def test_a_broker_that_came_back_is_asked_until_it_is_the_coordinator_again() -> None:
+    """It says for a while that it is not; what else it says is not waited for."""
+    rig = Rig({CARDS: 7})
+    rig.kafka.refusals = [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS] * 2
+    rig.assign(CARDS)
+    assert (rig.kafka.refusals, rig.poller.offsets) == ([], {CARDS: 7})
+    rig.kafka.refusals = [KafkaError._TIMED_OUT, KafkaError.GROUP_AUTHORIZATION_FAILED]
+    with pytest.raises(KafkaException):
+        rig.assign(CARDS)
 
 
 def test_the_groups_metadata_is_of_this_assignment_or_none() -> None:
