@@ -76,6 +76,7 @@ class DistributionTest:
         self._bins: Numbers | Categories | None = None
         self._held: list[tuple[int, Sketch]] = []
         self._moments: deque[Moments] = deque(maxlen=_REMEMBERED)
+        self._before = pooled([])
         self._names: dict[int, str] = {}
         self._unseen: set[int] = set()
 
@@ -122,6 +123,8 @@ class DistributionTest:
             return None
         if step == "opened":
             self._unseen = set()
+            since_ms = self.test.since_ms
+            self._before = pooled([each for each in self._moments if each.start_ms < since_ms])
         if isinstance(self._bins, Categories):
             self._unseen.update(self._bins.unseen(sketch).tolist()[:_HELD])
         return self._finding(self.test, ongoing=step != "over")
@@ -230,13 +233,11 @@ class DistributionTest:
         return sqrt(before.variance), sqrt(after.variance)
 
     def sides(self, since_ms: int) -> tuple[Moments, Moments]:
-        """Return the moments of all values before a time, and from it on."""
-        sides = (
-            [each for each in self._moments if (each.start_ms >= since_ms) == now]
-            for now in (False, True)
-        )
-        before, after = (pooled(side) for side in sides)
-        return before, after
+        """Return the moments of values before the change that is open, and from a time on.
+
+        Those before are of when it was found: it may last for longer than buckets are remembered.
+        """
+        return self._before, pooled([each for each in self._moments if each.start_ms >= since_ms])
 
 
 def pooled(parts: list[Moments]) -> Moments:

@@ -124,6 +124,14 @@ def test_few_values_a_bucket_keep_their_hour() -> None:
     assert 24 * 200 < found(draw, 24 * 210)[0][0] < 24 * 203
 
 
+def test_what_was_usual_is_told_of_a_change_that_lasts() -> None:
+    """For longer than any bucket before it is remembered."""
+    later = found(lambda hour, rng: rng.normal(50 + 10 * (hour >= 400), 10, 20), 24 * 110)
+    assert len(later) > 2_048
+    last = later[-1][1]
+    assert (last.expected, last.observed) == pytest.approx((50, 60), abs=0.5)
+
+
 def test_what_comes_before_windows_are_full_is_left_out() -> None:
     """A window that fills for two weeks is watched from then on."""
     test = new_test(after_ms=14 * DAY_MS)
