@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamproc.errors import StreamprocError
 from streamproc.kafka.topics import HasTopics
@@ -23,6 +23,7 @@ _DAY_MS = 86_400_000
 _LEAST_MS = 600_000
 _WAIT_S = 5.0
 _POLL_S = 0.1
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 def check_meeting(config: Mapping[str, Any], pipeline: Pipeline) -> int | None:
@@ -68,15 +69,29 @@ def records_per_day(
     """
     consumer = _consumer(config)
     try:
-        events = _a_day(consumer, pipeline.topics.events, now_ms, embedded)
+        events = _a_day_by_now(consumer, pipeline.topics.events, now_ms, embedded)
         labels = pipeline.topics.labels
-        return events, None if labels is None else _a_day(consumer, labels, now_ms, embedded)
+        if labels is None:
+            return events, None
+        return events, _a_day_by_now(consumer, labels, now_ms, embedded)
     except KafkaException as error:
         raise StreamprocError(
             f"how much comes in a day is not known: {error.args[0].str()}; give --events-per-day"
         ) from None
     finally:
         consumer.close()
+
+
+def _a_day_by_now(consumer: Consumer, topic: str, now_ms: int, embedded: bool) -> float:
+    """Ask as long as a topic that was just made has no leader that knows of it."""
+    deadline_s = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return _a_day(consumer, topic, now_ms, embedded)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_POLL_S)
 
 
 def _a_day(consumer: Consumer, topic: str, now_ms: int, embedded: bool) -> float:
