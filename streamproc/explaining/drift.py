@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from streamproc.explaining.explanation import MOST_ROWS, Explanation, Point, Table, slice_words
-from streamproc.explaining.log import Buckets, Parts
+from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert
 from streamproc.monitors.budget import shares
 from streamproc.monitors.comparing import Bar, categories_compared, numbers_compared
@@ -28,7 +28,7 @@ from streamproc.monitors.drift_fold import (
     read,
 )
 from streamproc.monitors.health import Health
-from streamproc.monitors.sample import unpacked
+from streamproc.monitors.sample import Sample, unpacked
 from streamproc.monitors.sketch import Floats, Sketch, added
 from streamproc.monitors.slices import slice_of
 from streamproc.monitors.spec import Drift, Series, Watched, drift_plan
@@ -39,14 +39,13 @@ _MOST_SAMPLED = 20_000
 _LEAST_BOTH = 20
 
 
-class DriftReader:
+class DriftReader(BucketReader):
     """Tests the series in question again, by itself, and adds up what it was before and since."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
         self.name = series_of(alert)
         self._first_ms = alert["first_seen_ms"]
         plan = [each for each in drift_plan(pipeline) if _has(each[2], self.name)]
-        self._log: Buckets | None = None
         if not plan:
             return
         number, monitor, series = plan[0]
@@ -68,19 +67,8 @@ class DriftReader:
         """What was before and since, side by side."""
         return [] if self._log is None else self._compared.bars()
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        if self._log is None:
-            found.notes.append("the pipeline watches this no more")
-            return
-        for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
-        found.bucket_ms, found.known_from_ms = self._log.bucket_ms, self._log.first_ms
+    def _tell(self, found: Explanation, log: Buckets) -> None:
+        found.bucket_ms, found.known_from_ms = log.bucket_ms, log.first_ms
         found.points = self._evidence
         if not self._evidence:  # a detector of one's own has none
             found.unit = "mean"
@@ -121,7 +109,7 @@ class DriftReader:
             self._by_slice.setdefault(slice_, Compared(self._first_ms)).add(start_ms, row)
         if self.name == SAMPLE:
             for row in own.values():
-                self._together.add(start_ms, unpacked(row).names, unpacked(row).rows)
+                self._together.add(start_ms, unpacked(row))
         elif own:
             self._compared.add(start_ms, own[self.name])
             sketch, _ = read(own[self.name])
@@ -181,11 +169,11 @@ class _Together:
         self._then: deque[tuple[Any, ...]] = deque(maxlen=_MOST_SAMPLED)
         self._now: deque[tuple[Any, ...]] = deque(maxlen=_MOST_SAMPLED)
 
-    def add(self, start_ms: int, names: tuple[str, ...], rows: Any) -> None:
+    def add(self, start_ms: int, sample: Sample) -> None:
         """Take in a bucket's sample; one of a definition that was different is left out."""
-        if names == self._names:
+        if sample.names == self._names:
             side = self._now if start_ms >= self._first_ms else self._then
-            side.extend(row.values for row in rows)
+            side.extend(row.values for row in sample.rows)
 
     def tables(self) -> list[Table]:
         """Return correlations of ranks, and medians: those that moved most first."""

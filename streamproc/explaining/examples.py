@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from streamproc.explaining.drift import sampling
 from streamproc.explaining.explanation import EXAMPLES, Example, Explanation
-from streamproc.explaining.log import Buckets
+from streamproc.explaining.log import BucketReader, Buckets, Parts, buckets_of_bias
 from streamproc.messages import Alert
 from streamproc.monitors.drift_fold import SAMPLE, combined
 from streamproc.monitors.outcome_sample import SAMPLE as OF_OUTCOMES
 from streamproc.monitors.outcome_sample import unpacked as unpacked_outcomes
 from streamproc.monitors.outcomes import combined as combined_outcomes
-from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.sample import unpacked
 from streamproc.monitors.season import DAY_MS
-from streamproc.monitors.spec import PredictionBias, Watched
+from streamproc.monitors.spec import Watched
 from streamproc.monitors.versions import version_of
 
 AROUND_BUCKETS = 6
@@ -57,17 +55,18 @@ class _Chosen:
         found.examples = [self._left[at] for _, at in best[:EXAMPLES]]
 
 
-class PredictionExamples:
+class PredictionExamples(BucketReader):
     """Predictions, from the sample of the drift monitor; none where there is no such monitor.
 
     ``rank`` is asked once all is read.
     """
 
+    unwatched = None
+
     def __init__(self, pipeline: Watched, alert: Alert, rank: Rank) -> None:
         first_ms = alert["first_seen_ms"]
         self._rank = rank
         self._chosen = _Chosen(first_ms)
-        self._log: Buckets | None = None
         of = sampling(pipeline)
         if of is not None:
             from_ms = first_ms - AROUND_BUCKETS * of[1].bucket_ms
@@ -78,18 +77,10 @@ class PredictionExamples:
                 lambda name, at: name == SAMPLE and from_ms <= at < first_ms + DAY_MS,
             )
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        for start_ms, parts in self._log.rest() if self._log else ():
-            self._add(start_ms, parts)
+    def _tell(self, found: Explanation, log: Buckets) -> None:
         self._chosen.tell(found, self._rank)
 
-    def _add(self, start_ms: int, parts: dict[str, list[Any]]) -> None:
+    def _add(self, start_ms: int, parts: Parts) -> None:
         if SAMPLE in parts:
             sample = unpacked(combined(parts[SAMPLE]))
             for row in sample.rows:
@@ -97,37 +88,23 @@ class PredictionExamples:
                 self._chosen.add(start_ms, Example(row.id, row.model, row.score, values))
 
 
-class OutcomeExamples:
+class OutcomeExamples(BucketReader):
     """Outcomes, from the sample of the bias monitor; none where there is no such monitor."""
+
+    unwatched = None
 
     def __init__(self, pipeline: Watched, alert: Alert, rank: Rank) -> None:
         self._rank = rank
         self._chosen = _Chosen(alert["first_seen_ms"])
-        plan = [each for each in outcome_plan(pipeline) if isinstance(each[1], PredictionBias)]
-        first_ms = alert["first_seen_ms"]
-        self._log = (
-            Buckets(
-                "bias",
-                plan[0][0],
-                plan[0][1].bucket_ms,
-                lambda name, at: name == OF_OUTCOMES and at >= first_ms - DAY_MS,
-            )
-            if plan
-            else None
+        from_ms = alert["first_seen_ms"] - DAY_MS
+        self._log = buckets_of_bias(
+            pipeline, lambda name, at: name == OF_OUTCOMES and at >= from_ms
         )
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for _, parts in self._log.feed(record) if self._log else ():
-            self._add(parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        for _, parts in self._log.rest() if self._log else ():
-            self._add(parts)
+    def _tell(self, found: Explanation, log: Buckets) -> None:
         self._chosen.tell(found, self._rank)
 
-    def _add(self, parts: dict[str, list[Any]]) -> None:
+    def _add(self, start_ms: int, parts: Parts) -> None:
         if OF_OUTCOMES not in parts:
             return
         for row in unpacked_outcomes(combined_outcomes(parts[OF_OUTCOMES])).rows:

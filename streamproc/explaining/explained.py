@@ -67,7 +67,7 @@ def _readers(pipeline: Watched, alert: Alert) -> list[Reader]:
     if kind == "health":
         return [HealthReader(pipeline, alert)]
     if kind == "data_quality" and alert["subject"] != ONE_CLASS:
-        rank = partial(_of_quality, alert["subject"], pipeline)
+        rank = partial(is_example, alert["subject"], pipeline)
         return [QualityReader(pipeline, alert), PredictionExamples(pipeline, alert, rank)]
     if kind in ("covariate_drift", "prior_drift"):
         drift = DriftReader(pipeline, alert)
@@ -103,10 +103,6 @@ class _OfGrown:
         value = example.values.get(name, example.score if name.startswith("=score") else None)
         there = name in example.values or name.startswith("=score")
         return float(bool(there and self._bar is not None and self._bar.holds(value)))
-
-
-def _of_quality(subject: str, pipeline: Watched, example: Example) -> float | None:
-    return is_example(subject, pipeline, example)
 
 
 def _of_outcome(pipeline: Watched, alert: Alert, example: Example) -> float | None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from streamproc.explaining.explanation import Explanation
+from streamproc.monitors.outcomespec import outcome_plan
+from streamproc.monitors.spec import PredictionBias, Watched
 
 _HELD = 48
 
@@ -76,3 +78,43 @@ class Buckets:
     def _begun(self, start_ms: int) -> int:
         self.first_ms = start_ms if self.first_ms is None else self.first_ms
         return start_ms
+
+
+class BucketReader:
+    """A reader of one monitor's buckets, of which its kind says what to do with each, and with all.
+
+    ``_log`` is None where the pipeline has no such monitor; ``unwatched`` is said then.
+    """
+
+    unwatched: str | None = "the pipeline watches this no more"
+    _log: Buckets | None = None
+
+    def feed(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the log."""
+        for start_ms, parts in self._log.feed(record) if self._log else ():
+            self._add(start_ms, parts)
+
+    def tell(self, found: Explanation) -> None:
+        """Say what is known."""
+        if self._log is None:
+            found.notes += [self.unwatched] if self.unwatched else []
+            return
+        for start_ms, parts in self._log.rest():
+            self._add(start_ms, parts)
+        self._tell(found, self._log)
+
+    def _add(self, start_ms: int, parts: Parts) -> None:
+        """Take in a bucket."""
+        raise NotImplementedError
+
+    def _tell(self, found: Explanation, log: Buckets) -> None:
+        """Say what all buckets tell."""
+        raise NotImplementedError
+
+
+def buckets_of_bias(pipeline: Watched, wanted: Callable[[str, int], bool]) -> Buckets | None:
+    """Return those of the monitor that counts outcomes by slice; None where there is none."""
+    for number, monitor in outcome_plan(pipeline):
+        if isinstance(monitor, PredictionBias):
+            return Buckets("bias", number, monitor.bucket_ms, wanted)
+    return None

@@ -14,7 +14,7 @@ import orjson
 
 from streamproc.explaining.drift import Compared
 from streamproc.explaining.explanation import MOST_ROWS, Explanation, Point, Table, slice_words
-from streamproc.explaining.log import Buckets, Parts
+from streamproc.explaining.log import BucketReader, Buckets, Parts, buckets_of_bias
 from streamproc.messages import Alert
 from streamproc.monitors.comparing import Bar
 from streamproc.monitors.foundslices import holds
@@ -43,7 +43,7 @@ _GROUPS = 10
 _LEAST_IN_GROUP = 50
 
 
-class OutcomeReader:
+class OutcomeReader(BucketReader):
     """What the monitor of an alert's kind summed, before and since."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
@@ -53,7 +53,6 @@ class OutcomeReader:
         plan = [
             each for each in outcome_plan(pipeline) if isinstance(each[1], _SPECS[alert["kind"]])
         ]
-        self._log: Buckets | None = None
         self._points: list[Point] = []
         self._cells = np.zeros((2, BINS, 3))
         self._compared = Compared(self._first_ms)
@@ -82,19 +81,8 @@ class OutcomeReader:
         """What was before and since, side by side."""
         return self._compared.bars()
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        if self._log is None:
-            found.notes.append("the pipeline watches this no more")
-            return
-        for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
-        found.bucket_ms, found.known_from_ms = self._log.bucket_ms, self._log.first_ms
+    def _tell(self, found: Explanation, log: Buckets) -> None:
+        found.bucket_ms, found.known_from_ms = log.bucket_ms, log.first_ms
         found.bars = self.bars
         found.unit = self._unit(found.bars)
         found.usual_then(self._points)
@@ -179,31 +167,17 @@ class OutcomeReader:
         return f"share of {moved.label}"
 
 
-class SliceReader:
+class SliceReader(BucketReader):
     """Outcomes by slice since an alert began: observed and predicted, of the bias monitor."""
+
+    unwatched = "no slices: PredictionBias, which counts outcomes by slice, is off"
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
         self._first_ms = alert["first_seen_ms"]
         self._since: dict[str, Any] = {}
-        plan = [each for each in outcome_plan(pipeline) if isinstance(each[1], PredictionBias)]
-        self._log = (
-            Buckets("bias", plan[0][0], plan[0][1].bucket_ms, lambda name, _: name != SAMPLE)
-            if plan
-            else None
-        )
+        self._log = buckets_of_bias(pipeline, lambda name, _: name != SAMPLE)
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        if self._log is None:
-            found.notes.append("no slices: PredictionBias, which counts outcomes by slice, is off")
-            return
-        for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
+    def _tell(self, found: Explanation, log: Buckets) -> None:
         if not self._since:
             return
         if any("values" in row for row in self._since.values()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from streamproc.explaining.drift import Compared
 from streamproc.explaining.explanation import (
@@ -14,7 +13,7 @@ from streamproc.explaining.explanation import (
     Table,
     slice_words,
 )
-from streamproc.explaining.log import Buckets, Parts
+from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert, PerformanceReport
 from streamproc.monitors.labelled import event_ms
 from streamproc.monitors.oneclass import SUBJECT as ONE_CLASS
@@ -32,7 +31,7 @@ from streamproc.monitors.spec import Watched, performance_plan
 _LEFT_OUT = ("roc_auc_error", "ece_low", "ece_high")
 
 
-class PerformanceReader:
+class PerformanceReader(BucketReader):
     """The metrics of the sliding window, bucket by bucket, made again from the sums."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
@@ -45,24 +44,12 @@ class PerformanceReader:
         self._counts: list[dict[str, int]] = [{}, {}]
         self._then: PerformanceReport | None = None
         self._now: PerformanceReport | None = None
-        self._log: Buckets | None = None
         for number, monitor in performance_plan(pipeline):
             self._log = Buckets("bias", number, monitor.bucket_ms, lambda name, at: True)
             self._monitor = PerformanceMonitor(monitor, pipeline.kind, float("inf"))
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        if self._log is None:
-            found.notes.append("the pipeline watches this no more")
-            return
-        for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
-        found.bucket_ms, found.known_from_ms = self._log.bucket_ms, self._log.first_ms
+    def _tell(self, found: Explanation, log: Buckets) -> None:
+        found.bucket_ms, found.known_from_ms = log.bucket_ms, log.first_ms
         if self._of_labels:
             found.unit = "share of the most frequent label"
             found.usual_then(self._points)
@@ -137,12 +124,11 @@ class PerformanceReader:
         return found
 
 
-class ReactionReader:
+class ReactionReader(BucketReader):
     """How many reactions predictions get, or what these are, by the time of the reaction."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
         self._first_ms = alert["first_seen_ms"]
-        self._log: Buckets | None = None
         self._many = alert["subject"].endswith(", how many")
         self._compared = Compared(self._first_ms)
         self._totals = [[0.0, 0.0], [0.0, 0.0]]
@@ -153,19 +139,8 @@ class ReactionReader:
                 self._monitor = ReactionMonitor(spec, float("inf"))
                 self._log = Buckets("drift", number, spec.bucket_ms, lambda name, at: True)
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        if self._log is None:
-            found.notes.append("the pipeline watches this no more")
-            return
-        for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
-        found.bucket_ms, found.known_from_ms = self._log.bucket_ms, self._log.first_ms
+    def _tell(self, found: Explanation, log: Buckets) -> None:
+        found.bucket_ms, found.known_from_ms = log.bucket_ms, log.first_ms
         found.unit = "reactions by prediction" if self._many else f"mean of {self._spec.value}"
         found.usual_then(self._points)
         found.bars = self._compared.bars()

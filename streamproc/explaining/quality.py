@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
-from streamproc.explaining.log import Buckets, Parts
+from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert
 from streamproc.monitors.quality import RATE, REFUSED, STUCK, QualityMonitor
 from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality
@@ -22,7 +19,7 @@ _ELSEWHERE = {
 }
 
 
-class QualityReader:
+class QualityReader(BucketReader):
     """The counts of an alert's subject by bucket, as shares of the events."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
@@ -34,25 +31,13 @@ class QualityReader:
         self._buckets = [0, 0]
         self._by_start: dict[int, float] = {}
         self._before: dict[str, set[str]] = {}
-        self._log: Buckets | None = None
         for number, monitor in enumerate(pipeline.monitors):
             if isinstance(monitor, DataQuality):
                 self._log = Buckets("drift", number, monitor.bucket_ms, lambda name, at: True)
                 self._monitor = QualityMonitor(monitor, pipeline, float(1 << 62))
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the log."""
-        for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
-
-    def tell(self, found: Explanation) -> None:
-        """Say what is known."""
-        if self._log is None:
-            found.notes.append("the pipeline watches this no more")
-            return
-        for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
-        found.bucket_ms, found.known_from_ms = self._log.bucket_ms, self._log.first_ms
+    def _tell(self, found: Explanation, log: Buckets) -> None:
+        found.bucket_ms, found.known_from_ms = log.bucket_ms, log.first_ms
         if self._subject == RATE:
             found.unit, found.beside = "events by bucket", "a week before"
             found.points = [
