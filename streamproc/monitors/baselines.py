@@ -23,6 +23,7 @@ from streamproc.monitors.scores import (
     Sketch,
     bins_of,
     cells_of,
+    class_labels,
     middle_of,
 )
 
@@ -79,7 +80,7 @@ def _of_two(
 
 def _of_classes(before: Mapping[str, Any], bucket: Mapping[str, Any]) -> dict[str, Sketch]:
     n = bucket["n"]
-    labels, usual = _labels(bucket), _labels(before)
+    labels, usual = class_labels(bucket), class_labels(before)
     size = sum(usual.values()) + len(usual) + 1  # one more of each, and of one not seen yet
     shares = {name: (usual[name] + 1) / size for name in sorted(usual)}
     first = min(shares, key=lambda name: (-shares[name], name)) if shares else min(labels)
@@ -137,14 +138,6 @@ def _of_numbers(
 def _yes(sketch: Mapping[str, Any]) -> tuple[int, int]:
     rows = sketch.get("bins", {}).values()
     return sum(row[0] for row in rows), sum(row[1] for row in rows)
-
-
-def _labels(sketch: Mapping[str, Any]) -> dict[str, int]:
-    labels: dict[str, int] = {}
-    for cell, count in sorted(sketch.get("confusion", {}).items()):
-        name = cell.split(SEPARATOR)[0]
-        labels[name] = labels.get(name, 0) + count
-    return labels
 
 
 def _steps(loss: float) -> int:

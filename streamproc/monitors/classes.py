@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from streamproc.metrics import Report, auc_of_counts
-from streamproc.monitors.scores import SEPARATOR, Sketch, bins_of
+from streamproc.monitors.scores import Sketch, bins_of, class_labels, scored_classes
 from streamproc.monitors.sums import Ints
 
 MOST_RANKED = 20
@@ -50,7 +50,7 @@ def add_ranks(
     for group, label, decision, score in zip(
         groups.tolist(), labels, decisions, scores, strict=True
     ):
-        if label is None or decision is None or not _usable(score, label, decision):
+        if scored_classes(score, label, decision) is None:
             continue
         if len(score) > MOST_RANKED:
             sketches[group][UNRANKED] = sketches[group].get(UNRANKED, 0) + 1
@@ -84,10 +84,7 @@ def auc_of_classes(sketch: Mapping[str, Any]) -> Report:
     ...     "a": {"97": [1, 0], "120": [1, 1]}, "b": {"97": [1, 1], "70": [1, 0]}}})
     {'roc_auc': 1.0, 'roc_auc_error': 0.0}
     """
-    true: dict[str, int] = {}
-    for cell, n in sketch.get("confusion", {}).items():
-        label = cell.split(SEPARATOR)[0]
-        true[label] = true.get(label, 0) + n
+    true = class_labels(sketch)
     report: Report = {"roc_auc": None, "roc_auc_error": None}
     if UNRANKED in sketch or RANKS not in sketch or len(true) > MOST_RANKED:
         return report
@@ -105,15 +102,3 @@ def auc_of_classes(sketch: Mapping[str, Any]) -> Report:
         aucs, errors = zip(*found, strict=True)
         report = {"roc_auc": sum(aucs) / len(aucs), "roc_auc_error": sum(errors) / len(errors)}
     return report
-
-
-def _usable(score: Any, label: str, decision: str) -> bool:
-    if not isinstance(score, Mapping) or not score:
-        return False
-    try:
-        given = {name: float(p) for name, p in score.items()}
-    except (TypeError, ValueError, OverflowError):
-        return False
-    said, true = given.get(decision, 0.0), given.get(label, 0.0)
-    finite = all(p == p for p in given.values())
-    return finite and 0 <= said <= 1 and 0 <= true <= 1

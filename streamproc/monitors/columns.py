@@ -34,10 +34,25 @@ def column_of(values: Sequence[Any]) -> Column:
         try:
             array = np.array(values, np.float64)
         except OverflowError:
-            return column_of([_kept(value) for value in values])
+            return column_of([plain(value) for value in values])
         array[~np.isfinite(array)] = np.nan
         return array
-    return [_kept(value) for value in values]
+    return [plain(value) for value in values]
+
+
+def plain(value: Any) -> float | str | None:
+    """Return a value as it is kept: a number, the beginning of a text, or None.
+
+    >>> plain(True), plain("x" * 101) == "x" * 100, plain(10**400), plain([1])
+    (1.0, True, None, None)
+    """
+    if isinstance(value, str):
+        return value[:LONGEST]
+    try:
+        number = float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
+    return number if number is not None and isfinite(number) else None
 
 
 def listed(column: Column) -> list[Any]:
@@ -125,13 +140,3 @@ def _cut(name: str, each: Any, cut: slice) -> Any:
 
 def _size(each: str | list[Any]) -> int:
     return len(each) if isinstance(each, list) else len(b64decode(each)) // _BYTES
-
-
-def _kept(value: Any) -> Any:
-    if isinstance(value, str):
-        return value[:LONGEST]
-    try:
-        number = float(value) if isinstance(value, int | float) else None
-    except OverflowError:
-        return None
-    return number if number is not None and isfinite(number) else None

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from streamproc.monitors.columns import Column, listed
+from streamproc.monitors.fold import number
 from streamproc.monitors.sketch import Floats, Ints, Sketch, hashed
 from streamproc.monitors.tilts import Bools, Numbers
 
@@ -44,7 +45,7 @@ def table_of(columns: Sequence[Column], texts: Bools) -> Floats:
         if text:
             table[:, j] = list(map(_category, listed(column)))
         else:
-            table[:, j] = list(map(_number, column)) if isinstance(column, list) else column
+            table[:, j] = list(map(number, column)) if isinstance(column, list) else column
     return table
 
 
@@ -175,13 +176,6 @@ def _pairs(z: Floats) -> tuple[Ints, Ints]:
     spread = rest[np.linspace(0, len(rest) - 1, MOST_PAIRS - len(most)).astype(np.int64)]
     kept = np.sort(np.concatenate((np.flatnonzero(own), most, spread)))
     return a[kept], b[kept]
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value) if isinstance(value, int | float) else float("nan")
-    except OverflowError:
-        return float("nan")
 
 
 def _category(value: Any) -> float:

@@ -116,7 +116,7 @@ def columns(maps: Sequence[dict[str, Any]], names: tuple[str, ...]) -> Floats:
     try:
         table = np.fromiter(chain.from_iterable(rows), np.float64, size)
     except (KeyError, TypeError, ValueError, OverflowError):
-        cleaned = (_number(values.get(name)) for values in maps for name in names)
+        cleaned = (number(values.get(name)) for values in maps for name in names)
         table = np.fromiter(cleaned, np.float64, size)
     table[~(np.abs(table) < LARGEST)] = np.nan
     return np.ascontiguousarray(table.reshape(len(maps), len(names)).T)
@@ -133,7 +133,7 @@ def column(values: Sequence[Any]) -> Floats:
             raise ValueError
         array = np.fromiter(values, np.float64, len(values))
     except (TypeError, ValueError, OverflowError):
-        array = np.fromiter(map(_number, values), np.float64, len(values))
+        array = np.fromiter(map(number, values), np.float64, len(values))
     array[~(np.abs(array) < LARGEST)] = np.nan
     return array
 
@@ -169,7 +169,12 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)[:LONGEST]
 
 
-def _number(value: object) -> float:
+def number(value: object) -> float:
+    """Return a value as a number; NaN where it is none.
+
+    >>> number(2), number("2"), number(10**400)
+    (2.0, nan, nan)
+    """
     try:
         return float(value) if isinstance(value, int | float) else float("nan")
     except OverflowError:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from streamproc.monitors.bias import TOLERANCE, BiasTests, Step
-from streamproc.monitors.columns import Column, listed
+from streamproc.monitors.columns import Column, listed, plain
 from streamproc.monitors.growing import Span
 from streamproc.monitors.odds import Table
 from streamproc.monitors.outcome_sample import Outcomes, merged
@@ -207,32 +207,20 @@ def holds(words: str, value: Any) -> bool:
     >>> holds("below 4", 3.9), holds("7 and above", 8), holds("NL", "NL")
     (True, True, True)
     """
-    plain = _plain(value)
-    if plain is None:
+    kept = plain(value)
+    if kept is None:
         return words == _MISSING
-    if isinstance(plain, str):
-        return plain == words
+    if isinstance(kept, str):
+        return kept == words
     low, _, high = words.partition(" to ")
     if words.startswith("below "):
         low, high = "-inf", words.removeprefix("below ")
     elif words.endswith(" and above"):
         low, high = words.removesuffix(" and above"), "inf"
     try:
-        return float(low) <= plain < float(high) if high else f"{plain:.6g}" == words
+        return float(low) <= kept < float(high) if high else f"{kept:.6g}" == words
     except ValueError:
         return words == "any"
-
-
-def _plain(value: Any) -> float | str | None:
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if abs(number) < float("inf") else None
 
 
 def _ranges(edges: Floats) -> list[str]:

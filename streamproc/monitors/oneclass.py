@@ -12,7 +12,7 @@ from typing import Any
 
 from streamproc.messages import AlertKind
 from streamproc.monitors.finding import Finding, alert_key, when
-from streamproc.monitors.scores import SEPARATOR
+from streamproc.monitors.scores import class_labels
 
 SUBJECT = "labels, all one class"
 KIND: AlertKind = "data_quality"
@@ -138,16 +138,11 @@ def labels_of(kind: str, sketch: Mapping[str, Any]) -> dict[str, int]:
 
     >>> labels_of("binary", {"bins": {"7": [5, 1, 0]}})
     {'negative': 4, 'positive': 1}
-    >>> labels_of("multiclass", {"confusion": {"a" + SEPARATOR + "b": 2}})
+    >>> labels_of("multiclass", {"confusion": {"a\\x1fb": 2}})
     {'a': 2}
     """
     if kind == "binary":
         cells = sketch.get("bins", {}).values()
         yes = sum(cell[1] for cell in cells)
         return {"negative": sum(cell[0] for cell in cells) - yes, "positive": yes}
-    counts: dict[str, int] = {}
-    if kind == "multiclass":
-        for cell, n in sketch.get("confusion", {}).items():
-            label = cell.partition(SEPARATOR)[0]
-            counts[label] = counts.get(label, 0) + n
-    return counts
+    return class_labels(sketch) if kind == "multiclass" else {}

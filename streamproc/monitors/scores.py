@@ -147,14 +147,13 @@ def several_classes(
 
     A score maps classes to probabilities. An outcome without label, decision or score is unusable.
     """
-    rows = [
-        (group, label, decision, *_of_classes(score, label, decision))
+    usable = [
+        (group, label, decision, *given)
         for group, label, decision, score in zip(
             groups.tolist(), labels, decisions, scores, strict=True
         )
-        if label is not None and decision is not None and isinstance(score, Mapping) and score
+        if (given := scored_classes(score, label, decision)) is not None
     ]
-    usable = [row for row in rows if row[5] == row[5] and 0 <= row[3] <= 1 and 0 <= row[4] <= 1]
     group = np.array([row[0] for row in usable], np.int64)
     unusable = np.bincount(groups, minlength=size) - np.bincount(group, minlength=size)
     sketches = _counted(group, size, unusable)
@@ -288,11 +287,36 @@ def _surprise(p: Floats) -> Floats:
     return np.rint(-np.log(np.clip(p, SMALLEST_PROBABILITY, 1.0)) * LOSS_STEPS)
 
 
-def _of_classes(score: Mapping[str, Any], label: str, decision: str) -> tuple[float, float, float]:
-    """Return what was given to the class decided for and to the true one, and the Brier score."""
+def scored_classes(
+    score: Any, label: str | None, decision: str | None
+) -> tuple[float, float, float] | None:
+    """Return what was given to the class decided for and to the true one, and the Brier score.
+
+    None of an outcome that is unusable: without label, decision or score, or with one that is no
+    map of classes to numbers, of which these two are probabilities.
+
+    >>> scored_classes({"a": 0.75, "b": 0.25}, "a", "a"), scored_classes({"a": "x"}, "a", "a")
+    ((0.75, 0.75, 0.125), None)
+    """
+    if label is None or decision is None or not isinstance(score, Mapping) or not score:
+        return None
     try:
         said, true = float(score.get(decision, 0.0)), float(score.get(label, 0.0))
         squares = sum(float(p) ** 2 for p in score.values())
     except (TypeError, ValueError, OverflowError):
-        return (float("nan"),) * 3
-    return said, true, squares - 2 * true + 1
+        return None
+    usable = squares == squares and 0 <= said <= 1 and 0 <= true <= 1
+    return (said, true, squares - 2 * true + 1) if usable else None
+
+
+def class_labels(sketch: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many labels of each class a sketch of several classes has.
+
+    >>> class_labels({"confusion": {"a" + SEPARATOR + "b": 2, "a" + SEPARATOR + "a": 1}})
+    {'a': 3}
+    """
+    labels: dict[str, int] = {}
+    for cell, n in sorted(sketch.get("confusion", {}).items()):
+        name = cell.partition(SEPARATOR)[0]
+        labels[name] = labels.get(name, 0) + n
+    return labels

@@ -77,7 +77,10 @@ def test_what_is_tolerated_gathers_no_evidence(seed: int) -> None:
     """
     tolerance = Tolerance(0.7, np.log(1.5))
     test = CalibrationTest(BUCKET_MS, 10.0 * DAY_MS, tolerance)
-    truth = lambda day: (0.0, 1.0) if day < 10 else (-0.6, 0.7)  # noqa: E731
+
+    def truth(day: float) -> tuple[float, float]:
+        return (0.0, 1.0) if day < 10 else (-0.6, 0.7)
+
     assert days_told(test, truth, 40, seed) == []
 
 
