@@ -28,28 +28,24 @@ class AlertLog:
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
         self._settings = settings
         self._cluster = probe(settings.kafka_config())
-        self.name = self._alerts = pipeline.topics.alerts
+        self.name = pipeline.topics.alerts
         self._operations = pipeline.topics.operations
-        self._need(self._alerts)
+        self._need(self.name)
         self._at = outside(pipeline, settings, self._cluster, 1)
 
     def steps(self) -> list[dict[str, Any]]:
         """Return all steps that are still on the topic, in order; compaction takes older ones."""
         found = []
-        for record in self._records(self._alerts):
+        for record in self._records(self.name):
             try:
                 found.append(self._at.codec.decode("alert", record.value()))
             except BadRecord:
                 continue  # not ours, or taken away
         return found
 
-    def newest(self) -> list[dict[str, Any]]:
-        """Return the newest step of each alert, in the order in which they were first seen."""
-        return newest_of(self.steps())
-
     def find(self, alert_id: str) -> dict[str, Any]:
         """Return the newest step of an alert; raises :class:`StreamprocError` without one."""
-        return find(self.newest(), alert_id, self._alerts)
+        return find(newest_of(self.steps()), alert_id, self.name)
 
     def commands(self) -> list[Command]:
         """Return what was asked so far, in order; none where the topic is not there."""

@@ -67,7 +67,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the open alerts."""
-    newest = newest_of(AlertFile(of).steps()) if of else _log(pipeline).newest()
+    newest = newest_of((AlertFile(of) if of else _log(pipeline)).steps())
     found = [it for it in newest if all_ or it["status"] != "resolved"]
     if as_json:
         print_json(found)
@@ -93,8 +93,8 @@ def show(
     chosen = load_pipeline(pipeline, settings)
     log = AlertFile(of) if of else AlertLog(chosen, settings)
     told = log.steps()
-    others = cast(list[Alert], newest_of(told))
-    newest = find(newest_of(told), alert_id, log.name)
+    of_each = newest_of(told)
+    newest = find(of_each, alert_id, log.name)
     steps = [step for step in told if step["alert_id"] == alert_id]
     asked = [command for command in log.commands() if _concerns(command, newest)]
     if as_json:
@@ -109,7 +109,7 @@ def show(
         print("\n".join(life_lines(steps, asked)))
     if as_json and svg is None:
         return
-    alert = cast(Alert, newest)
+    alert, others = cast(Alert, newest), cast(list[Alert], of_each)
     if isinstance(log, AlertFile):
         versions = cast(list[ModelVersion], log.versions())
         found = explained(chosen, log.sums(), alert, others, versions)

@@ -106,7 +106,8 @@ class FoldTask:
         try:
             messages = self._codec.decode_many(self._kind, [record.value() for record in records])
         except BadRecord:
-            records, messages = self._readable(records)
+            found = self._readable(records, lambda it: self._codec.decode(self._kind, it.value()))
+            records, messages = [record for record, _ in found], [message for _, message in found]
         if self._kind == "prediction":
             for record, message in zip(records, messages, strict=True):
                 for name, value in record.headers() or ():
@@ -115,21 +116,10 @@ class FoldTask:
         if messages:
             self._fold.update(messages)
 
-    def _readable(self, records: Sequence[Record]) -> tuple[list[Record], list[dict[str, Any]]]:
-        """Return the records that can be read, and their messages; the others are dead letters."""
-        found, messages = [], []
-        for record in records:
-            try:
-                messages.append(self._codec.decode(self._kind, record.value()))
-                found.append(record)
-            except BadRecord as bad:
-                self._dead.append(dead_letter(record, bad, self.stage))
-        return found, messages
-
-    def _take_more(
-        self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int
-    ) -> None:
-        read, fold = self._more[topic]
+    def _readable(
+        self, records: Sequence[Record], read: Read
+    ) -> list[tuple[Record, dict[str, Any]]]:
+        """Return what can be read and is to be folded; what can't is dead letters."""
         found = []
         for record in records:
             try:
@@ -138,7 +128,14 @@ class FoldTask:
                 self._dead.append(dead_letter(record, bad, self.stage))
                 continue
             if message is not None:
-                found.append(message)
+                found.append((record, message))
+        return found
+
+    def _take_more(
+        self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int
+    ) -> None:
+        read, fold = self._more[topic]
+        found = [message for _, message in self._readable(records, read)]
         if found:
             fold.update(found)
             refused = [message["watermark_ms"] for message in found if "reason" in message]
