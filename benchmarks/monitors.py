@@ -107,7 +107,8 @@ def wide() -> Pipeline:
 def bucketed(pipeline: Pipeline, bucket: str) -> Pipeline:
     """Return it with other buckets: at 0.11 payments/s an hour has 400, a day 9,600."""
     watched: Sequence[Any] = pipeline.monitors
-    return replace(pipeline, monitors=[replace(each, bucket=bucket) for each in watched])
+    with_buckets = [each for each in watched if hasattr(each, "bucket")]  # not health
+    return replace(pipeline, monitors=[replace(each, bucket=bucket) for each in with_buckets])
 
 
 def measure(pipeline: Pipeline, bucket: str, most: int = EVENTS) -> Figures:
