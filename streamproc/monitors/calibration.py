@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import log, pi
+from math import log
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from streamproc.monitors.recalibrated import (
     Wavering,
     settled,
 )
+from streamproc.monitors.reliability import Interval, expected_calibration_error
 from streamproc.monitors.scores import BINS
 from streamproc.monitors.sketch import Floats
 
@@ -36,7 +37,6 @@ _PAIRS = np.array([(a, b) for a in SHIFTS for b in SLOPES if (a, b) != (0.0, 1.0
 _WEIGHTS = np.full(len(_PAIRS), 1 / len(_PAIRS))
 _MOST_A_BUCKET = BACK / 2.5
 _MOST_HELD = 256
-_GROUPS = 10
 _STEADY = 4.0
 _STATES = 5
 """Of a and of b each: how many values that are no change evidence is held against."""
@@ -128,19 +128,10 @@ class CalibrationTest:
         """By how much evidence is divided."""
         return max(each.kappa for each in self._wavering)
 
-    def error(self, cells: Cells) -> tuple[float, float]:
-        """Return the expected calibration error, and what it would be by chance alone.
-
-        That is the mean of ``|observed - chance|`` over ten groups of alike many outcomes, by score
-        as it was put right.
-        """
-        n, yes = cells[:, 0], cells[:, 1]
+    def error(self, cells: Cells) -> Interval:
+        """Return the expected calibration error of outcomes, by their score as it was put right."""
         chance = self._chances(cells, np.array([[0.0, 1.0]]))[:, 0]
-        total = max(float(n.sum()), 1.0)
-        group = np.minimum((np.cumsum(n) - n / 2) / total * _GROUPS, _GROUPS - 1).astype(np.int64)
-        off = np.bincount(group, yes - n * chance, minlength=_GROUPS)
-        variance = np.bincount(group, n * chance * (1 - chance), minlength=_GROUPS)
-        return float(np.abs(off).sum()) / total, float(np.sqrt(variance * 2 / pi).sum()) / total
+        return expected_calibration_error(cells[:, 0], cells[:, 1], cells[:, 0] * chance)
 
     def _chances(self, cells: Cells, pairs: Floats) -> Floats:
         """Return the chance in each bin, put right and then mapped by pairs of a and b."""

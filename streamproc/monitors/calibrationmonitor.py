@@ -21,8 +21,8 @@ class CalibrationMonitor:
 
     def __init__(self, bucket_ms: int, alarm_ms: float, learns: bool) -> None:
         self.key = alert_key("calibration", "score", None)
-        tolerance, span = LEARNING if learns else Tolerance(), Span(settles=learns)
-        self._test = CalibrationTest(bucket_ms, alarm_ms, tolerance, span)
+        self._tolerance = LEARNING if learns else Tolerance()
+        self._test = CalibrationTest(bucket_ms, alarm_ms, self._tolerance, Span(settles=learns))
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
         """Take in a bucket's rows; see `streamproc.monitors.outcomes`."""
@@ -50,14 +50,14 @@ class CalibrationMonitor:
         n = max(float(test.found[:, 0].sum()), 1.0)
         first_ms = test.since_ms - delay_ms
         effect = max(abs(shift), abs(log(slope)))
-        error, chance = test.error(test.found)
+        error = test.error(test.found)
         if what == "over":
             summary = f"Scores mean what they did again after a change since {when(first_ms)}."
         else:
             summary = (
                 f"Scores no longer mean what they did since {when(first_ms)}: "
-                f"{_words(shift, slope)}; the calibration error is {error:.2%} over {n:,.0f} "
-                f"outcomes ({chance:.2%} would be chance); "
+                f"{_words(shift, slope)}; the calibration error is {error.value:.2%} "
+                f"({error.low:.2%} to {error.high:.2%}) over {n:,.0f} outcomes; "
                 "look at what the model was last given to learn from."
             )
         return Finding(
@@ -68,7 +68,7 @@ class CalibrationMonitor:
             severity="critical" if effect >= CRITICAL else "warning",
             effect=effect,
             statistic=round(effect, 6),
-            threshold=chance,
+            threshold=round(self._tolerance.shift, 6),
             expected=float(test.found[:, 2].sum()) / n,
             observed=float(test.found[:, 1].sum()) / n,
             samples=int(n),

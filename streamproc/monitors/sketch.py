@@ -130,11 +130,10 @@ def sketches(table: Floats) -> list[Sketch]:
     n = table.shape[1]
     values = np.sort(table, axis=1)  # NaN last
     missing = np.isnan(values).sum(axis=1).tolist()
-    keys = ordered(values)
     ones = np.ones(n, np.int64)
     return [
-        _coarse(row[: n - gone], ones[: n - gone], 0, gone)
-        for row, gone in zip(keys, missing, strict=True)
+        _coarse(ordered(row[: n - gone]), ones[: n - gone], 0, gone)
+        for row, gone in zip(values, missing, strict=True)
     ]
 
 
@@ -181,16 +180,11 @@ def floats(keys: Ints) -> Floats:
 
 def _coarse(keys: Ints, counts: Ints, shift: int, missing: int) -> Sketch:
     """Sum what is sorted, on the finest grid on which it has at most `CELLS` cells."""
-    if len(keys) > CELLS and np.count_nonzero(keys[1:] != keys[:-1]) >= CELLS:
-        differ = keys[1:] ^ keys[:-1]
-        # Two cells side by side are apart on grids finer than their highest differing bit.
-        widths = np.where(differ < 0, _BITS + 1, _bit_length(differ))
-        apart = np.bincount(widths[widths > 0], minlength=_BITS + 2)
-        left = 1 + int(apart.sum())
-        more = 0
-        while left > CELLS:
-            more += 1
-            left -= int(apart[more])
+    if len(keys) > CELLS:
+        # A shift leaves two neighbours apart where they differ in a higher bit, which at most
+        # `CELLS` - 1 of them may; a difference of sign is that of the highest bit.
+        differ = (keys[1:] ^ keys[:-1]).view(np.uint64)
+        more = int(np.partition(differ, -CELLS)[-CELLS]).bit_length()
         if more:
             keys, shift = keys >> more, shift + more
     return Sketch(shift, *_summed(keys, counts), missing)
@@ -199,14 +193,8 @@ def _coarse(keys: Ints, counts: Ints, shift: int, missing: int) -> Sketch:
 def _summed(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
     if not len(keys):
         return keys, counts
-    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    first = np.empty(len(keys), np.bool_)
+    first[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    starts = first.nonzero()[0]
     return keys[starts], np.add.reduceat(counts, starts)
-
-
-def _bit_length(values: Ints) -> Ints:
-    """Return the bit length of whole numbers from 0 on, exactly: floats round above 53 bits."""
-    high = values >> 32
-    low = values & 0xFFFFFFFF
-    _, of_high = np.frexp(high.astype(np.float64))
-    _, of_low = np.frexp(low.astype(np.float64))
-    return np.where(high > 0, of_high + 32, of_low).astype(np.int64)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from streamproc.monitors.calibration import LEARNING, CalibrationTest, Tolerance
+from streamproc.monitors.calibrationmonitor import CalibrationMonitor
 from streamproc.monitors.growing import Span
-from streamproc.monitors.scores import BINS, bins_of
+from streamproc.monitors.outcomes import OVERALL
+from streamproc.monitors.scores import BINS, PROBABILITY_STEPS, bins_of
 from streamproc.monitors.sketch import Floats
 from tests.unit.monitors.streams import DAY_MS
 
@@ -97,3 +100,23 @@ def test_one_change_after_another_is_told_anew() -> None:
     assert [what for _, what in told] == ["opened", "over", "opened", "over"]
     assert told[1][0] in (24, 25)
     assert told[3][0] >= 30
+
+
+def test_the_error_is_told_with_its_interval() -> None:
+    """It holds the true error, the mean of how far a score is from what comes true of it."""
+    monitor = CalibrationMonitor(BUCKET_MS, 100.0 * DAY_MS, learns=False)
+    rng = np.random.default_rng(5)
+    found = []
+    for at in range(120):
+        cells = bucket(rng, 0.7 if at >= 80 else 0.0, 1.0)
+        cells[:, 2] *= PROBABILITY_STEPS
+        bins = {str(cell): cells[cell].tolist() for cell in np.flatnonzero(cells[:, 0])}
+        row = {"n": N, "delay_ms": 0, "bins": bins}
+        found += monitor.update(at * BUCKET_MS, {OVERALL: row})
+    logit = rng.normal(-1.5, 1.2, 100_000)
+    true = np.mean(1 / (1 + np.exp(-logit - 0.7)) - 1 / (1 + np.exp(-logit)))
+    told = [float(each) / 100 for each in re.findall(r"([\d.]+)%", found[-1].summary)]
+    error, low, high = told
+    assert low < error < high < 2 * low
+    assert low < true < high
+    assert found[-1].effect > found[-1].threshold > 0

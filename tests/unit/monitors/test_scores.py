@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproc import metrics as exact
-from streamproc.monitors.metrics import ECE_GROUPS, guess_of, metrics_of, wilson
+from streamproc.monitors.metrics import guess_of, metrics_of
 from streamproc.monitors.rankings import MOST_GROUPS, groups_of, merge_groups, ranking_of
+from streamproc.monitors.reliability import ECE_GROUPS, wilson
 from streamproc.monitors.scores import (
     bins_of,
     cells_of,
