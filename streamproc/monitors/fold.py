@@ -16,6 +16,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from streamproc.errors import BadRecord
+from streamproc.eventtime import parse_time_ms
 from streamproc.monitors.sums import LARGEST, Floats, Ints
 
 LONGEST = 100
@@ -26,6 +28,51 @@ NEVER = -(1 << 62)
 _TIME, _LABEL_TIME, _FEATURES, _SCORE, _MODEL = map(
     itemgetter, ("event_time_ms", "label_time_ms", "features", "score", "model")
 )
+
+
+_TYPES: dict[str, type] = {
+    "event_time_ms": int,
+    "label_time_ms": int,
+    "scored_at_ms": int,
+    "model": str,
+    "features": dict,
+    "score": object,
+}
+_NEEDED = {
+    "prediction": tuple(name for name in _TYPES if name != "label_time_ms"),
+    "outcome": tuple(name for name in _TYPES if name != "scored_at_ms"),
+}
+_GET = {kind: itemgetter(*names) for kind, names in _NEEDED.items()}
+
+
+def check(kind: str, messages: Sequence[dict[str, Any]]) -> None:
+    """Raise :class:`BadRecord` if folds can't go by one of these predictions or outcomes.
+
+    That is ``not_ours`` or ``time_not_valid``. Workers write none such, but others may.
+
+    >>> check("prediction", [{}])
+    Traceback (most recent call last):
+    streamproc.errors.BadRecord: not_ours: this prediction has no field 'event_time_ms'
+    """
+    try:
+        columns = list(zip(*map(_GET[kind], messages), strict=True))
+    except KeyError as error:
+        raise BadRecord("not_ours", f"this {kind} has no field {error}") from None
+    for name, values in zip(_NEEDED[kind], columns, strict=False):
+        wanted = _TYPES[name]
+        if wanted is not object and set(map(type, values)) != {wanted}:
+            found = next(type(value) for value in values if type(value) is not wanted)
+            said = f"field {name!r} of this {kind} is of type {found.__name__}"
+            raise BadRecord("not_ours", f"{said}, not {wanted.__name__}")
+        if name in ("event_time_ms", "label_time_ms"):
+            parse_time_ms(min(values))
+            parse_time_ms(max(values))
+    if not all(map(_is_slices, (it["slices"] for it in messages if it.get("slices") is not None))):
+        raise BadRecord("not_ours", f"the slices of this {kind} are no map of text")
+
+
+def _is_slices(value: object) -> bool:
+    return type(value) is dict and {str}.issuperset(map(type, value.values()))
 
 
 class Messages(list[dict[str, Any]]):

@@ -12,7 +12,7 @@ from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
 from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold, prediction_folds
 from streamproc.monitors.columns import halves
-from streamproc.monitors.fold import NEVER
+from streamproc.monitors.fold import NEVER, check
 from streamproc.monitors.folds import Fold
 from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
@@ -105,20 +105,27 @@ class FoldTask:
     def _take_main(self, records: Sequence[Record]) -> None:
         try:
             messages = self._codec.decode_many(self._kind, [record.value() for record in records])
+            self._complete(records, messages)
         except BadRecord:
-            found = self._readable(records, lambda it: self._codec.decode(self._kind, it.value()))
-            records, messages = [record for record, _ in found], [message for _, message in found]
+            messages = self._readable(records, self._read)
+        if messages:
+            self._fold.update(messages)
+
+    def _read(self, record: Record) -> dict[str, Any]:
+        message = self._codec.decode(self._kind, record.value())
+        self._complete([record], [message])
+        return message
+
+    def _complete(self, records: Sequence[Record], messages: Sequence[dict[str, Any]]) -> None:
+        """Check messages, and give predictions the fields that they are sliced by."""
         if self._kind == "prediction":
             for record, message in zip(records, messages, strict=True):
                 for name, value in record.headers() or ():
                     if name == SLICES and value:
-                        message["slices"] = orjson.loads(value)
-        if messages:
-            self._fold.update(messages)
+                        message["slices"] = _slices(value)
+        check(self._kind, messages)
 
-    def _readable(
-        self, records: Sequence[Record], read: Read
-    ) -> list[tuple[Record, dict[str, Any]]]:
+    def _readable(self, records: Sequence[Record], read: Read) -> list[dict[str, Any]]:
         """Return what can be read and is to be folded; what can't is dead letters."""
         found = []
         for record in records:
@@ -128,14 +135,14 @@ class FoldTask:
                 self._dead.append(dead_letter(record, bad, self.stage))
                 continue
             if message is not None:
-                found.append((record, message))
+                found.append(message)
         return found
 
     def _take_more(
         self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int
     ) -> None:
         read, fold = self._more[topic]
-        found = [message for _, message in self._readable(records, read)]
+        found = self._readable(records, read)
         if found:
             fold.update(found)
             refused = [message["watermark_ms"] for message in found if "reason" in message]
@@ -186,6 +193,13 @@ class FoldTask:
             output.to("buckets").append(Out(key=None, value=value))
         self._sent = (dict(self._next), fold_ms, caught_up_now, now_ms)
         return output
+
+
+def _slices(value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise BadRecord("not_ours", f"the header {SLICES!r} is no JSON: {error}") from None
 
 
 def sums_in_records(

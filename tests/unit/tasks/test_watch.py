@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,13 +15,14 @@ from streamproc.codec import JsonCodec
 from streamproc.monitors import (
     DataQuality,
     Drift,
+    Performance,
     PredictionBias,
     drift_fold,
     outcome_fold,
     prediction_fold,
 )
 from streamproc.monitors.fold import NEVER
-from streamproc.tasks.records import PlainRecord
+from streamproc.tasks.records import Output, PlainRecord
 from streamproc.tasks.watch import (
     MOST_BYTES,
     QUIET_MS,
@@ -139,6 +141,63 @@ def test_a_record_that_is_no_message_is_a_dead_letter() -> None:
     assert (letter["value"], headers_of(letter)["stage"]) == (b"{", "drift")
     assert headers_of(letter)["reason"] == "not_json"
     assert len(output.records["buckets"]) == 1
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"event_time_ms": ...}, "not_ours"),
+    ({"event_time_ms": "1"}, "not_ours"),
+    ({"event_time_ms": 1.5}, "not_ours"),
+    ({"event_time_ms": 10**18}, "time_not_valid"),
+    ({"features": None}, "not_ours"),
+    ({"features": [1]}, "not_ours"),
+    ({"score": ...}, "not_ours"),
+    ({"model": 7}, "not_ours"),
+    ({"slices": 7}, "not_ours"),
+    ({"slices": {"country": ["NL"]}}, "not_ours"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "reason"),
+    [
+        *((kind, *each) for kind in ("prediction", "outcome") for each in WRONG),
+        ("prediction", {"scored_at_ms": ...}, "not_ours"),
+        ("outcome", {"label_time_ms": ...}, "not_ours"),
+    ],
+)
+def test_what_anybody_wrote_to_our_topics_is_a_dead_letter(
+    kind: str, wrong: dict[str, Any], reason: str
+) -> None:
+    """A message that lacks what folds go by, or has it of another type; those beside it count."""
+    watched = pipeline(
+        monitors=[Drift(slices=("country",)), PredictionBias(), Performance(), DataQuality()]
+    )
+
+    def folded(records: list[PlainRecord]) -> Output:
+        task = predictions_task(watched, 0, JsonCodec())
+        if kind == "outcome":
+            made = outcome_fold(watched)
+            assert made is not None
+            task = FoldTask("bias", 0, made, PREDICTIONS, "outcome", JsonCodec())
+        task.take(PREDICTIONS, records, True, NOW_MS)
+        return task.process(NOW_MS)
+
+    good, other, third = predictions([1, 2, 3])
+    message = {**orjson.loads(other.value() or b""), **wrong}
+    bad = orjson.dumps({name: value for name, value in message.items() if value is not ...})
+    output = folded([good, PlainRecord(PREDICTIONS, 1, 0, b"k", bad), third])
+    (letter,) = output.records["dead_letters"]
+    assert (letter["value"], headers_of(letter)["reason"]) == (bad, reason)
+    assert output.records["buckets"] == folded([good, third]).records["buckets"]
+
+
+def test_a_header_with_slices_that_is_no_json_is_a_dead_letter() -> None:
+    """Its text says so, as nothing in the value does."""
+    task, (good, bad) = fold_task(), predictions([1, 2])
+    bad = PlainRecord(PREDICTIONS, 1, 0, b"k", bad.value(), [("slices", b"{")])
+    task.take(PREDICTIONS, [good, bad], True, NOW_MS)
+    (letter,) = task.process(NOW_MS).records["dead_letters"]
+    assert "header 'slices'" in headers_of(letter)["error"]
 
 
 def test_dead_letters_that_are_read_first_do_not_seal_what_is_to_come() -> None:
