@@ -17,9 +17,9 @@ from streamproc.alerts import new_judge
 from streamproc.errors import StreamprocError
 from streamproc.monitors.judge import Judge
 from streamproc.state.snapshots import Offsets, Snapshots
+from streamproc.tasks.judge import JudgeTask
 from streamproc.tasks.judging import JudgeFreezer, check_kept, judge_fingerprint, thawed
 from streamproc.tasks.waits import Believed
-from streamproc.tasks.watch import JudgeTask
 
 log = structlog.get_logger("judge")
 

@@ -48,7 +48,7 @@ from streamproc.models.versions import Store
 from streamproc.monitors import outcome_fold
 from streamproc.pipeline import Pipeline
 from streamproc.settings import Settings
-from streamproc.tasks.watch import watches_predictions
+from streamproc.tasks.fold import watches_predictions
 
 log = structlog.get_logger("worker")
 _READY_TIMEOUT_S = 30.0

@@ -7,7 +7,7 @@ from faust.types import TP
 from agents.deployment import Deployment, Upstream
 from agents.stage import Stage
 from streamproc.monitors import outcome_fold
-from streamproc.tasks.watch import FoldTask
+from streamproc.tasks.fold import FoldTask
 
 
 class BiasStage(Stage):

@@ -6,7 +6,7 @@ from faust.types import TP
 
 from agents.deployment import Deployment, Upstream
 from agents.stage import Stage
-from streamproc.tasks.watch import FoldTask, folded_topics, predictions_task
+from streamproc.tasks.fold import FoldTask, folded_topics, predictions_task
 
 
 class DriftStage(Stage):

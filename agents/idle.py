@@ -9,8 +9,8 @@ import structlog
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 from agents.deployment import Deployment
+from streamproc.tasks.fold import folded_topics
 from streamproc.tasks.waits import Place
-from streamproc.tasks.watch import folded_topics
 
 log = structlog.get_logger("judge")
 

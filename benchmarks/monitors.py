@@ -25,8 +25,10 @@ from streamproc.monitors import outcome_fold
 from streamproc.monitors.sketch import Sketch
 from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay
+from streamproc.tasks.fold import FoldTask, predictions_task
+from streamproc.tasks.judge import JudgeTask
 from streamproc.tasks.records import Out, Output, PlainRecord, Task
-from streamproc.tasks.watch import FoldTask, JudgeTask, predictions_task, sums_in_records
+from streamproc.tasks.sums import sums_in_records
 
 BATCH = 1_000
 EVENTS = 150_000

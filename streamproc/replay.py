@@ -22,10 +22,11 @@ from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
 from streamproc.monitors import outcome_fold
 from streamproc.pipeline import Pipeline
+from streamproc.tasks.fold import FoldTask, predictions_task, watches_predictions
+from streamproc.tasks.judge import JudgeTask
 from streamproc.tasks.learn import IDLE_MS, LearnTask
 from streamproc.tasks.records import Out, Output, PlainRecord, Task
 from streamproc.tasks.score import ScoreTask
-from streamproc.tasks.watch import FoldTask, JudgeTask, predictions_task, watches_predictions
 from streamproc.timeline import Entry
 
 AT_ONCE = 1_000

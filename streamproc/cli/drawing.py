@@ -20,7 +20,7 @@ from streamproc.monitors import (
     outcome_fold,
 )
 from streamproc.pipeline import Monitor, Pipeline
-from streamproc.tasks.watch import watches_predictions
+from streamproc.tasks.fold import watches_predictions
 
 _WIDTH = 80
 _ALERTS = 51

@@ -31,7 +31,7 @@ from streamproc.monitors.spec import Watched
 from streamproc.state.snapshots import Snapshot
 from streamproc.state.tables import Rows
 from streamproc.tasks.frozen import Frozen
-from streamproc.tasks.watch import JudgeTask
+from streamproc.tasks.judge import JudgeTask
 
 FORMAT = 9
 """Of what judges, their monitors and their alerts keep. Raise it with each change to that: what an

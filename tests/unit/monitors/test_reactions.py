@@ -18,8 +18,8 @@ from streamproc.monitors import Reactions
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.reactions import ReactionMonitor
 from streamproc.monitors.sketch import Sketch, unpacked
+from streamproc.tasks.fold import predictions_task
 from streamproc.tasks.records import PlainRecord
-from streamproc.tasks.watch import predictions_task
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 
 HOUR, DAY = 3_600_000, 86_400_000

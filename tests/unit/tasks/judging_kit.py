@@ -20,8 +20,8 @@ from streamproc.monitors.judge import Judge
 from streamproc.monitors.spec import Watched
 from streamproc.state.snapshots import Snapshots
 from streamproc.tasks import judging
+from streamproc.tasks.judge import JudgeTask
 from streamproc.tasks.judging import JudgeFreezer
-from streamproc.tasks.watch import JudgeTask
 from tests.unit.monitors.streams import HOUR_MS, Facts
 
 FACTS = Facts(monitors=[Drift(bucket="1h")])

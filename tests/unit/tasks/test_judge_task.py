@@ -25,10 +25,10 @@ from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots
 from streamproc.state.tables import Rows
 from streamproc.tasks import judging
+from streamproc.tasks.judge import JudgeTask
 from streamproc.tasks.judging import JudgeFreezer, check_kept, judge_fingerprint, thawed
 from streamproc.tasks.records import Output, PlainRecord
 from streamproc.tasks.waits import AGAIN_MS, IDLE_MS, WAIT_MS
-from streamproc.tasks.watch import JudgeTask
 from tests.unit.monitors.streams import Facts, payments, sent, silence
 from tests.unit.tasks.judging_kit import (
     FACTS,

@@ -12,9 +12,9 @@ from streamproc.alerts import new_judge
 from streamproc.codec import JsonCodec
 from streamproc.models.versions import dumps, loads
 from streamproc.monitors import Performance, Ranking, outcome_fold
+from streamproc.tasks.judge import JudgeTask
 from streamproc.tasks.judging import allowed, check_kept
 from streamproc.tasks.records import PlainRecord
-from streamproc.tasks.watch import JudgeTask
 from tests.unit.monitors.streams import HOUR_MS, Facts, sent
 
 BUCKETS = "shop.buckets"

@@ -22,16 +22,9 @@ from streamproc.monitors import (
     prediction_fold,
 )
 from streamproc.monitors.fold import NEVER
+from streamproc.tasks.fold import QUIET_MS, SEND_EVERY_MS, SETTLED_MS, FoldTask, predictions_task
 from streamproc.tasks.records import Output, PlainRecord
-from streamproc.tasks.watch import (
-    MOST_BYTES,
-    QUIET_MS,
-    SEND_EVERY_MS,
-    SETTLED_MS,
-    FoldTask,
-    predictions_task,
-    sums_in_records,
-)
+from streamproc.tasks.sums import MOST_BYTES, sums_in_records
 from tests.unit.monitors.streams import counts_of
 from tests.unit.tasks.kit import NOW_MS, headers_of, outcome, pipeline
 

@@ -1,32 +1,23 @@
-"""The tasks that watch: folding a partition's records into sums, and judging the sums of all."""
+"""The tasks that fold a partition's records into sums for the judge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from streamproc.alerts.commands import read_command
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
 from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold, prediction_folds
-from streamproc.monitors.columns import halves
 from streamproc.monitors.fold import NEVER, check
 from streamproc.monitors.folds import Fold
-from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
 from streamproc.monitors.reactions import ReactionFold, reaction_of, reactions_plan
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Output, Record, dead_letter
-from streamproc.tasks.waits import Believed, Idle, Waits
-
-MOST_BYTES = 500_000
-"""How large a record of sums becomes, about; a broker's limit is 1 MB."""
-
-_HEAD_BYTES = 150
-"""What a record, or a bucket in it, has beside its rows, at most."""
+from streamproc.tasks.sums import sums_in_records
 
 SEND_EVERY_MS = 5_000
 """How often at most a fold's sums are sent while its records stay in one bucket, and go on coming:
@@ -40,7 +31,6 @@ SETTLED_MS = 500
 
 SLICES = "slices"
 """The header of a prediction with the fields of its event that it is sliced by."""
-
 
 Read = Callable[[Record], dict[str, Any] | None]
 """Returns the message in a record, or None for one that is not folded."""
@@ -202,61 +192,6 @@ def _slices(value: bytes) -> Any:
         raise BadRecord("not_ours", f"the header {SLICES!r} is no JSON: {error}") from None
 
 
-def sums_in_records(
-    stage: str,
-    partition: int,
-    watermark_ms: int,
-    caught_up: bool,
-    buckets: list[dict[str, Any]],
-    most_bytes: int = MOST_BYTES,
-) -> list[bytes]:
-    """Return sums as records for the judge: one, or several where that would be too large.
-
-    Only the last tells how far the partition has come, since all belongs to it.
-
-    >>> wide = [{"stage": "bias", "monitor": 0, "bucket_ms": 0, "series": {"a": [1], "b": [2]}}]
-    >>> records = sums_in_records("bias", 0, 9, True, wide, most_bytes=120)
-    >>> [orjson.loads(value)["caught_up"] for value in records]
-    [False, True]
-    """
-    told = {"stage": stage, "partition": partition}
-    parts = _parts(buckets, most_bytes)
-    last = {**told, "watermark_ms": watermark_ms, "caught_up": caught_up, "buckets": parts.pop()}
-    before = {**told, "watermark_ms": NEVER, "caught_up": False}
-    return [*(orjson.dumps({**before, "buckets": part}) for part in parts), orjson.dumps(last)]
-
-
-def _parts(buckets: list[dict[str, Any]], most_bytes: int) -> list[list[dict[str, Any]]]:
-    """Return the buckets in parts of about so many bytes, at least one; rows are JSON by now."""
-    parts: list[list[dict[str, Any]]] = [[]]
-    room = most_bytes - _HEAD_BYTES
-    for bucket in buckets:
-        series: dict[str, orjson.Fragment] | None = None
-        for name, row in bucket["series"].items():
-            for value in _rows(row, most_bytes - 2 * _HEAD_BYTES):
-                size = len(orjson.dumps(name)) + len(value) + 2
-                full = size + (_HEAD_BYTES if series is None else 0) > room
-                if parts[-1] and (full or (series is not None and name in series)):
-                    parts.append([])
-                    series, room = None, most_bytes - _HEAD_BYTES
-                if series is None:
-                    series = {}
-                    parts[-1].append({**bucket, "series": series})
-                    room -= _HEAD_BYTES
-                series[name] = orjson.Fragment(value)
-                room -= size
-    return parts
-
-
-def _rows(row: Any, most_bytes: int) -> list[bytes]:
-    """Return a row as JSON; a sample of whole events with long texts as several, which add up."""
-    value = orjson.dumps(row)
-    if len(value) <= most_bytes or not isinstance(row, dict) or "columns" not in row:
-        return [value]
-    both = halves(row)
-    return [piece for half in both for piece in _rows(half, most_bytes)] if both else [value]
-
-
 def predictions_task(
     pipeline: Pipeline,
     partition: int,
@@ -308,111 +243,3 @@ def watches_predictions(pipeline: Pipeline) -> bool:
     looks = DataQuality | Reactions
     others = any(isinstance(monitor, looks) for monitor in pipeline.monitors)
     return others or prediction_fold(pipeline) is not None
-
-
-class JudgeTask:
-    """Judges the sums of all partitions and emits alerts.
-
-    What it does is decided by the log of sums, record by record, and by nothing else: waits that
-    are over and what people ask for are written to it first, and done when they come back. So who
-    reads the log again knows the same, and has told the same. ``begins_at`` is the offset up to
-    which the judge has read it. While it is ``held`` it judges nothing.
-    """
-
-    def __init__(
-        self,
-        judge: Judge,
-        topic: str,
-        codec: Codec,
-        begins_at: int = 0,
-        operations: str | None = None,
-        idle: Idle | None = None,
-    ) -> None:
-        self.judge = judge
-        self.held = False
-        self._topic = topic
-        self._codec = codec
-        self._operations = operations
-        self._waits = Waits(judge.sealer, idle or Believed())
-        self._positions = {topic: begins_at} if begins_at else {}
-        self._taken: list[Record] = []
-        self._asked: list[Record] = []
-
-    def waiting(self) -> dict[str, int]:
-        """Return that no record waits: each is dealt with as it is taken in."""
-        return dict.fromkeys(filter(None, (self._topic, self._operations)), 0)
-
-    def positions(self) -> dict[str, int]:
-        """Return the offsets of the first records not yet dealt with."""
-        return dict(self._positions)
-
-    def take(self, topic: str, records: Sequence[Record], caught_up: bool, now_ms: int) -> None:
-        """Take sums in, or what people ask for."""
-        (self._taken if topic == self._topic else self._asked).extend(records)
-
-    def replay(self, records: Iterable[Record]) -> None:
-        """Take in what was judged before, and tell nothing."""
-        for record in records:
-            self._judge(record, Output())
-
-    def process(self, now_ms: int) -> Output:
-        """Judge what was taken in; pass on to the log what is to be in it."""
-        output = Output()
-        if self.held:
-            return output
-        taken, self._taken = self._taken, []
-        for record in taken:
-            self._judge(record, output, now_ms)
-        asked, self._asked = self._asked, []
-        for record in asked:
-            self._pass_on(record, output)
-        for topic, records in ((self._topic, taken), (self._operations, asked)):
-            if records and topic:
-                self._positions[topic] = records[-1].offset() + 1
-        for seal in self._waits.seals(now_ms):
-            output.to("buckets").append(Out(key=None, value=orjson.dumps(seal)))
-        return output
-
-    def _judge(self, record: Record, output: Output, now_ms: int | None = None) -> None:
-        said = _object_in(record.value())
-        if said is None:
-            bad = BadRecord("not_an_object", "nothing of ours writes such a record")
-            output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
-            return
-        if now_ms is not None and "partition" in said:
-            self._waits.heard(said["stage"], said["partition"], now_ms)
-        for alert in self.judge.update([said], record.timestamp()[1]):
-            value = self._codec.encode("alert", alert)
-            output.to("alerts").append(Out(key=alert["key"].encode(), value=value))
-        for report in self.judge.take_reports():
-            value = self._codec.encode("performance", report)
-            key = slice_key(report["about"], report["slice"])
-            output.to("metrics").append(Out(key=key.encode(), value=value))
-
-    def _pass_on(self, record: Record, output: Output) -> None:
-        try:
-            command = read_command(record.value())
-        except BadRecord as bad:
-            output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
-            return
-        said = {"stage": OPERATION, "operation": command.fields()}
-        output.to("buckets").append(Out(key=None, value=orjson.dumps(said)))
-
-
-def slice_key(about: str, slice_: Mapping[str, str] | None) -> str:
-    """Return the key of a report.
-
-    >>> slice_key("outcomes", None), slice_key("outcomes", {"country": "FR"})
-    ('outcomes', 'outcomes/country=FR')
-    """
-    if not slice_:
-        return about
-    return f"{about}/" + ",".join(f"{field}={value}" for field, value in sorted(slice_.items()))
-
-
-def _object_in(value: bytes | None) -> dict[str, Any] | None:
-    try:
-        said = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) and "stage" in said else None
