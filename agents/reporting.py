@@ -11,7 +11,7 @@ import orjson
 
 from agents.keeping import Keeper
 from agents.stage import Place
-from streamproc.monitors.health import REPORT_MS
+from streamproc.monitors.health_spec import REPORT_MS
 from streamproc.tasks.learn import LearnTask
 from streamproc.tasks.merge import AT_ONCE
 from streamproc.tasks.records import Out, Task

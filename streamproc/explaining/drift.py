@@ -27,7 +27,7 @@ from streamproc.monitors.drift_fold import (
     of_texts,
     read,
 )
-from streamproc.monitors.health import Health
+from streamproc.monitors.health_spec import Health
 from streamproc.monitors.sample import Sample, unpacked
 from streamproc.monitors.sketch import Floats, Sketch, added
 from streamproc.monitors.slices import slice_of

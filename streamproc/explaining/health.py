@@ -7,7 +7,8 @@ from typing import Any
 
 from streamproc.explaining.explanation import Explanation, Point, Table
 from streamproc.messages import Alert
-from streamproc.monitors.health import REPORTS, Health, HealthWatch
+from streamproc.monitors.health import HealthWatch
+from streamproc.monitors.health_spec import REPORTS, Health
 from streamproc.monitors.spec import Watched
 
 _UNITS = {"learner": "records", "model": "versions held back in a row"}

@@ -2,7 +2,7 @@
 
 from streamproc.monitors.drift_fold import DriftFold, drift_fold
 from streamproc.monitors.folds import Folds, outcome_fold, prediction_fold, prediction_folds
-from streamproc.monitors.health import Health
+from streamproc.monitors.health_spec import Health
 from streamproc.monitors.outcomefold import BiasFold, bias_fold
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift, OutcomeMonitor
 from streamproc.monitors.performance_spec import Performance, Ranking

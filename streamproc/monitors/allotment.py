@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from streamproc.monitors.bias import TOLERANCE, TOLERANCE_LEARNING, TOLERANCE_OVERALL
 from streamproc.monitors.budget import shares
 from streamproc.monitors.expected import Hope, bias_hopes, hopes, rate_hopes
-from streamproc.monitors.health import Health
+from streamproc.monitors.health_spec import Health
 from streamproc.monitors.outcomejudge import TOLERANCE as OF_RATES
 from streamproc.monitors.outcomejudge import TOLERANCE_LEARNING as OF_RATES_LEARNING
 from streamproc.monitors.outcomespec import ConceptDrift, LabelShift

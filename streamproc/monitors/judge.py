@@ -11,7 +11,8 @@ from streamproc.messages import Alert, PerformanceReport
 from streamproc.monitors.budget import shares
 from streamproc.monitors.drift import DriftMonitor
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.health import REPORTS, Health, HealthWatch
+from streamproc.monitors.health import HealthWatch
+from streamproc.monitors.health_spec import REPORTS, Health
 from streamproc.monitors.outcomejudge import outcome_monitor
 from streamproc.monitors.outcomespec import outcome_plan
 from streamproc.monitors.performance import PerformanceMonitor

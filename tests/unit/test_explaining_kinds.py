@@ -17,7 +17,7 @@ from streamproc.cli.evidence_svg import svg
 from streamproc.explaining import Explanation, Table, explained
 from streamproc.messages import Alert
 from streamproc.monitors import Drift, PredictionBias, drift_fold, outcome_fold
-from streamproc.monitors.health import REPORT_MS, Health
+from streamproc.monitors.health_spec import REPORT_MS, Health
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift
 from streamproc.monitors.performance_fold import PerformanceFold
 from streamproc.monitors.performance_spec import Performance

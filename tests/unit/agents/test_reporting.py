@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from agents.reporting import PROMPT_MS, Reporter
-from streamproc.monitors.health import REPORT_MS
+from streamproc.monitors.health_spec import REPORT_MS
 from streamproc.tasks.records import Out
 from tests.unit.tasks.kit import EVENTS, LABELS, NOW_MS, Scoring, event, label
 

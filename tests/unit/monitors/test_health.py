@@ -8,7 +8,8 @@ import pytest
 
 from streamproc.errors import DefinitionError
 from streamproc.monitors.finding import Finding
-from streamproc.monitors.health import REPORT_MS, Health, HealthWatch
+from streamproc.monitors.health import HealthWatch
+from streamproc.monitors.health_spec import REPORT_MS, Health
 
 T0 = 1_700_000_000_000
 MINUTE = 60_000
