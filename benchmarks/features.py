@@ -19,11 +19,12 @@ import numpy as np
 import orjson
 
 from streamproc.codec import JsonCodec
+from streamproc.events import Events
 from streamproc.eventtime import format_time
 from streamproc.features import Window
 from streamproc.features.texts import Ids
 from streamproc.features.windows import KeyedWindow
-from streamproc.pipeline import Events, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.intake import Intake
 from streamproc.tasks.records import PlainRecord
 

@@ -19,8 +19,9 @@ from river import dummy
 
 from agents.worker import tune_collector
 from streamproc.codec import JsonCodec
+from streamproc.events import Events, Labels
 from streamproc.features import Field, LabelWindow, Window
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots
 from streamproc.tasks.frozen import Freezer

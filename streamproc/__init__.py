@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamproc.errors import BadRecord, DefinitionError, StreamprocError
+    from streamproc.events import Events, Labels
     from streamproc.features import (
         Bucketed,
         Calendar,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         Ranking,
         Reactions,
     )
-    from streamproc.pipeline import Events, Labels, Pipeline
+    from streamproc.pipeline import Pipeline
     from streamproc.replay import Replay
 
 __all__ = [  # noqa: RUF022  in reading order
@@ -88,7 +89,8 @@ __all__ = [  # noqa: RUF022  in reading order
 ]
 
 _HOME = {
-    "pipeline": ("Pipeline", "Events", "Labels"),
+    "pipeline": ("Pipeline",),
+    "events": ("Events", "Labels"),
     "features": (
         *(
             "Field",

@@ -17,7 +17,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from streamproc.checking import check_features, check_monitors
 from streamproc.errors import DefinitionError
+from streamproc.events import Events, Labels, check_topic, listed
 from streamproc.eventtime import parse_duration_ms
 from streamproc.features import (
     Encoder,
@@ -31,80 +33,22 @@ from streamproc.features import (
     Window,
     type_of,
 )
-from streamproc.features.encode import check_order
 from streamproc.features.lookup import check_lookups, topics_of
 from streamproc.features.shared import Shared, check_names, flattened
 from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import (
-    DataQuality,
     Drift,
     Health,
-    OutcomeMonitor,
+    Monitor,
     Performance,
     Reactions,
 )
 from streamproc.monitors.budget import FalseAlarms
 
-Monitor = Drift | OutcomeMonitor | Performance | DataQuality | Health | Reactions
 Late = Literal["score", "dead_letter"]
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-
-
-@dataclass(frozen=True)
-class Events:
-    """The topic of events, and which of their fields are the id, the key and the time.
-
-    ``key`` is the entity that events are keyed by (the card, the sensor), ``time`` holds RFC 3339
-    text or integer milliseconds.
-    """
-
-    topic: str
-    id: str
-    key: str
-    time: str
-
-    def __post_init__(self) -> None:
-        _check_topic("Events", self.topic)
-        _check_fields("Events", id=self.id, key=self.key, time=self.time)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The topic of labels, keyed like the events; ``id`` names the field with the event's id.
-
-    A label is waited for until its event is older than ``horizon``. It became known at the time in
-    the field ``time``, or else at its record's timestamp. ``classes`` lists what a label can be,
-    the positive one of two last.
-    """
-
-    topic: str
-    id: str
-    value: str
-    horizon: str = "14d"
-    time: str | None = None
-    classes: tuple[Any, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _check_topic("Labels", self.topic)
-        _check_fields("Labels", id=self.id, value=self.value)
-        if self.time is not None:
-            _check_fields("Labels", time=self.time)
-        if self.classes is not None:
-            object.__setattr__(self, "classes", _listed(self.classes))
-            if not all(isinstance(each, str | bool | int | float) for each in self.classes):
-                raise DefinitionError("Labels: classes must be texts or numbers, such as (0, 1)")
-            if len(set(self.classes)) < 2:
-                raise DefinitionError("Labels: classes needs at least two, such as (0, 1)")
-        if self.horizon_ms == 0:
-            raise DefinitionError("Labels: a horizon of 0 joins nothing; write e.g. '14d'")
-
-    @property
-    def horizon_ms(self) -> int:
-        """How long a prediction waits for its label, in event time."""
-        return parse_duration_ms(self.horizon, "Labels, horizon")
 
 
 @dataclass(frozen=True)
@@ -175,14 +119,14 @@ class Pipeline:
                 raise DefinitionError(
                     f"Pipeline: {field} must be made by {field.capitalize()}(...)"
                 )
-        given = _listed(self.features)
+        given = listed(self.features)
         shared = tuple(each for each in given if isinstance(each, Shared))
         check_names(shared)
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "features", flattened(given))
-        object.__setattr__(self, "monitors", _listed(self.monitors))
-        _check_features(self)
-        _check_monitors(self)
+        object.__setattr__(self, "monitors", listed(self.monitors))
+        check_features(self)
+        check_monitors(self)
         if type(self.publish_every) is not int or self.publish_every < 1:
             raise DefinitionError(
                 "Pipeline: publish_every must be a whole number of outcomes, >= 1"
@@ -201,7 +145,7 @@ class Pipeline:
         if self.labels is not None and self.labels.topic == self.events.topic:
             raise DefinitionError("Labels: topic must be another one than that of the events")
         for lookup in self.lookups:
-            _check_topic("Lookup", lookup.topic)
+            check_topic("Lookup", lookup.topic)
         if self.lookups:
             check_lookups(self.features, dataclasses.astuple(self.topics))
 
@@ -439,100 +383,6 @@ def _fields_of(monitors: Sequence[Monitor]) -> tuple[str, ...]:
         ranking = getattr(monitor, "ranking", None)
         fields |= dict.fromkeys((ranking.group,) if ranking else ())
     return tuple(fields)
-
-
-def _listed(value: object) -> tuple[Any, ...]:
-    """Return a list as a tuple; what is none as the one thing in it, for the checks to name."""
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _check_topic(what: str, topic: object) -> None:
-    if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
-        raise DefinitionError(
-            f"{what}: topic {topic!r} is no name Kafka takes; use letters, digits, '.', '_' and '-'"
-        )
-
-
-def _check_fields(what: str, **fields: object) -> None:
-    for name, field in fields.items():
-        if not isinstance(field, str) or not field:
-            raise DefinitionError(f"{what}: {name} must name a field, such as {name}='{name}'")
-
-
-def _check_features(pipeline: Pipeline) -> None:
-    if not pipeline.features:
-        raise DefinitionError("Pipeline: features is empty; declare at least Field('...')")
-    seen: set[str] = set()
-    for feature in pipeline.features:
-        if not isinstance(feature, Feature):
-            raise DefinitionError(
-                f"Pipeline: features holds {feature!r:.60}; use Field, Calendar, Lookup, Window, "
-                "LabelWindow or an encoder, such as Log"
-            )
-        if isinstance(feature, LabelWindow):
-            _check_label_window(pipeline, feature)
-        for name in feature.names:
-            if name in seen:
-                raise DefinitionError(f"Pipeline: feature {name!r} is declared twice; remove one")
-            own = feature.value if isinstance(feature, Window) else name
-            reads = feature.inputs if isinstance(feature, Encoder) else (own,)
-            known = isinstance(feature, LabelWindow)  # only what was known before
-            if pipeline.labels and pipeline.labels.value in reads and not known:
-                raise DefinitionError(
-                    f"Pipeline: feature {name!r} is the label itself, which is not known when an "
-                    "event is scored; remove it"
-                )
-            seen.add(name)
-    check_order(pipeline.features)
-
-
-def _check_label_window(pipeline: Pipeline, feature: LabelWindow) -> None:
-    where = f"LabelWindow(by={feature.by!r})"
-    if pipeline.labels is None:
-        raise DefinitionError(f"{where}: there are no labels; declare labels=Labels(...)")
-    if pipeline.kind == "multiclass" and pipeline.classes is None:
-        raise DefinitionError(
-            f"{where}: which label is the positive one is not known; declare "
-            "Labels(classes=(...)), with that one last"
-        )
-
-
-def _check_monitors(pipeline: Pipeline) -> None:
-    topics = [pipeline.topics.events, pipeline.topics.labels, *pipeline.reaction_topics]
-    for topic in pipeline.reaction_topics:
-        _check_topic("Reactions", topic)
-        if topics.count(topic) > 1:
-            raise DefinitionError(f"Reactions: topic {topic!r} is declared twice; use another")
-    for once in (DataQuality, Health):
-        if sum(isinstance(monitor, once) for monitor in pipeline.monitors) > 1:
-            raise DefinitionError(f"Pipeline: {once.__name__} is declared twice; write one")
-    for monitor in pipeline.monitors:
-        if not isinstance(monitor, Monitor):
-            raise DefinitionError(
-                f"Pipeline: monitors holds {monitor!r:.60}; use Drift, PredictionBias, "
-                "Calibration, LabelShift, ConceptDrift, Performance, DataQuality, Health or "
-                "Reactions"
-            )
-        healths = sum(isinstance(each, Health) for each in pipeline.monitors)
-        if isinstance(monitor, Health) and healths > 1:
-            raise DefinitionError("Pipeline: Health is declared twice; write one with all limits")
-        if isinstance(monitor, OutcomeMonitor | Performance) and pipeline.labels is None:
-            raise DefinitionError(
-                f"Pipeline: {type(monitor).__name__} compares predictions with labels; "
-                "declare labels=Labels(...)"
-            )
-        baseline = getattr(monitor, "baseline", None)
-        if isinstance(baseline, str) and baseline not in pipeline.feature_names:
-            raise DefinitionError(
-                f"Performance: baseline {baseline!r} is no feature that is declared; "
-                "declare Field(...) for it, or write a function of the features"
-            )
-        unknown = set(getattr(monitor, "features", None) or ()) - set(pipeline.feature_names)
-        if unknown:
-            raise DefinitionError(
-                f"Drift: feature {min(unknown)!r} is not declared; "
-                f"choose from {', '.join(pipeline.numeric_features)}"
-            )
 
 
 def _line_of(error: BaseException, path: str | Path) -> str:

@@ -15,11 +15,12 @@ import orjson
 from river import dummy, stats
 
 from streamproc.errors import BadRecord, DefinitionError
+from streamproc.events import Events, Labels
 from streamproc.eventtime import format_time, parse_duration_ms, parse_time_ms
 from streamproc.features import Feature, LabelWindow, Lookup, Window
 from streamproc.features.lookup_tables import PastTables
 from streamproc.features.shared import flattened
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay
 from streamproc.tasks.records import Output
 from streamproc.timeline import Entry

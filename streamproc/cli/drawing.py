@@ -14,12 +14,13 @@ from streamproc.monitors import (
     DataQuality,
     Drift,
     Health,
+    Monitor,
     Performance,
     PredictionBias,
     Reactions,
     outcome_fold,
 )
-from streamproc.pipeline import Monitor, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.fold import watches_predictions
 
 _WIDTH = 80

@@ -10,6 +10,9 @@ from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.reactions import Reactions
 from streamproc.monitors.spec import Drift, PredictionBias
 
+Monitor = Drift | OutcomeMonitor | Performance | DataQuality | Health | Reactions
+"""What can be watched."""
+
 __all__ = [
     "BiasFold",
     "Calibration",
@@ -20,6 +23,7 @@ __all__ = [
     "Folds",
     "Health",
     "LabelShift",
+    "Monitor",
     "OutcomeMonitor",
     "Performance",
     "PredictionBias",

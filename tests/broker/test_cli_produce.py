@@ -19,7 +19,8 @@ from tests.servers import free_port
 PIPELINE = """
 from river import linear_model
 from streamproc.features import Field
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.events import Events, Labels
+from streamproc.pipeline import Pipeline
 
 pipeline = Pipeline(
     name="cards",

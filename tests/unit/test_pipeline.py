@@ -12,6 +12,7 @@ import pytest
 from river import anomaly, linear_model, preprocessing
 
 from streamproc.errors import DefinitionError
+from streamproc.events import Events, Labels
 from streamproc.features import (
     Calendar,
     Cyclical,
@@ -27,7 +28,7 @@ from streamproc.features import (
 )
 from streamproc.models.versions import dumps
 from streamproc.monitors import Drift, PredictionBias
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from tests.servers import ROOT
 
 EVENTS = Events("shop.orders", id="order", key="card", time="at")

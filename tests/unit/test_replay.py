@@ -13,11 +13,12 @@ import orjson
 import pytest
 from river import base, linear_model
 
+from streamproc.events import Events, Labels
 from streamproc.features import Field, Window
 from streamproc.models import versions
 from streamproc.monitors import Drift, PredictionBias, Reactions
 from streamproc.monitors.sketch import Sketch, unpacked
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.replay import AT_ONCE, Replay
 from streamproc.tasks.records import Output
 from streamproc.timeline import Entry, LabelColumns, reactions, timeline, with_reactions

@@ -11,9 +11,10 @@ from river import linear_model
 from agents.metrics import Metrics
 from agents.observe import Observer
 from streamproc.codec import JsonCodec
+from streamproc.events import Events
 from streamproc.features import Hashed, LabelWindow, Lookup, Window
 from streamproc.features.lookup_tables import LatestRows, LatestTables
-from streamproc.pipeline import Events, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.score import ScoreTask
 from tests.alert_steps import step
 from tests.unit.tasks.kit import EVENTS, LABELS, Scoring, event, label

@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from river import linear_model
 
+from streamproc.events import Events, Labels
 from streamproc.features import LabelWindow, Window
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.replay import Replay
 from streamproc.tasks.records import Output
 from streamproc.timeline import Entry

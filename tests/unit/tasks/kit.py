@@ -9,10 +9,11 @@ import orjson
 from river import base, linear_model, preprocessing
 
 from streamproc.codec import JsonCodec
+from streamproc.events import Events, Labels
 from streamproc.features import Calendar, Field, Window
 from streamproc.models.scoring import Scorer
 from streamproc.models.versions import loads
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.tasks.learn import LearnTask
 from streamproc.tasks.records import Headers, Out, Output, PlainRecord
 from streamproc.tasks.score import ScoreTask

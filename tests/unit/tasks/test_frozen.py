@@ -12,9 +12,10 @@ from river import linear_model
 
 from streamproc.codec import JsonCodec
 from streamproc.errors import StreamprocError
+from streamproc.events import Events, Labels
 from streamproc.features import Field, LabelWindow, Window
 from streamproc.labels import PendingLabels
-from streamproc.pipeline import Events, Labels, Pipeline
+from streamproc.pipeline import Pipeline
 from streamproc.state import snapshots
 from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots

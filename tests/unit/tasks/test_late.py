@@ -9,9 +9,9 @@ import pytest
 
 from streamproc.codec import JsonCodec
 from streamproc.errors import DefinitionError
+from streamproc.events import Labels
 from streamproc.features import Field
 from streamproc.models.scoring import Scorer
-from streamproc.pipeline import Labels
 from streamproc.tasks.replaying import replay
 from streamproc.tasks.score import ScoreTask
 from tests.unit.tasks.kit import (
