@@ -40,6 +40,7 @@ SPANS = ("1h", "3h", "6h", "12h", "1d", "2d", "3d", "5d", "7d")
 KINDS = ("count", "mean", "std", "max", "sum")
 REGION = "region"
 _BUCKETS, _MEASURED, _VALUES = 36, 8, 200
+Made = Callable[[], Pipeline]
 
 
 @dataclass

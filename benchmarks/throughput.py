@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from streamproc.pipeline import Pipeline
 
 _LOOK_EVERY_S = 0.05
 _PATIENCE_S = 20.0
+_MARKERS = 2 * PARTITIONS
+"""How many offsets there may be after the last record: a transaction ends with a marker."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,18 @@ def start_worker(path: Path, brokers: str, guarantee: str) -> Process:
     return Process(command, path.with_suffix(".log"), env)
 
 
-def run_worker(path: Path, brokers: str, events: int, timeout_s: float, guarantee: str) -> Run:
-    """Let a worker score ``events`` that were produced before; it is ended when it has."""
+def run_worker(
+    path: Path,
+    brokers: str,
+    events: int,
+    timeout_s: float,
+    guarantee: str,
+    folds: Sequence[str] = (),
+) -> Run:
+    """Let a worker score ``events`` that were produced before; it is ended when it has.
+
+    ``folds`` are topics of its own that it is to have read to their end, too.
+    """
     pipeline = Pipeline.load(path)
     create({"bootstrap.servers": brokers}, pipeline, partitions=PARTITIONS)
     topics = pipeline.topics
@@ -98,6 +111,7 @@ def run_worker(path: Path, brokers: str, events: int, timeout_s: float, guarante
         if guarantee == "exactly_once"
         else Counter(brokers, topics.predictions)
     )
+    folded = [(Counter(brokers, it), Committed(brokers, it, pipeline.name)) for it in folds]
     with start_worker(path, brokers, guarantee) as worker:
         deadline_s = time.monotonic() + timeout_s
         first: tuple[int, float, float] | None = None
@@ -106,7 +120,8 @@ def run_worker(path: Path, brokers: str, events: int, timeout_s: float, guarante
             done, cpu_s, now_s = predictions.count(), worker.cpu_s(), time.monotonic()
             if done and first is None:
                 first = (done, cpu_s, now_s)
-            if first is not None and done >= events:
+            behind = (end.count() - own.count() for end, own in folded)
+            if first is not None and done >= events and all(n <= _MARKERS for n in behind):
                 break
             if now_s > deadline_s:
                 raise RuntimeError(f"{done} of {events} predictions came within {timeout_s} s")
@@ -118,6 +133,6 @@ def run_worker(path: Path, brokers: str, events: int, timeout_s: float, guarante
             rss_mb=worker.rss_mb(),
             outcomes=outcomes.count(),
         )
-    outcomes.close()
-    predictions.close()
+    for counter in (outcomes, predictions, *(each for both in folded for each in both)):
+        counter.close()
     return run
