@@ -19,13 +19,13 @@ WORKED_OFF = 0.9
 """A backlog that shrinks to this share while it is looked at is being worked off: no finding."""
 
 USUAL_TIMES = 3
-"""Where no limit is given, it is so many times the longest gap seen, and an hour at least."""
+"""Where no limit is given, it is so many times the longest gap of weeks, and an hour at least."""
 
 BROKEN_MS = 6 * REPORT_MS
 """A pause of so long between two reports, and nobody knows what was between."""
 
-_LEARN_MS, _HOUR_MS = 7 * 86_400_000, 3_600_000
-_GAPS, _LEAST_GAPS = 200, 5
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
+_LEARN_MS, _DAYS, _LEAST_GAPS = 7 * _DAY_MS, 28, 5
 
 
 @dataclass
@@ -93,19 +93,23 @@ class Worker:
 
 @dataclass
 class Gaps:
-    """How far something usually is behind in event time before it comes on; what it was in a week.
+    """How far something usually is behind in event time before it comes on; what it was in weeks.
+
+    Of each day the longest gap is kept: a quiet night is usual, however many come by day.
 
     >>> gaps = Gaps()
-    >>> for day in range(9):
-    ...     gaps.note(day * 86_400_000 + 7, day * 86_400_000)
+    >>> for hour in range(9 * 24):
+    ...     if 6 <= hour % 24 < 22:
+    ...         gaps.note(hour * 3_600_000 + 7, hour * 3_600_000)
     >>> gaps.limit_ms // 3_600_000
-    72
+    27
     """
 
     first_ms: int | None = None
     to_ms: int | None = None
     now_ms: int = 0
-    gaps: deque[int] = field(default_factory=lambda: deque(maxlen=_GAPS))
+    count: int = 0
+    longest: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_DAYS))
     limit: Limit = field(default_factory=Limit)
 
     def note(self, watermark_ms: int, to_ms: int) -> None:
@@ -113,9 +117,16 @@ class Gaps:
         if self.first_ms is None:
             self.first_ms = watermark_ms
         if self.to_ms is not None and to_ms > self.to_ms:
-            self.gaps.append(max(self.now_ms - self.to_ms, to_ms - self.to_ms))
+            self._keep(max(self.now_ms - self.to_ms, to_ms - self.to_ms))
         self.now_ms = max(self.now_ms, watermark_ms)
         self.to_ms = to_ms if self.to_ms is None else max(to_ms, self.to_ms)
+
+    def _keep(self, gap_ms: int) -> None:
+        self.count += 1
+        day = self.now_ms // _DAY_MS
+        if self.longest and self.longest[-1][0] == day:
+            gap_ms = max(gap_ms, self.longest.pop()[1])
+        self.longest.append((day, gap_ms))
 
     @property
     def behind_ms(self) -> int:
@@ -125,6 +136,6 @@ class Gaps:
     @property
     def limit_ms(self) -> int | None:
         """Beyond what it is unusual; None where that is not known yet."""
-        if len(self.gaps) < _LEAST_GAPS or self.now_ms - (self.first_ms or 0) < _LEARN_MS:
+        if self.count < _LEAST_GAPS or self.now_ms - (self.first_ms or 0) < _LEARN_MS:
             return None
-        return max(_HOUR_MS, USUAL_TIMES * max(self.gaps))
+        return max(_HOUR_MS, USUAL_TIMES * max(gap_ms for _, gap_ms in self.longest))

@@ -28,7 +28,7 @@ class Health:
     - ``labels_overdue``: how long, in event time, no label may come;
     - ``silence``: how long, by the clock, no event may come.
 
-    The last three are, where None, three times the longest gap seen in a week or more, an hour at
+    The last three are, where None, three times the longest gap of the last weeks, an hour at
     least. A version that was held back, and a worker that falls silent, is always told of.
 
     >>> Health(lag="30s").lag_ms

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamproc.errors import DefinitionError
@@ -257,3 +259,26 @@ def test_a_limit_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     """With the name of the field."""
     with pytest.raises(DefinitionError, match=f"Health, {next(iter(wrong))}"):
         Health(**wrong)
+
+
+def test_quiet_nights_are_usual_after_a_week() -> None:
+    """Events from 7 to 23 h, labels from 9 to 17 h: it is told when they stay away for longer."""
+    watch = HealthWatch(Health())
+    events = [at for at in range(20 * 24 * 60) if 7 <= at // 60 % 24 < 23]
+    labels = [at for at in events if 9 <= at // 60 % 24 < 17]
+    told: list[tuple[str, int]] = []
+    for minute in np.arange(7 * 60, 22 * 24 * 60, 0.5).tolist():
+        newest = {
+            "watermark_ms": max(events[0], events[bisect_right(events, minute) - 1]) * 60_000,
+            "label_ms": labels[max(0, bisect_right(labels, minute) - 1)] * 60_000,
+        }
+        record = {
+            "stage": "health",
+            "instance": "w",
+            "at_ms": int(minute * 60_000),
+            "values": newest,
+        }
+        told += [(each.subject, minute / 60) for each in watch.update(record) if each.ongoing]
+    silent_h = events[-1] / 60
+    assert {subject for subject, _ in told} == {"events"}
+    assert 24 <= min(hour for _, hour in told) - silent_h <= 26
