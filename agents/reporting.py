@@ -41,7 +41,10 @@ class Reporter:
     def look(
         self, tasks: Mapping[Place, Task], keepers: Iterable[Keeper], now_ms: int
     ) -> list[Out]:
-        """Look at the tasks; return what is to be told, if it is time and there are tasks."""
+        """Look at the tasks; return what is to be told, if it is time.
+
+        A worker without tasks tells as well: it is there, and takes over when another goes.
+        """
         scoring = {place[1]: task for place, task in tasks.items() if isinstance(task, ScoreTask)}
         for task in scoring.values():
             young = task.oldest_ms is not None and now_ms - task.oldest_ms < PROMPT_MS
@@ -49,7 +52,7 @@ class Reporter:
                 self._prompt_ms[task] = now_ms
         if self._told_ms is None:
             self._told_ms = now_ms  # what is so at a start is so for seconds yet
-        if not tasks or now_ms - self._told_ms < REPORT_MS:
+        if now_ms - self._told_ms < REPORT_MS:
             return []
         self._told_ms = now_ms
         values = self._of_scoring(scoring, now_ms)

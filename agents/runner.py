@@ -89,6 +89,7 @@ class Runner:
         self._stopping = False
         self.models_known = asyncio.Event()
         self.lost = False
+        self._member = False  # of the group, with partitions or without
         self._rebalances = self._committing = 0
 
     @property
@@ -146,6 +147,7 @@ class Runner:
         :meth:`start_offsets` is not started, as nobody knows from where.
         """
         loop = asyncio.get_running_loop()
+        self._member = True
         for tp in sorted(self._assigned.intersection(tps)):
             stage = self._stage_of[tp.topic]
             place = (stage.name, tp.partition)
@@ -191,6 +193,7 @@ class Runner:
             except Lost as lost:  # whoever gets them restores them, and so do we
                 log.warning("not_committed", why=str(lost))
             self._rebalances += 1
+            self._member = False
             self._drop({(self._stage_of[tp.topic].name, tp.partition) for tp in tps})
             self._committed, self._assigned = {}, frozenset()
             self._inputs.revoke(tps)
@@ -344,9 +347,11 @@ class Runner:
 
     async def _report(self) -> None:
         """Tell the judge how this worker is, when it is time, or that it ends."""
+        if not self._member:
+            return
         now_ms, reporter = self.clock_ms(), self._reporter
         told = reporter.look(self.tasks, self.keepers.values(), now_ms)
-        if self._stopping and self.tasks:
+        if self._stopping:
             told = reporter.leaves(now_ms)
         if told:
             await self.writer.write(self.pipeline.topics.buckets, 0, told)

@@ -152,6 +152,8 @@ class HealthWatch:
             return
         for what in ("behind_ms", "latency_ms", "learner_records", "snapshot_ms"):
             value, most = values.get(what), self._limits[what]
+            if value is None and what in worker.limits and worker.limits[what].since_ms is not None:
+                value = 0  # what it was about is elsewhere by now, or has nothing left to do
             if value is None or most is None:
                 continue
             if what == "latency_ms" and (

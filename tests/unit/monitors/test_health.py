@@ -282,3 +282,16 @@ def test_quiet_nights_are_usual_after_a_week() -> None:
     silent_h = events[-1] / 60
     assert {subject for subject, _ in told} == {"events"}
     assert 24 <= min(hour for _, hour in told) - silent_h <= 26
+
+
+@pytest.mark.parametrize("what", ["learner_records", "behind_ms", "latency_ms"])
+def test_what_a_worker_no_longer_has_is_over(what: str) -> None:
+    """The learner, or the partitions, moved to another worker; it reports on, without the value."""
+    watch = HealthWatch(Health())
+    told: list[tuple[int, bool]] = []
+    for at_ms in range(0, 600_000, REPORT_MS):
+        values = {"waiting": 9, what: 90_000} if at_ms < 300_000 else {}
+        record = {"stage": "health", "instance": "w", "at_ms": at_ms, "values": values}
+        told += [(at_ms, each.ongoing) for each in watch.update(record)]
+    assert told[0] == (60_000, True)
+    assert [at_ms for at_ms, ongoing in told if not ongoing] == [360_000]
