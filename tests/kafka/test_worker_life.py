@@ -13,7 +13,10 @@ from operator import itemgetter
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message
 
+from streamproc.kafka.topics import create
+from streamproc.pipeline import Pipeline
 from tests.kafka.processes import (
     EXAMPLE,
     STOP_WITHIN_S,
@@ -184,3 +187,36 @@ def test_it_sits_out_a_broker_that_goes_away(
         counts = Counter(predictions.until_end())
     print(f"\n{counts.total() - len(counts)} predictions repeated")
     assert len(counts) == events
+
+
+def test_a_worker_in_standby_is_there(kafka: KafkaServer, tmp_path: Path) -> None:
+    """With one partition one of two has nothing to do: it says that it is there, and ends."""
+    name = "standby"
+    pipeline = payments_as(name, tmp_path)
+    create({"bootstrap.servers": kafka.address}, Pipeline.load(pipeline), partitions=1)
+
+    def of_health(message: Message) -> tuple[str, str]:
+        said = json.loads(message.value() or b"{}")
+        busy = "waiting" in said.get("values", {})
+        return said.get("instance", ""), "leaves" if said.get("leaves") else f"busy: {busy}"
+
+    with (
+        Worker(pipeline, kafka.address, tmp_path, "one") as one,
+        Worker(pipeline, kafka.address, tmp_path, "two") as two,
+        TopicReader(kafka.address, f"{name}.buckets", of_health) as told,
+    ):
+        workers = {"one": one, "two": two}
+
+        def latest() -> dict[str, str]:
+            return {who: said for who, said in told.records if who}
+
+        def check() -> None:
+            one.check()
+            two.check()
+
+        told.until(lambda: len(set(latest().values())) == 2, "reports of both", check=check)
+        (standby,) = (who for who, said in latest().items() if said == "busy: False")
+        workers[standby].stop()
+        assert workers[standby].process.returncode == 0, workers[standby].tail()
+        told.until_end()
+        assert latest()[standby] == "leaves", workers[standby].tail()
