@@ -20,10 +20,11 @@ _NEVER = -(2**62)
 class AlertBook:
     """Turns findings into alerts, and keeps to what people ask.
 
-    It knows no clock but what it is handed: ``passed_ms``, the event time up to which all was
-    tested, for all that is about the findings; ``now_ms``, when that was written in the log, for
+    It knows no clock but what it is handed: ``passed_ms``, the time up to which all of a stage was
+    tested, for all that is about its findings; ``now_ms``, when that was written in the log, for
     silences and for `detected_at_ms`. What it says does not depend on how many buckets are handed
-    over at once. The state is plain data, bounded by the number of things that are watched.
+    over at once, nor on how far one stage is ahead of another. The state is plain data, bounded by
+    the number of things that are watched.
 
     ``pipeline`` and ``fingerprint`` are told in each alert; ``features`` are the fields that each
     feature is made of and for how long it holds their values, in milliseconds.
@@ -50,22 +51,27 @@ class AlertBook:
         self._closed: dict[str, Case] = {}
         self._ended: list[Case] = []
         self._silences = Silences()
-        self._passed_ms = _NEVER
+        self._passed_ms: dict[str, int] = {}
         self._relearn: list[str] = []
 
     def apply(
-        self, findings: Iterable[Finding], now_ms: int, passed_ms: int | None = None
+        self,
+        findings: Iterable[Finding],
+        now_ms: int,
+        passed_ms: Mapping[str, int] | None = None,
     ) -> list[Alert]:
-        """Return the alerts that findings, in order of time, give rise to.
+        """Return the alerts that findings, of each stage in order of time, give rise to.
 
-        Where ``passed_ms`` is not known ``now_ms`` stands for it.
+        ``passed_ms`` is by stage; where it is not known ``now_ms`` stands for it.
         """
         alerts = self._tell(now_ms)  # silences that are over
         for group in _groups(map(self._with_fields, findings)):
-            alerts += self._advance(group[0].at_ms, now_ms)
+            alerts += self._advance(group[0].stage, group[0].at_ms, now_ms)
             self._absorb(group)
             alerts += self._tell(now_ms)
-        return alerts + self._advance(now_ms if passed_ms is None else passed_ms, now_ms)
+        for stage, until_ms in (passed_ms or {"": now_ms}).items():
+            alerts += self._advance(stage, until_ms, now_ms)
+        return alerts
 
     def command(self, said: Mapping[str, Any], now_ms: int) -> tuple[list[Alert], list[str]]:
         """Do what somebody asks, in the fields of a `Command`.
@@ -116,8 +122,15 @@ class AlertBook:
                 new.append(self._trouble(finding))
         self._place(new, "found")
 
+    def _passed(self, finding: Finding) -> int:
+        """Return up to when the stage of a finding is judged."""
+        return self._passed_ms.get(finding.stage, _NEVER)
+
+    def _time_of(self, finding: Finding) -> int:
+        return finding.at_ms or self._passed(finding)
+
     def _trouble(self, finding: Finding) -> Trouble:
-        return Trouble(finding, finding.first_seen_ms, self._passed_ms)
+        return Trouble(finding, finding.first_seen_ms, self._time_of(finding))
 
     def _follow(self, case: Case, finding: Finding) -> bool:
         """Take in a finding about what is known; False where it is another trouble by now."""
@@ -125,10 +138,12 @@ class AlertBook:
         if finding.ongoing and not known.ongoing:
             if not case.ongoing:
                 case.flaps += 1
-            elif known is not case.lead and self._passed_ms > known.over_ms + known.grace_ms:
+            elif known is not case.lead and self._time_of(finding) > (
+                known.over_ms + known.grace_ms
+            ):
                 self._take_out(case, known)
                 return False
-        known.follow(finding, self._passed_ms)
+        known.follow(finding, self._time_of(finding))
         self._weigh(case)
         return True
 
@@ -206,60 +221,81 @@ class AlertBook:
                     break
                 because[each.key] = each.because if by is None else by
             else:
-                self._close(case, "explained", cause.alert_id)
+                self._close(case, "explained", by=cause.alert_id)
                 for each in case.ongoing:
                     each.because = because[each.key]
                     self._put_in(cause, each)
 
     # ---------------------------------------------------------------- what time brings
 
-    def _advance(self, until_ms: int, now_ms: int) -> list[Alert]:
-        """Let event time pass, and everything that is due by then happen in its order."""
+    def _advance(self, stage: str, until_ms: int, now_ms: int) -> list[Alert]:
+        """Let time pass in a stage, and everything that is due by then happen in its order."""
         alerts: list[Alert] = []
         while True:
-            due = [(case.due_ms, case.key) for case in self._cases.values()]
-            dues = [(due_ms, key) for due_ms, key in due if due_ms is not None]
-            edge_ms = self._silences.boundary_ms(self._passed_ms)
-            if edge_ms is not None:
-                dues.append((edge_ms, ""))
+            dues = [*self._dues(stage), *self._edges(stage)]
             due_ms, key = min(dues, default=(until_ms, None))
-            if key is None or due_ms > max(until_ms, self._passed_ms):
+            if key is None or due_ms > max(until_ms, self._passed_ms.get(stage, _NEVER)):
                 break
-            self._passed_ms = max(self._passed_ms, due_ms)
+            self._pass(stage, due_ms)
             if key:
-                self._fall_due(self._cases[key])
+                self._fall_due(self._cases[key], due_ms)
             alerts += self._tell(now_ms)
-        self._passed_ms = max(self._passed_ms, until_ms)
+        self._pass(stage, until_ms)
         self._forget(now_ms)
         return alerts
 
-    def _fall_due(self, case: Case) -> None:
+    def _pass(self, stage: str, until_ms: int) -> None:
+        self._passed_ms[stage] = max(self._passed_ms.get(stage, _NEVER), until_ms)
+
+    def _dues(self, stage: str) -> Iterator[tuple[int, str]]:
+        """Yield when a case is due, where all stages that it is of have come so far by then."""
+        for case in self._cases.values():
+            stages = {each.finding.stage for each in case.members}
+            due_ms = case.due_ms
+            if due_ms is None or stage not in stages:
+                continue
+            if all(self._passed_ms.get(each, _NEVER) >= due_ms for each in stages - {stage}):
+                yield due_ms, case.key
+
+    def _edges(self, stage: str) -> Iterator[tuple[int, str]]:
+        """Yield when maintenance begins or ends for what is open."""
+        passed_ms = self._passed_ms.get(stage, _NEVER)
+        for case in self._cases.values():
+            for each in case.members:
+                if each.finding.stage == stage:
+                    yield from ((at, "") for at in self._silences.edges(each) if at > passed_ms)
+
+    def _fall_due(self, case: Case, due_ms: int) -> None:
         """Resolve what has been over for long enough; let go of what outlives its cause."""
         ongoing = case.ongoing
         if not ongoing:
-            self._close(case, "recovered")
+            self._close(case, "recovered", due_ms)
             if case.relearn:
                 self._relearn += [each.key for each in case.members]
             return
-        left = [it for it in ongoing if case.lead.over_ms + it.grace_ms <= self._passed_ms]
+        left = [it for it in ongoing if case.lead.over_ms + it.grace_ms <= due_ms]
         for each in left:
             self._take_out(case, each)
         self._place(left, "outlived")
 
-    def _close(self, case: Case, reason: AlertReason, by: str | None = None) -> None:
+    def _close(
+        self, case: Case, reason: AlertReason, at_ms: int | None = None, by: str | None = None
+    ) -> None:
         del self._cases[case.key]
         for each in case.members:
             self._where.pop(each.key, None)
-        case.closed, case.closed_ms, case.explained_by = reason, self._passed_ms, by
+        case.closed, case.explained_by = reason, by
+        case.closed_ms = self._passed(case.lead.finding) if at_ms is None else at_ms
         if case.told is not None or case.step:
             self._closed[case.key] = case
         if case.told is not None:
             self._ended.append(case)
 
     def _forget(self, now_ms: int) -> None:
-        self._silences.forget(now_ms, self._passed_ms)
+        self._silences.forget(now_ms, min(self._passed_ms.values(), default=_NEVER))
         for key, case in list(self._closed.items()):
-            if case.remembered_until_ms < self._passed_ms and key not in self._where:
+            over = case.remembered_until_ms < self._passed(case.lead.finding)
+            if over and key not in self._where:
                 del self._closed[key]
 
     # ---------------------------------------------------------------- what is told
@@ -268,12 +304,12 @@ class AlertBook:
         """Return what is news of the open alerts, then the ends of those that ended."""
         alerts = []
         for case in self._cases.values():
-            until_ms = self._silences.until_ms(case, now_ms, self._passed_ms)
+            until_ms = self._silences.until_ms(case, now_ms, self._passed)
             reason = case.news(until_ms is not None)
             if reason is not None:
                 alerts.append(self._step(case, reason, now_ms, until_ms))
         for case in self._ended:
-            until_ms = self._silences.until_ms(case, now_ms, self._passed_ms)
+            until_ms = self._silences.until_ms(case, now_ms, self._passed)
             alerts.append(self._step(case, case.closed or "recovered", now_ms, until_ms))
             case.told = None
         self._ended = []

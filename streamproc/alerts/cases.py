@@ -39,7 +39,7 @@ LARGE = 0.75
 class Trouble:
     """One thing that is wrong: the newest finding that says so, and the one that it is over.
 
-    ``because`` is the key of what explains it, if anything does. Times are event times.
+    ``because`` is the key of what explains it, if anything does. Times are of the finding's stage.
     """
 
     finding: Finding

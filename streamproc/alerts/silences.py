@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from streamproc.alerts.cases import Case, Trouble
 from streamproc.alerts.commands import Command, Match
+from streamproc.monitors.finding import Finding
 
 MOST = 1_000
 """How many are kept; beyond that the one that ends first makes way."""
+
+SETTLES_BUCKETS = 8
+"""So many buckets after maintenance what began in it is told, if it is not over."""
+
+KEPT_MS = 60 * 86_400_000
+"""How long maintenance is remembered after its end, since outcomes are judged late."""
+
+Clock = Callable[[Finding], int]
 
 
 @dataclass(frozen=True)
@@ -56,44 +66,67 @@ class Silences:
         self._all = [each for each in self._all if (each.alert_id, each.match) != named]
 
     def forget(self, now_ms: int, passed_ms: int) -> None:
-        """Forget those that have ended."""
+        """Forget those that have ended, of maintenance by what is judged last of all."""
         self._all = [
-            each for each in self._all if each.until_ms > (passed_ms if each.planned else now_ms)
+            each
+            for each in self._all
+            if (each.until_ms > passed_ms - KEPT_MS if each.planned else each.until_ms > now_ms)
         ]
 
-    def boundary_ms(self, after_ms: int) -> int | None:
-        """Return the next event time at which a maintenance window begins or ends."""
-        times = (t for each in self._all if each.planned for t in (each.from_ms, each.until_ms))
-        return min((t for t in times if t is not None and t > after_ms), default=None)
+    def edges(self, trouble: Trouble) -> Iterator[int]:
+        """Yield the times at which maintenance begins or ends to be a reason for silence."""
+        for each in self._all:
+            if each.from_ms is not None:
+                bucket_ms = trouble.finding.bucket_ms
+                yield each.from_ms + 1
+                yield each.until_ms + bucket_ms
+                yield each.until_ms + SETTLES_BUCKETS * bucket_ms
 
-    def until_ms(self, case: Case, now_ms: int, passed_ms: int) -> int | None:
-        """Return until when an alert is silenced; None where it is not."""
+    def until_ms(self, case: Case, now_ms: int, clock: Clock) -> int | None:
+        """Return until when an alert is silenced; None where it is not.
+
+        ``clock`` is up to when the stage of a finding is judged.
+        """
         if not self._all:
             return None
         ends: list[int] = []
         members = {each.key: each for each in case.members}
         for each in case.ongoing or case.members:
-            until_ms = self._of(each, members, case.alert_id, now_ms, passed_ms)
+            until_ms = self._of(each, members, case.alert_id, now_ms, clock)
             if until_ms is None:
                 return None
             ends.append(until_ms)
         return min(ends)
 
     def _of(
-        self, trouble: Trouble, members: dict[str, Trouble], id_: str, now_ms: int, passed_ms: int
+        self, trouble: Trouble, members: dict[str, Trouble], id_: str, now_ms: int, clock: Clock
     ) -> int | None:
         """Return until when one thing is silenced, by itself or by what explains it."""
         chain = [trouble]
         while chain[-1].because in members and len(chain) <= len(members):
             chain.append(members[chain[-1].because or ""])
         ends = [
-            each.until_ms
+            until_ms
             for each in self._all
-            if each.until_ms > (passed_ms if each.planned else now_ms)
-            and (each.from_ms is None or each.from_ms <= passed_ms)
+            if (until_ms := _ends(each, trouble, now_ms, clock)) is not None
             and (
                 each.alert_id == id_
                 or (each.match is not None and any(each.match.fits(it.finding) for it in chain))
             )
         ]
         return max(ends, default=None)
+
+
+def _ends(silence: _Silence, trouble: Trouble, now_ms: int, clock: Clock) -> int | None:
+    """Return until when a silence is one of a trouble; None where it is not, or no longer.
+
+    Of maintenance all buckets are that have a part in it. What is found in one of these may last
+    for some more: a test takes a few to see that it is over.
+    """
+    if silence.from_ms is None:
+        return silence.until_ms if silence.until_ms > now_ms else None
+    passed_ms, bucket_ms = clock(trouble.finding), trouble.finding.bucket_ms
+    last_ms = silence.until_ms + bucket_ms
+    if silence.from_ms < trouble.found_ms < last_ms:
+        last_ms = silence.until_ms + SETTLES_BUCKETS * bucket_ms
+    return last_ms if silence.from_ms < passed_ms < last_ms else None

@@ -14,7 +14,9 @@ _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_740_000
 class Finding:
     """Something is wrong, or (``ongoing`` false) is over; ``effect`` is how large, without unit.
 
-    ``at_ms`` is the end of the bucket that shows it (0: not known), ``bucket_ms`` how long that is.
+    ``at_ms`` is the end of the bucket that shows it (0: not known), ``bucket_ms`` how long that is,
+    ``stage`` the clock that this is by: event time, which goes by itself for predictions
+    (``drift``) and for outcomes (``bias``), or the log's time (``health``).
     ``evidence`` is the logarithm of the e-value over its threshold, ``low`` and ``high`` are an
     interval for ``observed`` less ``expected`` that holds at any time. ``critical_at`` is the
     effect from which it is critical at once. ``fields`` are the event's fields that the subject is
@@ -50,6 +52,7 @@ class Finding:
     holds_ms: int = 0
     members: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    stage: str = ""
 
     @property
     def key(self) -> str:

@@ -27,6 +27,9 @@ from streamproc.monitors.versions import Versions
 OPERATION = "operation"
 """The stage of a record that says what a person asked for."""
 
+HEALTH = "health"
+"""The stage of findings about workers and the learner, whose time is the log's."""
+
 
 class Monitor(Protocol):
     """What tests the sealed buckets of one monitor."""
@@ -45,9 +48,9 @@ class Book(Protocol):
     """What keeps the alerts; `streamproc.alerts.AlertBook` is it."""
 
     def apply(
-        self, findings: Iterable[Finding], now_ms: int, passed_ms: int | None = None
+        self, findings: Iterable[Finding], now_ms: int, passed_ms: Mapping[str, int] | None = None
     ) -> list[Alert]:
-        """Return the alerts that findings give rise to; buckets to ``passed_ms`` are sealed."""
+        """Return the alerts that findings give rise to; ``passed_ms`` is how far each stage is."""
 
     def command(self, said: Mapping[str, Any], now_ms: int) -> tuple[list[Alert], list[str]]:
         """Do what a person asks; return the alerts, and the keys of what to learn anew."""
@@ -163,11 +166,13 @@ class Judge:
                 continue
             findings: list[Finding] = []
             if record["stage"] in REPORTS and self._health is not None:
-                findings.extend(self._health.update(record))
+                found = self._health.update(record)
+                findings += [replace(each, at_ms=now_ms, stage=HEALTH) for each in found]
             sealed = self.sealer.take(record, self._combined)
             for end_ms, some in groupby(sealed, key=self._end_ms):
                 findings += self._test(end_ms, list(some))
-            alerts += self._book.apply(findings, now_ms, self.sealer.sealed_ms)
+            passed_ms = {**self.sealer.sealed_ms, HEALTH: now_ms}
+            alerts += self._book.apply(findings, now_ms, passed_ms)
             self._relearn(self._book.take_relearn())
         return alerts
 
@@ -186,6 +191,7 @@ class Judge:
                 found,
                 at_ms=end_ms,
                 bucket_ms=self._lengths_ms[number],
+                stage=stage,
                 models=versions.since(found.first_seen_ms),
             )
             for number, start_ms, rows in sealed

@@ -83,9 +83,9 @@ class Sealer:
         return {name: stage.sources for name, stage in self._stages.items()}
 
     @property
-    def sealed_ms(self) -> int:
-        """Up to when buckets are sealed, in the stage that is furthest."""
-        return max((stage.sealed_ms for stage in self._stages.values()), default=NEVER)
+    def sealed_ms(self) -> dict[str, int]:
+        """Up to when the buckets of each stage are sealed."""
+        return {name: stage.sealed_ms for name, stage in self._stages.items()}
 
     def take(self, record: Mapping[str, Any], combine: Combine) -> list[Sealed]:
         """Take in a record of the log; return the buckets it completes, in the order of their end.

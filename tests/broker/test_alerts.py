@@ -93,7 +93,8 @@ def told(broker: EmbeddedBroker) -> list[Any]:
         (50, [drift(50, "amount")]),
         (52, [drift(51, "age", evidence=1.0)]),
     ):
-        steps += book.apply(findings, START_MS + hour * HOUR_MS, START_MS + hour * HOUR_MS)
+        now_ms = START_MS + hour * HOUR_MS
+        steps += book.apply(findings, now_ms, {"": now_ms})
     producer = Producer({"bootstrap.servers": broker.address, "linger.ms": 5})
     for step in [*steps[:1], None, *steps[1:]]:
         value = json.dumps(step).encode() if step else b"oops"

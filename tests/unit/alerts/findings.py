@@ -52,7 +52,7 @@ class Watching:
 
     def hour(self, hour: int, *findings: Finding) -> list[tuple[str, str, str]]:
         """Hand in an hour's findings; return status, key and reason of what is told."""
-        told = self.book.apply(findings, hour * HOUR_MS, hour * HOUR_MS)
+        told = self.book.apply(findings, hour * HOUR_MS, {"": hour * HOUR_MS})
         self.alerts += told
         return steps(told)
 

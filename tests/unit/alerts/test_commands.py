@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from streamproc.alerts import Command, Match, read_command
+from streamproc.alerts import AlertBook, Command, Match, read_command
 from streamproc.errors import BadRecord
 from tests.unit.alerts.findings import HOUR_MS, Watching, drift, found, over, steps
 
@@ -239,13 +240,37 @@ def test_maintenance_is_in_event_time_and_ends_by_itself() -> None:
     ask(watching, "maintenance", hour=500, from_ms=10 * HOUR_MS, until_ms=20 * HOUR_MS)
 
     assert watching.hour(5, drift(5, "amount")) == [("open", AMOUNT, "found")]
+    assert watching.hour(10) == []
     assert watching.hour(12) == [("update", AMOUNT, "silenced")]
     watching.hour(15, found(15, "health", "lag"))
     assert watching.alerts[-1]["silenced"]
-    assert watching.hour(30) == [
-        ("update", AMOUNT, "unsilenced"),
-        ("update", "health/lag", "unsilenced"),
-    ]
+    assert watching.hour(20) == []
+    assert watching.hour(21) == [("update", AMOUNT, "unsilenced")]
+    assert watching.hour(40) == [("update", "health/lag", "unsilenced")]
+
+
+@pytest.mark.parametrize(("first", "last"), [(10, 14), (13, 14), (14, 14)])
+def test_what_is_over_with_the_maintenance_is_never_delivered(first: int, last: int) -> None:
+    """A test takes some buckets more to see that it is over; nobody is told of that."""
+    watching = Watching()
+    ask(watching, "maintenance", hour=1, from_ms=9 * HOUR_MS, until_ms=14 * HOUR_MS)
+    for hour in range(first, last + 4):
+        watching.hour(hour, drift(hour, "amount", first - 1))
+    watching.hour(last + 4, over(drift(last, "amount"), last + 4))
+    watching.hour(40)
+    assert [it["status"] for it in watching.alerts][-1] == "resolved"
+    assert all(it["silenced"] for it in watching.alerts)
+
+
+def test_maintenance_is_of_outcomes_too_which_are_judged_later() -> None:
+    """Labels come a day late: what was wrong in the window is found when predictions are far on."""
+    book = AlertBook()
+    said = {"command": "maintenance", "by": "ada", "at_ms": 0, "from_ms": 9 * HOUR_MS}
+    book.command({**said, "until_ms": 14 * HOUR_MS}, 0)
+    book.apply([], 40 * HOUR_MS, {"drift": 40 * HOUR_MS, "bias": 11 * HOUR_MS})
+    bias = replace(found(12, "prediction_bias", "predictions"), stage="bias")
+    (alert,) = book.apply([bias], 41 * HOUR_MS, {"drift": 41 * HOUR_MS, "bias": 12 * HOUR_MS})
+    assert (alert["status"], alert["silenced"]) == ("open", True)
 
 
 def test_a_shorter_silence_replaces_a_longer_one() -> None:

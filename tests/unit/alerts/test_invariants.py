@@ -101,7 +101,7 @@ class Run:
     def flush(self) -> None:
         """Hand in what waits."""
         now_ms = self.hour * HOUR_MS
-        self.alerts += self.book.apply(self._waiting, now_ms, now_ms)
+        self.alerts += self.book.apply(self._waiting, now_ms, {"": now_ms})
         self._waiting = []
 
     def _ask(self, command: Command) -> None:

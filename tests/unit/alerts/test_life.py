@@ -95,7 +95,7 @@ def test_what_comes_again_much_later_is_another_alert() -> None:
         ids += [
             alert["alert_id"]
             for ongoing in (True, False)
-            for alert in book.apply([replace(finding, ongoing=ongoing)], 1, first_seen_ms)
+            for alert in book.apply([replace(finding, ongoing=ongoing)], 1, {"": first_seen_ms})
         ]
 
     assert ids[0] == ids[1] != ids[2] == ids[3]
