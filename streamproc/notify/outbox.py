@@ -88,7 +88,8 @@ class Outbox:
         life = self._lives.get(alert["key"])
         told = life.told if life and life.alert["alert_id"] == alert["alert_id"] else None
         known = not self.begun and (self._told_until is None or offset < self._told_until)
-        if known and self._is_news(alert, told):
+        was_told = alert.get("reason") == "silenced"  # by a step that may be compacted away
+        if known and (self._is_news(alert, told) or (told is None and was_told)):
             told = alert
         self._lives[alert["key"]] = made = _Life(alert, offset, time_ms, told)
         if not known:

@@ -283,6 +283,16 @@ def test_the_end_of_what_was_told_is_told_though_it_is_silenced(restarts: bool) 
     assert [key for key, *_ in tell_all(outbox)] == ["a"]
 
 
+def test_that_end_is_told_though_the_first_step_was_compacted_away() -> None:
+    """A restart sees the last step of a key alone, which says that it was told before."""
+    outbox = Outbox(told_until=2)
+    outbox.take(step("a", "update", silenced=True, reason="silenced"), 1, 1)
+    outbox.begin(2)
+    outbox.take(step("a", "resolved", silenced=True), 2, 2)
+
+    assert [(key, status) for key, status, _ in tell_all(outbox)] == [("a", "resolved")]
+
+
 def test_what_somebody_has_taken_up_is_told_when_it_is_graver_alone() -> None:
     """And when it ends; a sink that keeps how things stand is told all."""
     mine = {"acknowledged_by": "ada"}
