@@ -27,8 +27,9 @@ from streamproc.monitors.quality_spec import (
     Row,
     quality_series,
 )
-from streamproc.monitors.quality_words import evidence_of, made, words_of
+from streamproc.monitors.quality_words import evidence_of, made, stuck_words, words_of
 from streamproc.monitors.series import Limits, SeriesTest
+from streamproc.monitors.stuck import Stuck
 from streamproc.monitors.tilts import Rate
 from streamproc.monitors.unseen import Counts, Known, together
 
@@ -36,7 +37,6 @@ RATE, STUCK, REFUSED = "rate of events", ", stuck", "dead letters"
 """Subjects of findings; of a number that is stuck, how it ends."""
 
 _REMEMBERED = 1_024
-_MOST_ONE_IN = 3.0
 
 
 class QualityMonitor:
@@ -52,7 +52,7 @@ class QualityMonitor:
         self._rate = CountTest(self._alarm_ms, spec.bucket_ms, spec.span, spec.tolerance)
         self._shares: dict[str, SeriesTest] = {}
         self._rules: dict[str, _Rule] = {}
-        self._stuck: dict[str, _Stuck] = {}
+        self._stuck: dict[str, Stuck] = {}
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._ranges = dict(pipeline.ranges)
         self._known: dict[str, Known] = {}
@@ -104,8 +104,9 @@ class QualityMonitor:
             spec = self._limits
             self._rate = CountTest(self._alarm_ms, self._bucket_ms, spec.span, spec.tolerance)
             return True
-        stuck = f"{ONE}{subject.removesuffix(STUCK)}"
-        if subject.endswith(STUCK) and self._stuck.pop(stuck, None) is not None:
+        stuck = self._stuck.get(f"{ONE}{subject.removesuffix(STUCK)}")
+        if subject.endswith(STUCK) and stuck is not None:
+            stuck.accept()
             return True
         names = [each for each in self._shares if words_of(each, self._ranges)[0] == subject]
         for name in names:
@@ -230,21 +231,17 @@ class QualityMonitor:
 
     def _of_value(self, name: str, start_ms: int, row: Row) -> list[Finding]:
         """Test whether a number varies no more."""
-        stuck = self._stuck.setdefault(name, _Stuck())
-        said = stuck.step(start_ms, row, log(self._alarm_ms / self._bucket_ms))
+        stuck = self._stuck.get(name)
+        if stuck is None:
+            threshold = log(self._alarm_ms / self._bucket_ms)
+            stuck = self._stuck[name] = Stuck(self._limits.span.least_ms, threshold)
+        said = stuck.step(start_ms, row)
         if said is None:
             return []
         feature = name.removeprefix(ONE)
-        summary = (
-            f"{feature} is {row[1]!r} in all of {stuck.n:,} events since {when(stuck.since_ms)}; "
-            f"it varied in each of {stuck.varied:,} buckets before. Look at the sensor or service "
-            "that gives it."
-            if said
-            else f"{feature} varies again."
-        )
-        return [made(f"{feature}{STUCK}", said, 1.0,
-                         (stuck.evidence, log(self._alarm_ms / self._bucket_ms)), (0.0, 1.0),
-                         stuck.n, stuck.since_ms, summary, False)]  # fmt: skip
+        return [made(f"{feature}{STUCK}", said, 1.0, (stuck.evidence, stuck.threshold), (0.0, 1.0),
+                     stuck.n, stuck.since_ms, stuck_words(feature, stuck, row[1], said),
+                     False)]  # fmt: skip
 
 
 @dataclass
@@ -272,40 +269,3 @@ class _Rule:
             return None
         self.open, self.since_ms = True, start_ms
         return True
-
-
-@dataclass
-class _Stuck:
-    """Buckets of a number in which it varied, and those since it does no more.
-
-    Of m buckets none was constant: a constant one has a chance of 3/m at most, by a bound that
-    holds 19 times of 20. So each constant bucket in a row is worth log(m / 3).
-    """
-
-    varied: int = 0
-    constant: int = 0
-    evidence: float = 0.0
-    since_ms: int = 0
-    n: int = 0
-    open: bool = False
-
-    def step(self, start_ms: int, row: Row, threshold: float) -> bool | None:
-        """Take in a bucket; return whether it is stuck, where there is something to say."""
-        n, _, varied = row
-        if n < LEAST:
-            return None
-        if varied:
-            was, self.open = self.open, False
-            self.varied += 1
-            if not was:
-                self.constant += self.n > 0  # it was for a while, and that was nothing
-            self.evidence, self.n = 0.0, 0
-            return False if was else None
-        if self.n == 0:
-            self.since_ms = start_ms
-        self.n += n
-        self.evidence += log(max(self.varied / (_MOST_ONE_IN + 2 * self.constant), 1.0))
-        if self.open or (self.evidence >= threshold and self.varied > 0):
-            self.open = True
-            return True
-        return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streamproc.monitors.edetector import EDetector
-from streamproc.monitors.finding import Finding
+from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.quality_spec import DEAD, FUTURE, LATE, NULL, RANGE, UNDECLARED, VALUES
+from streamproc.monitors.stuck import Stuck
 
 _REASONS = {
     "field_not_number": "hold no number in {field}",
@@ -48,6 +49,22 @@ def words_of(
     what = _REASONS.get(reason, "are refused as {reason}").format(field=field, reason=reason)
     subject = f"dead letters, {reason}" + (f" of {field}" if field else "")
     return subject, what, "see the header `error` of the dead letters, and who writes them"
+
+
+def stuck_words(feature: str, stuck: Stuck, value: float | None, ongoing: bool) -> str:
+    """Return what is said of a number that varies no more, or varies again."""
+    if not ongoing:
+        return f"{feature} varies again."
+    before = f"it varied in {stuck.varied:,} buckets before"
+    if stuck.longest:
+        before = (
+            f"these are {stuck.run:,} buckets, where it did not vary in {stuck.longest:,} in a row "
+            "at most in recent weeks"
+        )
+    return (
+        f"{feature} is {value!r} in all of {stuck.n:,} events since {when(stuck.since_ms)}; "
+        f"{before}. Look at the sensor or service that gives it."
+    )
 
 
 def evidence_of(detector: EDetector) -> tuple[float, float]:
