@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -234,6 +235,47 @@ def test_a_flood_of_new_categories_is_counted_as_far_as_it_is_listed() -> None:
     flood = usual | {f"new {n}": 1 for n in range(900)}
     assert [known.unseen(T0 + hour * HOUR, flood) for hour in (49, 50)] == [900, 900]
     assert (odd.too_many, known.too_many) == (True, False)
+
+
+def test_a_text_that_slowly_has_too_many_values_is_tested_no_more() -> None:
+    """A catalogue of 900 that grows by four a day, all alike: no alert, and nothing is kept."""
+    rng = random.Random(2)
+    monitor = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY)
+    for hour in range(24 * 60):
+        size = 900 + hour // 6
+        counts = Counter(f"p{rng.randrange(size)}" for _ in range(200))
+        rows = {"events": [200], "values/country": dict(counts)}
+        assert monitor.update(T0 + hour * HOUR, rows) == []
+    assert monitor._known["values/country"].too_many
+
+
+def test_a_flood_that_is_over_makes_no_text_one_of_too_many_values() -> None:
+    """A thousand odd values for a day are told, forgotten, and told again the next time."""
+    monitor = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY)
+    told = set()
+    for hour in range(24 * 40):
+        day = hour // 24
+        counts = {f"{n}": 5 for n in range(100)}
+        if day in (9, 30):
+            counts |= {f"{hour} {n}": 1 for n in range(850)}
+        rows = {"events": [sum(counts.values())], "values/country": counts}
+        for each in monitor.update(T0 + hour * HOUR, rows):
+            if each.subject == "country, unseen category" and each.ongoing:
+                told.add(day)
+    assert told <= {9, 10, 30, 31}
+    assert {9, 30} <= told
+
+
+def test_too_many_values_that_are_accepted_are_tested_no_more() -> None:
+    """A text that became an id: who accepts that has no alert on each new one again."""
+    known = Known(DAY)
+    for hour in range(48):
+        known.unseen(T0 + hour * HOUR, {f"{n}": 5 for n in range(100)})
+    flood = {f"new {n}": 1 for n in range(1_000)}
+    assert known.unseen(T0 + 48 * HOUR, flood) == 1_000
+    assert known.unseen(T0 + 49 * HOUR, flood, T0 + 48 * HOUR) == 1_000
+    known.accept()
+    assert known.unseen(T0 + 50 * HOUR, {"another": 7}) is None
 
 
 def test_fewer_events_are_a_finding_once_two_references_have_passed() -> None:
