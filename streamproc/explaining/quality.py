@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
 from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert
 from streamproc.monitors.quality import RATE, REFUSED, STUCK, QualityMonitor
-from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality
+from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality, out_of
 from streamproc.monitors.quality_words import words_of
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.spec import Watched
@@ -80,8 +82,10 @@ class QualityReader(BucketReader):
             if row and row[0]:
                 self._points.append(Point(start_ms, float(not row[2]), 1.0))
         else:
-            count = sum(n for name, n in counts.items() if self._is_it(name))
-            of = total if self._subject.startswith("dead letters") else events
+            names = [name for name in counts if self._is_it(name)]
+            count = sum(counts[name] for name in names)
+            name = names[0] if names else EVENTS
+            of = out_of(name, count, events, refused)
             if of:
                 self._points.append(Point(start_ms, count / of, of))
 
@@ -103,7 +107,7 @@ class QualityReader(BucketReader):
         names = sorted({*self._counts[0], *self._counts[1]} - {EVENTS})
         rows: list[tuple[str, float, float]] = []
         for name in names:
-            n = [of.get(name, 0.0) / max(of.get(EVENTS, 0.0), 1.0) for of in self._counts]
+            n = [_share(name, of) for of in self._counts]
             rows.append((words_of(name, self._ranges)[0], n[0], n[1]))
         rows.sort(key=lambda row: (row[0] != self._subject, -abs(row[2] - row[1])))
         means = [
@@ -112,6 +116,12 @@ class QualityReader(BucketReader):
         ]
         told = (("events by bucket", means[0], means[1]), *rows[: MOST_ROWS - 1])
         return Table(("share of events", "before", "since"), told)
+
+
+def _share(name: str, counts: Mapping[str, float]) -> float:
+    refused = sum(n for each, n in counts.items() if each.startswith(DEAD))
+    count = counts.get(name, 0.0)
+    return count / max(out_of(name, count, counts.get(EVENTS, 0.0), refused), 1.0)
 
 
 def is_example(subject: str, pipeline: Watched, example: Example) -> float | None:

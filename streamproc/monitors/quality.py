@@ -25,6 +25,7 @@ from streamproc.monitors.quality_spec import (
     Checked,
     DataQuality,
     Row,
+    out_of,
     quality_series,
 )
 from streamproc.monitors.quality_words import evidence_of, made, stuck_words, words_of
@@ -85,8 +86,8 @@ class QualityMonitor:
         seen = {name for name, row in rows.items() if len(row) == 1 and name != EVENTS}
         known = {name for name in self._shares if not name.startswith(VALUES)}
         for name in sorted({*seen, *known}):
-            of = total if name.startswith(DEAD) else events
-            found += self._of_share(name, start_ms, rows.get(name, [0])[0], of)
+            count = rows.get(name, [0])[0]
+            found += self._of_share(name, start_ms, count, out_of(name, count, events, refused))
         for name in sorted(name for name, row in rows.items() if len(row) == 3):
             found += self._of_value(name, start_ms, rows[name])
         self._past.append((start_ms, total))
