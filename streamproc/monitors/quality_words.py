@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, when
-from streamproc.monitors.quality_spec import DEAD, FUTURE, LATE, NULL, RANGE, UNDECLARED, VALUES
+from streamproc.monitors.quality_spec import (
+    DEAD,
+    FUTURE,
+    LATE,
+    LEARN,
+    NULL,
+    RANGE,
+    UNDECLARED,
+    VALUES,
+)
 from streamproc.monitors.stuck import Stuck
 
 _REASONS = {
@@ -45,6 +54,12 @@ def words_of(
     if name == FUTURE:
         return ("event times ahead", "have a time over a minute ahead of the worker's clock",
                 "look at the clocks of the producers")  # fmt: skip
+    if name.startswith(LEARN):
+        reason = name.removeprefix(LEARN)
+        return (f"dead letters, learn {reason}",
+                f"have an outcome that the learner refuses ({reason})",
+                "the model learns nothing from it; see the header `error` of the dead letters of "
+                "the stage learn")  # fmt: skip
     reason, _, field = name.removeprefix(DEAD).partition(" ")
     what = _REASONS.get(reason, "are refused as {reason}").format(field=field, reason=reason)
     subject = f"dead letters, {reason}" + (f" of {field}" if field else "")

@@ -112,6 +112,14 @@ def refused(reason: str, error: str, share: float) -> Change:
     return change
 
 
+def unlearnt(message: Message, hour: int, rng: random.Random) -> Message | None:
+    """Have the learner refuse outcomes, one for each five events of the ninth day."""
+    if hour // 24 == 9 and rng.random() < 0.2:
+        told = {"stage": b"learn", "reason": b"model_failed", "error": b"ValueError: no"}
+        return read_dead_letter({**told, "watermark_ms": b"%d" % message["event_time_ms"]})
+    return message
+
+
 def ahead(message: Message, hour: int, rng: random.Random) -> Message:
     """Put a clock of one producer in twenty wrong."""
     if hour // 24 == 9 and rng.random() < 0.05:
@@ -164,6 +172,7 @@ def test_dead_letters_that_are_accepted_are_told_again_when_they_come_again() ->
         (refused(*NOT_NUMBER, 0.9), "dead letters"),
         (refused("repeated_id", "the event 'a' was scored already", 0.1),
          "dead letters, repeated_id"),
+        (unlearnt, "dead letters, learn model_failed"),
         (ahead, "event times ahead"),
         (late, "late events"),
     ],
@@ -336,7 +345,8 @@ def test_event_time_that_stands_still_is_one_bucket() -> None:
 def test_dead_letters_of_a_million_kinds_fill_no_memory() -> None:
     """What is in a record never names a series without end."""
     messages: list[Message] = [
-        {"reason": f"odd {n}", "watermark_ms": T0 + n % 5 * HOUR} for n in range(20_000)
+        {"reason": f"odd {n}", "series": "dead/", "watermark_ms": T0 + n % 5 * HOUR}
+        for n in range(20_000)
     ]
     fold = QualityFold(0, SPEC, PIPELINE)
     fold.update(messages)
@@ -346,7 +356,8 @@ def test_dead_letters_of_a_million_kinds_fill_no_memory() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"stage": b"learn", "reason": b"model_failed", "watermark_ms": b"5"},
+    [{}, {"stage": b"drift", "reason": b"not_json", "watermark_ms": b"5"},
+     {"stage": b"learn", "reason": b"model_failed"},
      {"stage": b"score", "reason": b"unknown_id", "watermark_ms": b"5"},
      {"stage": b"score", "reason": b"not_json"}],
 )  # fmt: skip
