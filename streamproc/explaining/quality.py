@@ -21,11 +21,15 @@ _ELSEWHERE = {
 }
 
 
+_ALIKE = {"never there": "missing", "never varied": "stuck"}
+"""What is counted as another subject is."""
+
+
 class QualityReader(BucketReader):
     """The counts of an alert's subject by bucket, as shares of the events."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
-        self._subject = alert["subject"]
+        self._subject = _counted(alert["subject"])
         self._first_ms = alert["first_seen_ms"]
         self._ranges = pipeline.ranges
         self._points: list[Point] = []
@@ -124,9 +128,19 @@ def _share(name: str, counts: Mapping[str, float]) -> float:
     return count / max(out_of(name, count, counts.get(EVENTS, 0.0), refused), 1.0)
 
 
+def _counted(subject: str) -> str:
+    """Return under which subject it is counted.
+
+    >>> _counted("amount, never there"), _counted("late events")
+    ('amount, missing', 'late events')
+    """
+    name, comma, what = subject.rpartition(", ")
+    return name + comma + _ALIKE.get(what, what)
+
+
 def is_example(subject: str, pipeline: Watched, example: Example) -> float | None:
     """Return 1 for an event that a finding of data quality counts, else None."""
-    name, _, what = subject.rpartition(", ")
+    name, _, what = _counted(subject).rpartition(", ")
     if name not in example.values:
         return None
     value = example.values[name]

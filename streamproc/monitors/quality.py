@@ -2,7 +2,7 @@
 
 Every count is a share of the events of its bucket, tested by the recursion that tests all else; the
 rate of events is one by itself. What needs no statistics has none: a feature that is there no more,
-half of all events refused.
+half of all events refused, a feature that never had a value.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 
+from streamproc.monitors.always import NEVER, Always
 from streamproc.monitors.counts import CountTest
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.quality_spec import (
@@ -28,7 +29,14 @@ from streamproc.monitors.quality_spec import (
     out_of,
     quality_series,
 )
-from streamproc.monitors.quality_words import evidence_of, made, stuck_words, words_of
+from streamproc.monitors.quality_words import (
+    always_subject,
+    always_words,
+    evidence_of,
+    made,
+    stuck_words,
+    words_of,
+)
 from streamproc.monitors.series import Limits, SeriesTest
 from streamproc.monitors.stuck import Stuck
 from streamproc.monitors.tilts import Rate
@@ -54,6 +62,13 @@ class QualityMonitor:
         self._shares: dict[str, SeriesTest] = {}
         self._rules: dict[str, _Rule] = {}
         self._stuck: dict[str, Stuck] = {}
+        self._always = {
+            name: Always(spec.span.least_ms)
+            for name in (
+                *(NULL + each for each in pipeline.feature_names),
+                *(ONE + each for each in pipeline.number_fields),
+            )
+        }
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._ranges = dict(pipeline.ranges)
         self._known: dict[str, Known] = {}
@@ -90,6 +105,7 @@ class QualityMonitor:
             found += self._of_share(name, start_ms, count, out_of(name, count, events, refused))
         for name in sorted(name for name, row in rows.items() if len(row) == 3):
             found += self._of_value(name, start_ms, rows[name])
+        found += self._of_always(start_ms, rows, events)
         self._past.append((start_ms, total))
         return found
 
@@ -109,6 +125,10 @@ class QualityMonitor:
         if subject.endswith(STUCK) and stuck is not None:
             stuck.accept()
             return True
+        for name, always in self._always.items():
+            if subject == always_subject(name):
+                always.accept()
+                return True
         names = [each for each in self._shares if words_of(each, self._ranges)[0] == subject]
         for name in names:
             if name in self._known:
@@ -243,6 +263,22 @@ class QualityMonitor:
         return [made(f"{feature}{STUCK}", said, 1.0, (stuck.evidence, stuck.threshold), (0.0, 1.0),
                      stuck.n, stuck.since_ms, stuck_words(feature, stuck, row[1], said),
                      False)]  # fmt: skip
+
+    def _of_always(self, start_ms: int, rows: dict[str, Row], events: float) -> list[Finding]:
+        """Return what is so of all events from the first on."""
+        found = []
+        for name, always in self._always.items():
+            if name.startswith(NULL):
+                count = rows.get(name, [0])[0]
+                said = always.step(start_ms, events, count >= events)
+            else:
+                said = always.same(start_ms, rows.get(name, [0, None, 0]))
+            if said is not None:
+                value = rows[name][1] if name.startswith(ONE) else None
+                words = always_words(name, always, value, said)
+                found.append(made(always_subject(name), said, 1.0, (always.n, NEVER), (0.0, 1.0),
+                                  int(always.n), always.since_ms, words, False))  # fmt: skip
+        return found
 
 
 @dataclass

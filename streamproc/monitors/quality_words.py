@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamproc.monitors.always import Always
 from streamproc.monitors.edetector import EDetector
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.quality_spec import (
@@ -12,6 +13,7 @@ from streamproc.monitors.quality_spec import (
     LATE,
     LEARN,
     NULL,
+    ONE,
     RANGE,
     UNDECLARED,
     VALUES,
@@ -79,6 +81,36 @@ def stuck_words(feature: str, stuck: Stuck, value: float | None, ongoing: bool) 
     return (
         f"{feature} is {value!r} in all of {stuck.n:,} events since {when(stuck.since_ms)}; "
         f"{before}. Look at the sensor or service that gives it."
+    )
+
+
+def always_subject(name: str) -> str:
+    """Return the subject of what is so of all events from the first on.
+
+    >>> always_subject("null/amount"), always_subject("one/amount")
+    ('amount, never there', 'amount, never varied')
+    """
+    if name.startswith(NULL):
+        return f"{name.removeprefix(NULL)}, never there"
+    return f"{name.removeprefix(ONE)}, never varied"
+
+
+def always_words(name: str, always: Always, value: float | None, ongoing: bool) -> str:
+    """Return what is said of what is so of all events, or is no more."""
+    if name.startswith(NULL):
+        feature = name.removeprefix(NULL)
+        if not ongoing:
+            return f"{feature} has a value now."
+        return (
+            f"{feature} has had no value in any of the first {always.n:,.0f} events; see whether "
+            "its field is named as in the events, and who writes it."
+        )
+    feature = name.removeprefix(ONE)
+    if not ongoing:
+        return f"{feature} varies now."
+    return (
+        f"{feature} is {value!r} in all of the first {always.n:,.0f} events that have it, and a "
+        "model can learn nothing from it; see what gives it."
     )
 
 

@@ -321,8 +321,6 @@ def always(name: str, value: Any) -> Change:
 @pytest.mark.parametrize(
     "change",
     [
-        always("amount", None),
-        always("amount", 3.0),
         always("level", 1e308),
         always("amount", float("nan")),
         always("amount", "x"),
@@ -330,8 +328,54 @@ def always(name: str, value: Any) -> Change:
     ],
 )
 def test_what_was_always_so_is_no_finding(change: Change) -> None:
-    """All missing, constant, 1e308, or no number at all, from the first event on."""
+    """1e308, or no number at all, from the first event on: the model is what may tell."""
     assert found_in(stream(5, change, an_hour=55)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "subject", "says"),
+    [
+        ("amount", None, "amount, never there", "amount has had no value in any of the first"),
+        (
+            "country",
+            None,
+            "country, never there",
+            "country has had no value in any of the first",
+        ),
+        ("amount", 3.0, "amount, never varied", "amount is 3.0 in all of the first"),
+    ],
+)
+def test_what_was_so_of_all_events_is_told_until_it_is_not(
+    name: str, value: Any, subject: str, says: str
+) -> None:
+    """All missing or constant, once the reference is over; never again once it was otherwise."""
+
+    def change(message: Message, hour: int, rng: random.Random) -> Message:
+        if hour < 96 or hour // 24 == 5:
+            message["features"][name] = value
+        return message
+
+    found = [each for each in found_in(stream(6, change, an_hour=55)) if each.subject == subject]
+    assert [each.ongoing for each in found] == [True] * 24 + [False]
+    assert {(each.severity, each.first_seen_ms) for each in found} == {("warning", T0)}
+    assert found[0].summary.startswith(f"{says} 4,015 events")
+    assert found[0].samples == 73 * 55
+    assert found[0].fields == (name,)
+
+
+def test_what_was_always_so_is_told_no_more_once_it_is_accepted() -> None:
+    """It may be so on purpose, for good; and of few events nothing is told."""
+
+    def told(events: int, accept: bool = False) -> int:
+        monitor, found = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY), 0
+        for hour in range(24 * 8):
+            if accept and hour == 24 * 4:
+                assert monitor.relearn("data_quality/seldom, never there")
+            rows = {"events": [events], "null/seldom": [events]}
+            found += len(monitor.update(T0 + hour * HOUR, rows))
+        return found
+
+    assert (told(55), told(55, accept=True), told(10)) == (24 * 5, 24, 0)
 
 
 def test_event_time_that_stands_still_is_one_bucket() -> None:
