@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
 from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert
 from streamproc.monitors.quality import RATE, REFUSED, STUCK, QualityMonitor
-from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality
+from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality, out_of
 from streamproc.monitors.quality_words import words_of
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.spec import Watched
@@ -19,11 +21,15 @@ _ELSEWHERE = {
 }
 
 
+_ALIKE = {"never there": "missing", "never varied": "stuck"}
+"""What is counted as another subject is."""
+
+
 class QualityReader(BucketReader):
     """The counts of an alert's subject by bucket, as shares of the events."""
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
-        self._subject = alert["subject"]
+        self._subject = _counted(alert["subject"])
         self._first_ms = alert["first_seen_ms"]
         self._ranges = pipeline.ranges
         self._points: list[Point] = []
@@ -80,8 +86,10 @@ class QualityReader(BucketReader):
             if row and row[0]:
                 self._points.append(Point(start_ms, float(not row[2]), 1.0))
         else:
-            count = sum(n for name, n in counts.items() if self._is_it(name))
-            of = total if self._subject.startswith("dead letters") else events
+            names = [name for name in counts if self._is_it(name)]
+            count = sum(counts[name] for name in names)
+            name = names[0] if names else EVENTS
+            of = out_of(name, count, events, refused)
             if of:
                 self._points.append(Point(start_ms, count / of, of))
 
@@ -103,7 +111,7 @@ class QualityReader(BucketReader):
         names = sorted({*self._counts[0], *self._counts[1]} - {EVENTS})
         rows: list[tuple[str, float, float]] = []
         for name in names:
-            n = [of.get(name, 0.0) / max(of.get(EVENTS, 0.0), 1.0) for of in self._counts]
+            n = [_share(name, of) for of in self._counts]
             rows.append((words_of(name, self._ranges)[0], n[0], n[1]))
         rows.sort(key=lambda row: (row[0] != self._subject, -abs(row[2] - row[1])))
         means = [
@@ -114,9 +122,25 @@ class QualityReader(BucketReader):
         return Table(("share of events", "before", "since"), told)
 
 
+def _share(name: str, counts: Mapping[str, float]) -> float:
+    refused = sum(n for each, n in counts.items() if each.startswith(DEAD))
+    count = counts.get(name, 0.0)
+    return count / max(out_of(name, count, counts.get(EVENTS, 0.0), refused), 1.0)
+
+
+def _counted(subject: str) -> str:
+    """Return under which subject it is counted.
+
+    >>> _counted("amount, never there"), _counted("late events")
+    ('amount, missing', 'late events')
+    """
+    name, comma, what = subject.rpartition(", ")
+    return name + comma + _ALIKE.get(what, what)
+
+
 def is_example(subject: str, pipeline: Watched, example: Example) -> float | None:
     """Return 1 for an event that a finding of data quality counts, else None."""
-    name, _, what = subject.rpartition(", ")
+    name, _, what = _counted(subject).rpartition(", ")
     if name not in example.values:
         return None
     value = example.values[name]

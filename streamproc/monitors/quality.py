@@ -2,7 +2,7 @@
 
 Every count is a share of the events of its bucket, tested by the recursion that tests all else; the
 rate of events is one by itself. What needs no statistics has none: a feature that is there no more,
-half of all events refused.
+half of all events refused, a feature that never had a value.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 
+from streamproc.monitors.always import NEVER, Always
 from streamproc.monitors.counts import CountTest
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.quality_spec import (
@@ -25,10 +26,19 @@ from streamproc.monitors.quality_spec import (
     Checked,
     DataQuality,
     Row,
+    out_of,
     quality_series,
 )
-from streamproc.monitors.quality_words import evidence_of, made, words_of
+from streamproc.monitors.quality_words import (
+    always_subject,
+    always_words,
+    evidence_of,
+    made,
+    stuck_words,
+    words_of,
+)
 from streamproc.monitors.series import Limits, SeriesTest
+from streamproc.monitors.stuck import Stuck
 from streamproc.monitors.tilts import Rate
 from streamproc.monitors.unseen import Counts, Known, together
 
@@ -36,7 +46,6 @@ RATE, STUCK, REFUSED = "rate of events", ", stuck", "dead letters"
 """Subjects of findings; of a number that is stuck, how it ends."""
 
 _REMEMBERED = 1_024
-_MOST_ONE_IN = 3.0
 
 
 class QualityMonitor:
@@ -52,7 +61,14 @@ class QualityMonitor:
         self._rate = CountTest(self._alarm_ms, spec.bucket_ms, spec.span, spec.tolerance)
         self._shares: dict[str, SeriesTest] = {}
         self._rules: dict[str, _Rule] = {}
-        self._stuck: dict[str, _Stuck] = {}
+        self._stuck: dict[str, Stuck] = {}
+        self._always = {
+            name: Always(spec.span.least_ms)
+            for name in (
+                *(NULL + each for each in pipeline.feature_names),
+                *(ONE + each for each in pipeline.number_fields),
+            )
+        }
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._ranges = dict(pipeline.ranges)
         self._known: dict[str, Known] = {}
@@ -85,10 +101,11 @@ class QualityMonitor:
         seen = {name for name, row in rows.items() if len(row) == 1 and name != EVENTS}
         known = {name for name in self._shares if not name.startswith(VALUES)}
         for name in sorted({*seen, *known}):
-            of = total if name.startswith(DEAD) else events
-            found += self._of_share(name, start_ms, rows.get(name, [0])[0], of)
+            count = rows.get(name, [0])[0]
+            found += self._of_share(name, start_ms, count, out_of(name, count, events, refused))
         for name in sorted(name for name, row in rows.items() if len(row) == 3):
             found += self._of_value(name, start_ms, rows[name])
+        found += self._of_always(start_ms, rows, events)
         self._past.append((start_ms, total))
         return found
 
@@ -104,9 +121,14 @@ class QualityMonitor:
             spec = self._limits
             self._rate = CountTest(self._alarm_ms, self._bucket_ms, spec.span, spec.tolerance)
             return True
-        stuck = f"{ONE}{subject.removesuffix(STUCK)}"
-        if subject.endswith(STUCK) and self._stuck.pop(stuck, None) is not None:
+        stuck = self._stuck.get(f"{ONE}{subject.removesuffix(STUCK)}")
+        if subject.endswith(STUCK) and stuck is not None:
+            stuck.accept()
             return True
+        for name, always in self._always.items():
+            if subject == always_subject(name):
+                always.accept()
+                return True
         names = [each for each in self._shares if words_of(each, self._ranges)[0] == subject]
         for name in names:
             if name in self._known:
@@ -230,21 +252,33 @@ class QualityMonitor:
 
     def _of_value(self, name: str, start_ms: int, row: Row) -> list[Finding]:
         """Test whether a number varies no more."""
-        stuck = self._stuck.setdefault(name, _Stuck())
-        said = stuck.step(start_ms, row, log(self._alarm_ms / self._bucket_ms))
+        stuck = self._stuck.get(name)
+        if stuck is None:
+            threshold = log(self._alarm_ms / self._bucket_ms)
+            stuck = self._stuck[name] = Stuck(self._limits.span.least_ms, threshold)
+        said = stuck.step(start_ms, row)
         if said is None:
             return []
         feature = name.removeprefix(ONE)
-        summary = (
-            f"{feature} is {row[1]!r} in all of {stuck.n:,} events since {when(stuck.since_ms)}; "
-            f"it varied in each of {stuck.varied:,} buckets before. Look at the sensor or service "
-            "that gives it."
-            if said
-            else f"{feature} varies again."
-        )
-        return [made(f"{feature}{STUCK}", said, 1.0,
-                         (stuck.evidence, log(self._alarm_ms / self._bucket_ms)), (0.0, 1.0),
-                         stuck.n, stuck.since_ms, summary, False)]  # fmt: skip
+        return [made(f"{feature}{STUCK}", said, 1.0, (stuck.evidence, stuck.threshold), (0.0, 1.0),
+                     stuck.n, stuck.since_ms, stuck_words(feature, stuck, row[1], said),
+                     False)]  # fmt: skip
+
+    def _of_always(self, start_ms: int, rows: dict[str, Row], events: float) -> list[Finding]:
+        """Return what is so of all events from the first on."""
+        found = []
+        for name, always in self._always.items():
+            if name.startswith(NULL):
+                count = rows.get(name, [0])[0]
+                said = always.step(start_ms, events, count >= events)
+            else:
+                said = always.same(start_ms, rows.get(name, [0, None, 0]))
+            if said is not None:
+                value = rows[name][1] if name.startswith(ONE) else None
+                words = always_words(name, always, value, said)
+                found.append(made(always_subject(name), said, 1.0, (always.n, NEVER), (0.0, 1.0),
+                                  int(always.n), always.since_ms, words, False))  # fmt: skip
+        return found
 
 
 @dataclass
@@ -272,40 +306,3 @@ class _Rule:
             return None
         self.open, self.since_ms = True, start_ms
         return True
-
-
-@dataclass
-class _Stuck:
-    """Buckets of a number in which it varied, and those since it does no more.
-
-    Of m buckets none was constant: a constant one has a chance of 3/m at most, by a bound that
-    holds 19 times of 20. So each constant bucket in a row is worth log(m / 3).
-    """
-
-    varied: int = 0
-    constant: int = 0
-    evidence: float = 0.0
-    since_ms: int = 0
-    n: int = 0
-    open: bool = False
-
-    def step(self, start_ms: int, row: Row, threshold: float) -> bool | None:
-        """Take in a bucket; return whether it is stuck, where there is something to say."""
-        n, _, varied = row
-        if n < LEAST:
-            return None
-        if varied:
-            was, self.open = self.open, False
-            self.varied += 1
-            if not was:
-                self.constant += self.n > 0  # it was for a while, and that was nothing
-            self.evidence, self.n = 0.0, 0
-            return False if was else None
-        if self.n == 0:
-            self.since_ms = start_ms
-        self.n += n
-        self.evidence += log(max(self.varied / (_MOST_ONE_IN + 2 * self.constant), 1.0))
-        if self.open or (self.evidence >= threshold and self.varied > 0):
-            self.open = True
-            return True
-        return None

@@ -17,6 +17,7 @@ from streamproc.monitors.quality_spec import (
     EVENTS,
     FUTURE,
     LATE,
+    LEARN,
     MOST_SERIES,
     NULL,
     ONE,
@@ -34,6 +35,7 @@ AHEAD_MS = 60_000
 
 _SCORED = itemgetter("scored_at_ms")
 _FIELD = re.compile(r"field '([^']{1,100})'")
+_STAGES = {b"score": DEAD, b"learn": LEARN}
 _NO_EVENT = ("label_not_valid", "missing_label", "second_label", "unknown_id")
 
 
@@ -76,7 +78,7 @@ class QualityFold:
         for message in messages:
             time_ms = message["watermark_ms"]
             if "reason" in message:  # predictions up to its time may still have to be folded
-                self._add(time_ms, DEAD + message["reason"], [1])
+                self._add(time_ms, message["series"] + message["reason"], [1])
             else:
                 self._add(time_ms, LATE, [1])
 
@@ -196,14 +198,17 @@ def _one(values: Any) -> Row:
 def read_dead_letter(headers: Mapping[str, bytes]) -> dict[str, Any] | None:
     """Return what is counted of a dead letter; None for those that are of no event.
 
+    Those of the learner are of outcomes: they are counted, too, apart from events.
+
     >>> read_dead_letter({"stage": b"score", "reason": b"field_not_number", "watermark_ms": b"5",
     ...                   "error": b"field 'amount' is text ('x'), not a number"})
-    {'reason': 'field_not_number amount', 'watermark_ms': 5}
+    {'reason': 'field_not_number amount', 'series': 'dead/', 'watermark_ms': 5}
     """
     reason = headers.get("reason", b"").decode("utf-8", "replace")
-    if headers.get("stage") != b"score" or "watermark_ms" not in headers or reason in _NO_EVENT:
+    series = _STAGES.get(headers.get("stage", b""))
+    if series is None or "watermark_ms" not in headers or reason in _NO_EVENT:
         return None
     field = _FIELD.match(headers.get("error", b"").decode("utf-8", "replace"))
     if field is not None:
         reason = f"{reason} {field[1]}"
-    return {"reason": reason, "watermark_ms": int(headers["watermark_ms"])}
+    return {"reason": reason, "series": series, "watermark_ms": int(headers["watermark_ms"])}

@@ -12,7 +12,7 @@ from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.growing import Span
 
 EVENTS, LATE, FUTURE, REPEATED = "events", "late", "future", "repeated_id"
-NULL, RANGE, ONE, DEAD = "null/", "range/", "one/", "dead/"
+NULL, RANGE, ONE, DEAD, LEARN = "null/", "range/", "one/", "dead/", "learn/"
 VALUES, UNDECLARED = "values/", "undeclared/"
 
 LEAST = 50
@@ -91,3 +91,22 @@ def quality_series(pipeline: Checked) -> int:
     numbers = len(pipeline.number_fields)
     of_fields = numbers + len(pipeline.ranges) + len(pipeline.categories)
     return 3 + len(pipeline.feature_names) + of_fields + REASONS
+
+
+def out_of(name: str, count: float, events: float, refused: float) -> float:
+    """Return of how many a series' count is a share: it is one of them always.
+
+    What is refused is none of a bucket's events, and nor is what is late: both are counted when
+    they came, a backlog all at once. So are outcomes that the learner refuses; those are of events
+    of any time, and where there are more of them than events, all there could be.
+
+    >>> out_of("null/amount", 3, 100, 5), out_of("dead/not_json", 3, 100, 5)
+    (100, 105)
+    >>> out_of("late", 5_000, 300, 0)
+    5300
+    """
+    if name == LATE:
+        return events + count
+    if name.startswith(LEARN):
+        return max(events, count)
+    return events + refused if name.startswith(DEAD) else events

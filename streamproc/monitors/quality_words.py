@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamproc.monitors.always import Always
 from streamproc.monitors.edetector import EDetector
-from streamproc.monitors.finding import Finding
-from streamproc.monitors.quality_spec import DEAD, FUTURE, LATE, NULL, RANGE, UNDECLARED, VALUES
+from streamproc.monitors.finding import Finding, when
+from streamproc.monitors.quality_spec import (
+    DEAD,
+    FUTURE,
+    LATE,
+    LEARN,
+    NULL,
+    ONE,
+    RANGE,
+    UNDECLARED,
+    VALUES,
+)
+from streamproc.monitors.stuck import Stuck
 
 _REASONS = {
     "field_not_number": "hold no number in {field}",
@@ -44,10 +56,62 @@ def words_of(
     if name == FUTURE:
         return ("event times ahead", "have a time over a minute ahead of the worker's clock",
                 "look at the clocks of the producers")  # fmt: skip
+    if name.startswith(LEARN):
+        reason = name.removeprefix(LEARN)
+        return (f"dead letters, learn {reason}",
+                f"have an outcome that the learner refuses ({reason})",
+                "the model learns nothing from it; see the header `error` of the dead letters of "
+                "the stage learn")  # fmt: skip
     reason, _, field = name.removeprefix(DEAD).partition(" ")
     what = _REASONS.get(reason, "are refused as {reason}").format(field=field, reason=reason)
     subject = f"dead letters, {reason}" + (f" of {field}" if field else "")
     return subject, what, "see the header `error` of the dead letters, and who writes them"
+
+
+def stuck_words(feature: str, stuck: Stuck, value: float | None, ongoing: bool) -> str:
+    """Return what is said of a number that varies no more, or varies again."""
+    if not ongoing:
+        return f"{feature} varies again."
+    before = f"it varied in {stuck.varied:,} buckets before"
+    if stuck.longest:
+        before = (
+            f"these are {stuck.run:,} buckets, where it did not vary in {stuck.longest:,} in a row "
+            "at most in recent weeks"
+        )
+    return (
+        f"{feature} is {value!r} in all of {stuck.n:,} events since {when(stuck.since_ms)}; "
+        f"{before}. Look at the sensor or service that gives it."
+    )
+
+
+def always_subject(name: str) -> str:
+    """Return the subject of what is so of all events from the first on.
+
+    >>> always_subject("null/amount"), always_subject("one/amount")
+    ('amount, never there', 'amount, never varied')
+    """
+    if name.startswith(NULL):
+        return f"{name.removeprefix(NULL)}, never there"
+    return f"{name.removeprefix(ONE)}, never varied"
+
+
+def always_words(name: str, always: Always, value: float | None, ongoing: bool) -> str:
+    """Return what is said of what is so of all events, or is no more."""
+    if name.startswith(NULL):
+        feature = name.removeprefix(NULL)
+        if not ongoing:
+            return f"{feature} has a value now."
+        return (
+            f"{feature} has had no value in any of the first {always.n:,.0f} events; see whether "
+            "its field is named as in the events, and who writes it."
+        )
+    feature = name.removeprefix(ONE)
+    if not ongoing:
+        return f"{feature} varies now."
+    return (
+        f"{feature} is {value!r} in all of the first {always.n:,.0f} events that have it, and a "
+        "model can learn nothing from it; see what gives it."
+    )
 
 
 def evidence_of(detector: EDetector) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 A fold lists a bucket's values of each text, and the judge knows when each was seen first. One that
 was seen for half the reference is known; so the second half tells how many events usually have a
-value that isn't. While too many have, none becomes known that came since.
+value that isn't. While too many have, none becomes known that came since. A text that has come to
+have more values than are kept is tested no more: it would have new ones for ever.
 """
 
 from __future__ import annotations
@@ -63,27 +64,30 @@ class Known:
         self._wait_ms = wait_ms
         self._begun_ms: int | None = None
         self._first_ms: dict[str, int] = {}
+        self._full_ms: int | None = None
+        self._open_ms: int | None = None
         self.too_many = False
         self.names: list[str] = []  # the commonest unknown values of the last bucket that had some
 
     def unseen(self, start_ms: int, counts: Counts, open_since_ms: int | None = None) -> int | None:
         """Take in a bucket; return how many events have an unknown value, None where nobody knows.
 
-        It isn't in the first half of the reference, nor of a text that has too many values by then.
-        Of too many in a bucket later, it is how many at least. While an alert is open, since
-        ``open_since_ms``, no more becomes known.
+        It isn't in the first half of the reference, nor of a text that has too many values by then,
+        or gets too many with no alert: no more are kept then. Of too many in a bucket later, it is
+        how many at least. While an alert is open, since ``open_since_ms``, no more becomes known.
         """
         if self.too_many:
             return None
         if self._begun_ms is None:
             self._begun_ms = start_ms
+        self._forget_flood(open_since_ms)
         for value in counts:
             if len(self._first_ms) <= MOST_VALUES:
                 self._first_ms.setdefault(value, start_ms)
-        if start_ms < self._begun_ms + self._wait_ms:
-            self.too_many = not counts or len(self._first_ms) > MOST_VALUES
-            if self.too_many:
-                self._first_ms = {}
+        begun = start_ms >= self._begun_ms + self._wait_ms
+        if self._has_too_many(start_ms, counts, begun):
+            self.too_many, self._first_ms = True, {}
+        if self.too_many or not begun:
             return None
         if not counts:
             return MOST_VALUES + 1 - len(self._first_ms)
@@ -97,5 +101,31 @@ class Known:
         return -sum(n for n, _ in new)
 
     def accept(self) -> None:
-        """Take all values that were seen as known."""
+        """Take all values that were seen as known; where those are too many, all there will be."""
         self._first_ms = dict.fromkeys(self._first_ms, _ALWAYS)
+        self._open_ms = None
+        if len(self._first_ms) > MOST_VALUES:
+            self.too_many, self._first_ms = True, {}
+
+    def _forget_flood(self, open_since_ms: int | None) -> None:
+        """Once an alert is over, forget what came with it: it isn't what the text usually has."""
+        was_ms, self._open_ms = self._open_ms, open_since_ms
+        if was_ms is not None and open_since_ms is None:
+            self._first_ms = {
+                value: first_ms for value, first_ms in self._first_ms.items() if first_ms < was_ms
+            }
+
+    def _has_too_many(self, start_ms: int, counts: Counts, begun: bool) -> bool:
+        """Say whether there are too many to keep: at first, or later for ``wait_ms`` on end.
+
+        Of a flood of new values an alert tells by then; it is no proof that the text is an id.
+        """
+        full = not counts or len(self._first_ms) > MOST_VALUES
+        if not begun:
+            return full
+        if not full or self._open_ms is not None:
+            self._full_ms = None
+            return False
+        if self._full_ms is None:
+            self._full_ms = start_ms
+        return start_ms >= self._full_ms + self._wait_ms

@@ -22,7 +22,7 @@ from streamproc.models.scoring import Learner
 from streamproc.models.versions import build_version, dumps
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE, WAIT_MS
-from streamproc.tasks.records import Out, Output, Record
+from streamproc.tasks.records import Out, Output, PlainRecord, Record, dead_letter
 
 IDLE_MS = 200
 """How long without news a partition that said it had caught up is waited for."""
@@ -37,11 +37,13 @@ _COMPLETE = 1 << 62
 class Source:
     """What the learner knows of one partition of the score stage.
 
+    ``watermark_ms`` is how far events and labels have come, ``scored_ms`` events alone.
     ``learnt`` counts the outcomes learnt of those that the score task's present run (``epoch``)
     sent.
     """
 
     watermark_ms: int = AT_ONCE
+    scored_ms: int = AT_ONCE
     caught_up: bool = False
     news_ms: int = 0
     given_up: bool = False
@@ -160,6 +162,7 @@ class LearnTask:
     def _hold(self, news: dict[str, Any], source: Source, offset: int, now_ms: int) -> None:
         """Hold the outcomes of one record, but for those that a restored version knows."""
         source.watermark_ms = news["watermark_ms"]
+        source.scored_ms = max(source.scored_ms, news.get("scored_ms", AT_ONCE))
         source.caught_up = news["caught_up"]
         source.news_ms, source.given_up = now_ms, False
         if news["epoch"] != source.epoch:
@@ -339,14 +342,8 @@ class LearnTask:
         return Out(key=f"progress/{VARIANT}".encode(), value=value)
 
     def _dead_letter(self, held: _Held, bad: BadRecord) -> Out:
-        told = {
-            "error": bad.detail,
-            "reason": bad.reason,
-            "source_topic": self.pipeline.topics.learn,
-            "source_partition": 0,
-            "source_offset": held.offset,
-            "stage": "learn",
-        }
-        headers = [(name, str(value).encode()) for name, value in told.items()]
-        value = orjson.dumps(held.outcome)
-        return Out(key=held.outcome["key"].encode(), value=value, headers=headers)
+        """Return a dead letter that says how far event time had come where its event was scored."""
+        key, value = held.outcome["key"].encode(), orjson.dumps(held.outcome)
+        record = PlainRecord(self.pipeline.topics.learn, held.offset, 0, key, value)
+        come_ms = self.sources[held.partition].scored_ms
+        return dead_letter(record, bad, "learn", come_ms if come_ms > AT_ONCE else None)

@@ -28,6 +28,8 @@ class News:
         self.epoch = epoch
         self.outcomes_sent = 0
         self.merged_ms = AT_ONCE
+        self.scored_ms = AT_ONCE
+        """The newest event scored; labels may be further."""
         self.passed_ms = AT_ONCE
         self._ahead = ahead
         self._learnt = 0
@@ -70,6 +72,7 @@ class News:
                 "epoch": self.epoch,
                 "outcomes_sent": self.outcomes_sent,
                 "watermark_ms": self.merged_ms if last else before_ms,
+                "scored_ms": self.scored_ms,
                 "caught_up": caught_up and last,
                 "outcomes": [orjson.Fragment(outcome) for outcome in piece],
             }

@@ -231,6 +231,7 @@ class ScoreTask:
             # What is before that is merged, though it may yet wait for its answer.
             self.news.merged_ms = max(self.news.merged_ms, self.router.head_ms)
         if self.pipeline.learns:
+            self.news.scored_ms = self.watermark_ms
             for told in self.news.tell(outcomes, self.caught_up, now_ms):
                 output.to("learn").append(told)
         return output

@@ -168,6 +168,8 @@ KINDS = [
     ("data_quality", "rate of events"),
     ("data_quality", "dead letters"),
     ("data_quality", "age, stuck"),
+    ("data_quality", "amount, never there"),
+    ("data_quality", "age, never varied"),
     ("data_quality", "late events"),
     ("data_quality", "labels, all one class"),
 ]

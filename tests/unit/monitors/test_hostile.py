@@ -40,6 +40,10 @@ AN_HOUR = 24
 DAYS, TURN = 16, 12
 """How many days, and from which one on input turns bad where it wasn't from the beginning."""
 
+ZERO_RULE = "performance/zero_rule"
+NEVER_THERE = [f"data_quality/{name}, never there" for name in ("amount", "level", "country")]
+NEVER_VARIED = [f"data_quality/{name}, never varied" for name in ("amount", "level")]
+
 Row = dict[str, Any]
 Change = Callable[[Row, random.Random], None]
 
@@ -162,8 +166,8 @@ def features_of(alert: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("change", "due"),
     [
-        (missing, {"performance/zero_rule"}),  # as is true of a model that is given nothing
-        (constant, {"performance/zero_rule"}),
+        (missing, {ZERO_RULE, *NEVER_THERE}),  # as is true of a model that is given nothing
+        (constant, {ZERO_RULE, *NEVER_VARIED}),
         (huge, {"data_quality/dead letters"}),
         (a_million_values, set()),
         (no_labels, set()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -111,6 +112,14 @@ def refused(reason: str, error: str, share: float) -> Change:
     return change
 
 
+def unlearnt(message: Message, hour: int, rng: random.Random) -> Message | None:
+    """Have the learner refuse outcomes, one for each five events of the ninth day."""
+    if hour // 24 == 9 and rng.random() < 0.2:
+        told = {"stage": b"learn", "reason": b"model_failed", "error": b"ValueError: no"}
+        return read_dead_letter({**told, "watermark_ms": b"%d" % message["event_time_ms"]})
+    return message
+
+
 def ahead(message: Message, hour: int, rng: random.Random) -> Message:
     """Put a clock of one producer in twenty wrong."""
     if hour // 24 == 9 and rng.random() < 0.05:
@@ -163,6 +172,7 @@ def test_dead_letters_that_are_accepted_are_told_again_when_they_come_again() ->
         (refused(*NOT_NUMBER, 0.9), "dead letters"),
         (refused("repeated_id", "the event 'a' was scored already", 0.1),
          "dead letters, repeated_id"),
+        (unlearnt, "dead letters, learn model_failed"),
         (ahead, "event times ahead"),
         (late, "late events"),
     ],
@@ -175,6 +185,20 @@ def test_a_fault_of_a_day_is_found_named_and_over(change: Change, subject: str) 
     assert life[0][2] == 9
     beside = {each[0] for each in steps(found)} - {subject}
     assert not {one for one in beside if not one.startswith(("dead letters", "rate", "amount, "))}
+
+
+def test_a_backlog_of_late_events_is_a_share_of_all_that_came() -> None:
+    """Three hours of 5,000 late events, where 300 come in time: 94 %, and over by itself."""
+    rng = random.Random(1)
+    monitor = QualityMonitor(DataQuality(), PIPELINE, alarm_ms=30.0 * DAY)
+    found = []
+    for hour in range(24 * 40):
+        late = 5_000 if 480 <= hour < 483 else rng.randrange(3)
+        rows = {"events": [300 + rng.randrange(-10, 10)], "late": [late]}
+        found += monitor.update(T0 + hour * HOUR, rows)
+    assert {each.subject for each in found} == {"late events"}
+    assert [each.ongoing for each in found].index(False) == len(found) - 1
+    assert max(each.observed for each in found) == pytest.approx(5_000 / 5_300, abs=0.003)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +260,47 @@ def test_a_flood_of_new_categories_is_counted_as_far_as_it_is_listed() -> None:
     assert (odd.too_many, known.too_many) == (True, False)
 
 
+def test_a_text_that_slowly_has_too_many_values_is_tested_no_more() -> None:
+    """A catalogue of 900 that grows by four a day, all alike: no alert, and nothing is kept."""
+    rng = random.Random(2)
+    monitor = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY)
+    for hour in range(24 * 60):
+        size = 900 + hour // 6
+        counts = Counter(f"p{rng.randrange(size)}" for _ in range(200))
+        rows = {"events": [200], "values/country": dict(counts)}
+        assert monitor.update(T0 + hour * HOUR, rows) == []
+    assert monitor._known["values/country"].too_many
+
+
+def test_a_flood_that_is_over_makes_no_text_one_of_too_many_values() -> None:
+    """A thousand odd values for a day are told, forgotten, and told again the next time."""
+    monitor = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY)
+    told = set()
+    for hour in range(24 * 40):
+        day = hour // 24
+        counts = {f"{n}": 5 for n in range(100)}
+        if day in (9, 30):
+            counts |= {f"{hour} {n}": 1 for n in range(850)}
+        rows = {"events": [sum(counts.values())], "values/country": counts}
+        for each in monitor.update(T0 + hour * HOUR, rows):
+            if each.subject == "country, unseen category" and each.ongoing:
+                told.add(day)
+    assert told <= {9, 10, 30, 31}
+    assert {9, 30} <= told
+
+
+def test_too_many_values_that_are_accepted_are_tested_no_more() -> None:
+    """A text that became an id: who accepts that has no alert on each new one again."""
+    known = Known(DAY)
+    for hour in range(48):
+        known.unseen(T0 + hour * HOUR, {f"{n}": 5 for n in range(100)})
+    flood = {f"new {n}": 1 for n in range(1_000)}
+    assert known.unseen(T0 + 48 * HOUR, flood) == 1_000
+    assert known.unseen(T0 + 49 * HOUR, flood, T0 + 48 * HOUR) == 1_000
+    known.accept()
+    assert known.unseen(T0 + 50 * HOUR, {"another": 7}) is None
+
+
 def test_fewer_events_are_a_finding_once_two_references_have_passed() -> None:
     """Named as such, with how many are usual."""
     (opened, over) = steps(found_in(stream(12, fewer, an_hour=60)))
@@ -256,8 +321,6 @@ def always(name: str, value: Any) -> Change:
 @pytest.mark.parametrize(
     "change",
     [
-        always("amount", None),
-        always("amount", 3.0),
         always("level", 1e308),
         always("amount", float("nan")),
         always("amount", "x"),
@@ -265,8 +328,54 @@ def always(name: str, value: Any) -> Change:
     ],
 )
 def test_what_was_always_so_is_no_finding(change: Change) -> None:
-    """All missing, constant, 1e308, or no number at all, from the first event on."""
+    """1e308, or no number at all, from the first event on: the model is what may tell."""
     assert found_in(stream(5, change, an_hour=55)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "subject", "says"),
+    [
+        ("amount", None, "amount, never there", "amount has had no value in any of the first"),
+        (
+            "country",
+            None,
+            "country, never there",
+            "country has had no value in any of the first",
+        ),
+        ("amount", 3.0, "amount, never varied", "amount is 3.0 in all of the first"),
+    ],
+)
+def test_what_was_so_of_all_events_is_told_until_it_is_not(
+    name: str, value: Any, subject: str, says: str
+) -> None:
+    """All missing or constant, once the reference is over; never again once it was otherwise."""
+
+    def change(message: Message, hour: int, rng: random.Random) -> Message:
+        if hour < 96 or hour // 24 == 5:
+            message["features"][name] = value
+        return message
+
+    found = [each for each in found_in(stream(6, change, an_hour=55)) if each.subject == subject]
+    assert [each.ongoing for each in found] == [True] * 24 + [False]
+    assert {(each.severity, each.first_seen_ms) for each in found} == {("warning", T0)}
+    assert found[0].summary.startswith(f"{says} 4,015 events")
+    assert found[0].samples == 73 * 55
+    assert found[0].fields == (name,)
+
+
+def test_what_was_always_so_is_told_no_more_once_it_is_accepted() -> None:
+    """It may be so on purpose, for good; and of few events nothing is told."""
+
+    def told(events: int, accept: bool = False) -> int:
+        monitor, found = QualityMonitor(SPEC, PIPELINE, alarm_ms=30.0 * DAY), 0
+        for hour in range(24 * 8):
+            if accept and hour == 24 * 4:
+                assert monitor.relearn("data_quality/seldom, never there")
+            rows = {"events": [events], "null/seldom": [events]}
+            found += len(monitor.update(T0 + hour * HOUR, rows))
+        return found
+
+    assert (told(55), told(55, accept=True), told(10)) == (24 * 5, 24, 0)
 
 
 def test_event_time_that_stands_still_is_one_bucket() -> None:
@@ -280,7 +389,8 @@ def test_event_time_that_stands_still_is_one_bucket() -> None:
 def test_dead_letters_of_a_million_kinds_fill_no_memory() -> None:
     """What is in a record never names a series without end."""
     messages: list[Message] = [
-        {"reason": f"odd {n}", "watermark_ms": T0 + n % 5 * HOUR} for n in range(20_000)
+        {"reason": f"odd {n}", "series": "dead/", "watermark_ms": T0 + n % 5 * HOUR}
+        for n in range(20_000)
     ]
     fold = QualityFold(0, SPEC, PIPELINE)
     fold.update(messages)
@@ -290,7 +400,8 @@ def test_dead_letters_of_a_million_kinds_fill_no_memory() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"stage": b"learn", "reason": b"model_failed", "watermark_ms": b"5"},
+    [{}, {"stage": b"drift", "reason": b"not_json", "watermark_ms": b"5"},
+     {"stage": b"learn", "reason": b"model_failed"},
      {"stage": b"score", "reason": b"unknown_id", "watermark_ms": b"5"},
      {"stage": b"score", "reason": b"not_json"}],
 )  # fmt: skip

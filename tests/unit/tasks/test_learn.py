@@ -230,6 +230,20 @@ def test_an_outcome_the_model_fails_on_is_a_dead_letter() -> None:
     assert [v["outcomes"] for v in versions if "sha256" in v] == [2]
 
 
+def test_a_dead_letter_of_the_learner_says_how_far_events_had_come() -> None:
+    """Where its own event was scored: neither when that was, nor when its label became known."""
+    learning = Learning(pipeline(model=Recorder()), 2)
+    bad = [outcome(0, 10, -1.0), outcome(1, 20, -1.0)]
+    learning.send([
+        news(0, 50, bad[:1], 1, scored_ms=30),
+        news(1, END_MS, bad[1:], 1, scored_ms=7),
+        news(0, END_MS, [], 1, scored_ms=40),
+        news(0, END_MS, [], 1, scored_ms=35),
+    ])  # fmt: skip
+    letters = learning.task.process(NOW_MS).records["dead_letters"]
+    assert [headers_of(letter)["watermark_ms"] for letter in letters] == ["40", "7"]
+
+
 def test_a_version_is_written_with_its_lineage_and_promoted() -> None:
     """Its record, then what is promoted, each under its own key; and how far the learner is."""
     amounts = Shared([Field("amount")], name="amounts", version=3)

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
+import pytest
 from river import linear_model
 
 from streamproc import DataQuality, Events, Field, Health, Labels, Pipeline, Reactions, Replay
+from streamproc.errors import BadRecord
+from streamproc.models.scoring import Learner
 from streamproc.state.files import Files
 from streamproc.state.snapshots import Snapshots
 from streamproc.tasks.judging import thawed
@@ -55,6 +58,11 @@ def alerts(
     change: Callable[[dict[str, Any], int], None], **changed: Any
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Return what a replay alerts, and how much it wrote by role."""
+    return alerts_in(entries(change), **changed)
+
+
+def alerts_in(stream: Iterator[Entry], **changed: Any) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Return what a replay of a stream alerts, and how much it wrote by role."""
     found: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
 
@@ -63,7 +71,7 @@ def alerts(
             written[role] += len(outs)
         found.extend(orjson.loads(out["value"] or b"") for out in output.records.get("alerts", ()))
 
-    Replay(made(**changed), DAYS * DAY, take).run(entries(change))
+    Replay(made(**changed), DAYS * DAY, take).run(stream)
     return found, written
 
 
@@ -82,6 +90,33 @@ def test_text_in_place_of_numbers_is_found_by_its_dead_letters() -> None:
     assert [each["status"] for each in found] == ["open", "resolved"]
     assert found[0]["first_seen_ms"] // DAY == 5
     assert 0.08 < found[0]["observed"] < 0.12
+
+
+def test_a_learner_that_refuses_all_outcomes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model bears no label of the sixth day: events are scored, and none of them is learnt."""
+    learn, refused = Learner.learn, set[float]()
+
+    def fail(learner: Learner, features: Any, label: Any) -> None:
+        if label in refused:
+            raise BadRecord("model_failed", "ValueError: cannot bear this")
+        learn(learner, features, label)
+
+    monkeypatch.setattr(Learner, "learn", fail)
+
+    def stream() -> Iterator[Entry]:
+        for entry in entries(lambda fields, day: None):
+            if entry.kind == "label" and entry.time_ms // DAY == 5:
+                refused.add(orjson.loads(entry.value)["level"])
+            yield entry
+
+    found, written = alerts_in(stream())
+    assert written["dead_letters"] == 24 * 60
+    assert [(each["key"], each["status"]) for each in found] == [
+        ("data_quality/dead letters, learn model_failed", "open"),
+        ("data_quality/dead letters, learn model_failed", "resolved"),
+    ]
+    assert found[0]["first_seen_ms"] // DAY == 5
+    assert 0.9 < found[0]["observed"] <= 1
 
 
 def test_what_is_out_of_its_range_is_scored_and_found() -> None:
