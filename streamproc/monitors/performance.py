@@ -166,14 +166,13 @@ class PerformanceMonitor:
         return findings
 
     def relearn(self, key: str) -> bool:
-        """Begin the test anew that a finding's key is about; return whether it is here."""
+        """Take what a finding's key is about as normal; return whether it is here."""
         if key == self._labels.key and self._about == "outcomes":
-            self._labels = OneClass()
+            self._labels.accept()
             return True
         found = [test for name, test in self._tests.items() if key == f"performance/{name}"]
         for test in found:
-            test.open = False
-            test.detector.restart()
+            test.accept()
         return bool(found)
 
     def _bounded(self, rows: Mapping[str, Any]) -> list[str]:
@@ -220,17 +219,17 @@ class PerformanceMonitor:
         labels = labels_of(self._kind, row["model"])
         of_labels = self._labels.update(start_ms, labels, delay_ms // n)
         findings = [] if of_labels is None else [of_labels]
-        silent = of_labels is not None and of_labels.ongoing
         for name, test in self._tests.items():
             losses = _losses(row, name, self._kind)
-            if losses is None or known < LEAST_OUTCOMES or silent:
+            if losses is None or known < LEAST_OUTCOMES or self._labels.open:
                 continue
+            was_accepted = test.accepted
             changed = test.update(losses, start_ms, self._monitor.bucket_ms, delay_ms // n)
             if changed and test.open and self._labels.all_one_since(test.detector.since_ms):
                 test.open = False  # it takes labels of two classes to say so
                 test.detector.restart()
                 continue
-            if changed or test.open:
+            if (changed or test.open) and not was_accepted:
                 findings.append(_finding(test, name, self._kind))
         return findings
 
