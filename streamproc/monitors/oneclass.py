@@ -125,7 +125,7 @@ class OneClass:
                 "seen; see what writes the labels. How good the model is, nobody can tell."
             )
         if over:
-            summary = f"Labels are of several classes again, after being all {self._class}."
+            summary = f"Labels are not all {self._class} any more, as they were since {since}."
         return Finding(
             kind=KIND,
             subject=SUBJECT,

@@ -284,7 +284,15 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
     ratio = model / other if other > 0 else float(CRITICAL)
     severity: Severity = "critical" if ratio >= CRITICAL else "warning"
     loss = "mean squared error" if kind == "regression" else "Brier score"
-    verb = "has been" if test.open else "is over: it was"
+    since = f"on events since {when(test.first_seen_ms)}"
+    figures = f"a {loss} of {model:.4g} against {other:.4g}, over {found.n:,} outcomes"
+    summary = (
+        f"The model has been no better than {BASELINES[baseline]}, {since}: {figures}; see whether "
+        "it is worth its upkeep, or what changed."
+    )
+    if not test.open:
+        name = BASELINES[baseline].partition(",")[0]
+        summary = f"The model is better than {name} again; {since} it was not: {figures}."
     return Finding(
         kind="performance",
         subject=baseline,
@@ -292,17 +300,13 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
         ongoing=test.open,
         severity=severity,
         effect=ratio,
-        statistic=test.detector.evidence,
+        statistic=max(test.detector.evidence, 0.0),  # none where it begins anew
         threshold=test.detector.threshold,
         expected=other,
         observed=model,
         samples=found.n,
         first_seen_ms=test.first_seen_ms,
-        summary=(
-            f"The model {verb} no better than {BASELINES[baseline]}, on events since "
-            f"{when(test.first_seen_ms)}: a {loss} of {model:.4g} against {other:.4g}, over "
-            f"{found.n:,} outcomes; see whether it is worth its upkeep, or what changed."
-        ),
+        summary=summary,
     )
 
 

@@ -671,3 +671,13 @@ def test_what_is_accepted_is_told_once_it_was_over_and_comes_again() -> None:
     assert min(again) >= 20
     assert len(again) > 2  # it lasts
     assert all(found.ongoing for _, found in told)
+
+
+def test_an_end_has_a_number_and_a_sentence_that_reads() -> None:
+    """Its test has begun anew, so that there is no evidence."""
+    found = [each for _, each in judged([(10, 0.0), (10, 1.0)])]
+    first, end = found[0], found[-1]
+    assert [each.ongoing for each in found].index(False) == len(found) - 1
+    assert first.statistic >= first.threshold
+    assert end.statistic == 0.0
+    assert end.summary.startswith("The model is better than zero-rule again; on events since 1970-")
