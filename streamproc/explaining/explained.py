@@ -23,7 +23,7 @@ from streamproc.messages import Alert, ModelVersion
 from streamproc.monitors.comparing import Bar
 from streamproc.monitors.foundslices import holds
 from streamproc.monitors.oneclass import SUBJECT as ONE_CLASS
-from streamproc.monitors.performance import BASELINES
+from streamproc.monitors.performance import of_reactions
 from streamproc.monitors.spec import Watched
 
 MOST_OTHERS = 8
@@ -72,7 +72,7 @@ def _readers(pipeline: Watched, alert: Alert) -> list[Reader]:
     if kind in ("covariate_drift", "prior_drift"):
         drift = DriftReader(pipeline, alert)
         return [drift, PredictionExamples(pipeline, alert, _OfGrown(drift))]
-    if kind == "performance" and alert["subject"] not in BASELINES:
+    if of_reactions(kind, alert["subject"]):
         return [ReactionReader(pipeline, alert)]
     rank = partial(_of_outcome, pipeline, alert)
     examples: list[Reader] = [

@@ -45,6 +45,15 @@ CRITICAL = 1.1
 BASELINES = {"zero_rule": "zero-rule, which always says what is usual", "own": "your own baseline"}
 
 
+def of_reactions(kind: str, subject: str) -> bool:
+    """Whether a finding is about reactions; others of the kind hold the model against a baseline.
+
+    >>> of_reactions("performance", "zero_rule"), of_reactions("performance", "clicks, how many")
+    (False, True)
+    """
+    return kind == "performance" and subject not in BASELINES
+
+
 def merge_rows(a: Mapping[str, Any], b: Mapping[str, Any], k: int = 0) -> dict[str, Any]:
     """Return the sum of two rows of a fold: sketches by name, the event times they are about.
 
