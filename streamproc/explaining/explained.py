@@ -15,7 +15,7 @@ from streamproc.explaining.examples import (
 )
 from streamproc.explaining.explanation import Example, Explanation
 from streamproc.explaining.health import HealthReader
-from streamproc.explaining.log import Reader
+from streamproc.explaining.log import BucketReader, Reader
 from streamproc.explaining.outcomes import OutcomeReader, SliceReader
 from streamproc.explaining.performance import PerformanceReader, ReactionReader
 from streamproc.explaining.quality import QualityReader, is_example
@@ -43,6 +43,9 @@ def explained(
     """
     found = Explanation(alert)
     readers = _readers(pipeline, alert)
+    for reader in readers:
+        if isinstance(reader, BucketReader):
+            reader.until_ms = found.until_ms
     for record in records:
         for reader in readers:
             reader.feed(record)
