@@ -18,7 +18,7 @@ from streamproc.explaining.health import HealthReader
 from streamproc.explaining.log import BucketReader, Reader
 from streamproc.explaining.outcomes import OutcomeReader, SliceReader
 from streamproc.explaining.performance import PerformanceReader, ReactionReader
-from streamproc.explaining.quality import QualityReader, is_example
+from streamproc.explaining.quality import QualityReader
 from streamproc.messages import Alert, ModelVersion
 from streamproc.monitors.comparing import Bar
 from streamproc.monitors.foundslices import holds
@@ -70,8 +70,8 @@ def _readers(pipeline: Watched, alert: Alert) -> list[Reader]:
     if kind == "health":
         return [HealthReader(pipeline, alert)]
     if kind == "data_quality" and alert["subject"] != ONE_CLASS:
-        rank = partial(is_example, alert["subject"], pipeline)
-        return [QualityReader(pipeline, alert), PredictionExamples(pipeline, alert, rank)]
+        quality = QualityReader(pipeline, alert)
+        return [quality, PredictionExamples(pipeline, alert, quality.example)]
     if kind in ("covariate_drift", "prior_drift"):
         drift = DriftReader(pipeline, alert)
         return [drift, PredictionExamples(pipeline, alert, _OfGrown(drift))]
