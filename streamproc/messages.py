@@ -114,7 +114,8 @@ class AlertMember(TypedDict):
 class Alert(TypedDict):
     """One step in the life of an alert; ``key`` says what it is about.
 
-    What is not required came with version 2 of the schema, ``models`` with version 3.
+    What is not required came with version 2 of the schema, ``models`` with version 3,
+    ``ended_ms`` with version 4.
     """
 
     alert_id: str
@@ -150,6 +151,7 @@ class Alert(TypedDict):
     pipeline: NotRequired[str | None]
     fingerprint: NotRequired[str | None]
     models: NotRequired[list[str]]
+    ended_ms: NotRequired[int | None]
 
 
 class PerformanceReport(TypedDict):

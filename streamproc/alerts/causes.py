@@ -8,6 +8,7 @@ from typing import Literal
 from streamproc.messages import AlertKind
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.oneclass import SUBJECT as ONE_CLASS
+from streamproc.monitors.performance import of_reactions
 
 ORDER: tuple[AlertKind, ...] = (
     "data_quality",
@@ -25,7 +26,7 @@ ORDER: tuple[AlertKind, ...] = (
 OF_OUTCOMES = frozenset(
     {"label_shift", "concept_drift", "prediction_bias", "calibration", "performance"}
 )
-"""The kinds that compare predictions with labels."""
+"""The kinds that compare predictions with labels; reactions, which need none, share the last."""
 
 Bond = Literal["cause", "together", "beside"]
 """How two things belong together.
@@ -56,6 +57,8 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
     - Features that drift explain the drift of the score at the same time. Classes of the score
       stand beside each other.
     - Labels that are all of one class explain whatever is found by labels.
+    - Reactions need no label, and what labels show explains none of them, nor they that. Reactions
+      that change at the same time (how many, and what they are) stand beside each other.
     - No events explain that no labels come, and either, or versions that are held back, that the
       model gets old; a worker that is gone the lag of others. One fault of several workers is one.
     - Of what is found by labels in the same slice, the earlier in `ORDER` explains the later. Of
@@ -79,6 +82,9 @@ def bond(cause: Finding, other: Finding) -> Bond | None:
     >>> bond(overall, missing) is None
     True
     """
+    reactions = [of_reactions(each.kind, each.subject) for each in (cause, other)]
+    if any(reactions):
+        return "beside" if all(reactions) else None
     if cause.kind in OF_OUTCOMES and other.kind in OF_OUTCOMES:
         return "cause" if _by_labels(cause, other) else None
     if cause.kind == "data_quality" and cause.subject == ONE_CLASS:

@@ -80,7 +80,15 @@ def alert_of(
         pipeline=pipeline,
         fingerprint=fingerprint,
         models=list(told.models),
+        ended_ms=_ended_ms(case) if status == "resolved" else None,
     )
+
+
+def _ended_ms(case: Case) -> int | None:
+    """Return when the likely cause was over, or up to when it was tested where it was not."""
+    if case.lead.finding.kind == "health":  # its times are of clocks
+        return None
+    return (case.lead.over.at_ms if case.lead.over else case.closed_ms) or None
 
 
 def _by_evidence(trouble: Trouble) -> tuple[bool, float, str]:

@@ -67,8 +67,14 @@ def _plot(found: Explanation) -> Iterator[str]:
     onset = sum(p.start_ms < found.first_ms for p in points)
     yield " " * 10 + "└" + "─" * onset + "▲" + "─" * max(len(points) - onset - 1, 0)
     yield f"{'':11}{when(points[0].start_ms)} to {when(points[-1].start_ms)}"
-    yield f"{'':11}▲ since {when(found.first_ms)}"
+    yield f"{'':11}▲ {span_of(found)}"
     yield ""
+
+
+def span_of(found: Explanation) -> str:
+    """Return since when it is, and until when it was."""
+    until = "" if found.until_ms is None else f" until {when(found.until_ms)}"
+    return f"since {when(found.first_ms)}{until}"
 
 
 def _mark(point: Point, least: float, most: float, lowest: bool) -> str:

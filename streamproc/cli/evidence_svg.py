@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from streamproc.cli.common import printable
-from streamproc.cli.evidence import cell_text
+from streamproc.cli.evidence import cell_text, span_of
 from streamproc.explaining import Explanation
 from streamproc.monitors.finding import when
 
@@ -61,7 +61,7 @@ def _curve(found: Explanation) -> Iterator[str]:
         yield _text(16, height(levels[-1][1]) + 4, found.beside)
     onset = at(found.alert["first_seen_ms"])
     yield _rule(onset, _TOP, onset, _TOP + _PLOT, _THEN, dashed=True)
-    yield _text(onset + 4, _TOP + 12, "since " + when(found.alert["first_seen_ms"]))
+    yield _text(onset + 4, _TOP + 12, span_of(found))
     yield _rule(_LEFT, height(0.0), _WIDE - 20, height(0.0), _THEN)
     path = " ".join(f"{at(p.start_ms):.1f},{height(p.value):.1f}" for p in points)
     yield f'<polyline points="{path}" fill="none" stroke="{_NOW}" stroke-width="1.5"/>'

@@ -53,6 +53,11 @@ class _Chosen:
         ranked = [(rank(each), at) for at, each in enumerate(self._left)]
         best = sorted((-score, at) for score, at in ranked if score is not None)
         found.examples = [self._left[at] for _, at in best[:EXAMPLES]]
+        if not best and self._left and not any("no examples" in note for note in found.notes):
+            n = f"{len(self._left):,}"
+            found.notes.append(
+                f"no examples: none of the first {n} sampled since then is what it is about"
+            )
 
 
 class PredictionExamples(BucketReader):

@@ -15,15 +15,15 @@ from streamproc.explaining.examples import (
 )
 from streamproc.explaining.explanation import Example, Explanation
 from streamproc.explaining.health import HealthReader
-from streamproc.explaining.log import Reader
+from streamproc.explaining.log import BucketReader, Reader
 from streamproc.explaining.outcomes import OutcomeReader, SliceReader
 from streamproc.explaining.performance import PerformanceReader, ReactionReader
-from streamproc.explaining.quality import QualityReader, is_example
+from streamproc.explaining.quality import QualityReader
 from streamproc.messages import Alert, ModelVersion
 from streamproc.monitors.comparing import Bar
 from streamproc.monitors.foundslices import holds
 from streamproc.monitors.oneclass import SUBJECT as ONE_CLASS
-from streamproc.monitors.performance import BASELINES
+from streamproc.monitors.performance import of_reactions
 from streamproc.monitors.spec import Watched
 
 MOST_OTHERS = 8
@@ -43,6 +43,9 @@ def explained(
     """
     found = Explanation(alert)
     readers = _readers(pipeline, alert)
+    for reader in readers:
+        if isinstance(reader, BucketReader):
+            reader.until_ms = found.until_ms
     for record in records:
         for reader in readers:
             reader.feed(record)
@@ -67,12 +70,12 @@ def _readers(pipeline: Watched, alert: Alert) -> list[Reader]:
     if kind == "health":
         return [HealthReader(pipeline, alert)]
     if kind == "data_quality" and alert["subject"] != ONE_CLASS:
-        rank = partial(is_example, alert["subject"], pipeline)
-        return [QualityReader(pipeline, alert), PredictionExamples(pipeline, alert, rank)]
+        quality = QualityReader(pipeline, alert)
+        return [quality, PredictionExamples(pipeline, alert, quality.example)]
     if kind in ("covariate_drift", "prior_drift"):
         drift = DriftReader(pipeline, alert)
         return [drift, PredictionExamples(pipeline, alert, _OfGrown(drift))]
-    if kind == "performance" and alert["subject"] not in BASELINES:
+    if of_reactions(kind, alert["subject"]):
         return [ReactionReader(pipeline, alert)]
     rank = partial(_of_outcome, pipeline, alert)
     examples: list[Reader] = [

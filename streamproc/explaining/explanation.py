@@ -53,8 +53,8 @@ class Explanation:
 
     ``points`` are ``unit`` over time; of "evidence" 0 is none and 1 what it takes to alarm.
     ``beside`` says in words what a point's `Point.beside` is. ``bars`` compare counts before the
-    alert's first time and since, ``tables`` other numbers; ``notes`` say what there is not, and
-    why. The log still has what is from ``known_from_ms`` on.
+    alert's first time and since, up to its end, ``tables`` other numbers; ``notes`` say what there
+    is not, and why. The log still has what is from ``known_from_ms`` on.
     """
 
     alert: Alert
@@ -76,6 +76,11 @@ class Explanation:
     def first_ms(self) -> int:
         """When what the alert is about began."""
         return self.alert["first_seen_ms"]
+
+    @property
+    def until_ms(self) -> int | None:
+        """When it ended, where it has."""
+        return self.alert.get("ended_ms")
 
     def usual_then(self, points: list[Point]) -> None:
         """Plot points beside their mean before the alert's first time, weighted by ``n``."""

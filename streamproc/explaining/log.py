@@ -83,16 +83,18 @@ class Buckets:
 class BucketReader:
     """A reader of one monitor's buckets, of which its kind says what to do with each, and with all.
 
-    ``_log`` is None where the pipeline has no such monitor; ``unwatched`` is said then.
+    Buckets from ``until_ms`` on are left out: by then the alert had ended. ``_log`` is None where
+    the pipeline has no such monitor; ``unwatched`` is said then.
     """
 
     unwatched: str | None = "the pipeline watches this no more"
+    until_ms: int | None = None
     _log: Buckets | None = None
 
     def feed(self, record: Mapping[str, Any]) -> None:
         """Take in a record of the log."""
         for start_ms, parts in self._log.feed(record) if self._log else ():
-            self._add(start_ms, parts)
+            self._take(start_ms, parts)
 
     def tell(self, found: Explanation) -> None:
         """Say what is known."""
@@ -100,8 +102,12 @@ class BucketReader:
             found.notes += [self.unwatched] if self.unwatched else []
             return
         for start_ms, parts in self._log.rest():
-            self._add(start_ms, parts)
+            self._take(start_ms, parts)
         self._tell(found, self._log)
+
+    def _take(self, start_ms: int, parts: Parts) -> None:
+        if self.until_ms is None or start_ms < self.until_ms:
+            self._add(start_ms, parts)
 
     def _add(self, start_ms: int, parts: Parts) -> None:
         """Take in a bucket."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
 from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert
+from streamproc.monitors.fold import LONGEST
 from streamproc.monitors.quality import RATE, REFUSED, STUCK, QualityMonitor
-from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, DataQuality, out_of
+from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, VALUES, DataQuality, out_of
 from streamproc.monitors.quality_words import words_of
 from streamproc.monitors.season import WEEK_MS
-from streamproc.monitors.spec import Watched
+from streamproc.monitors.spec import Watched, drift_plan
 from streamproc.monitors.unseen import MOST_VALUES
 
 _ELSEWHERE = {
     "late events": "no examples: late events are on a topic of their own; `streamproc watch late`",
     "dead letters": "no examples: see the dead letters by `streamproc watch dead-letters`",
     RATE: "no examples: it is about how many events there are",
+    "event times ahead": "no examples: samples of events have no times",
 }
 
 
@@ -32,15 +35,21 @@ class QualityReader(BucketReader):
         self._subject = _counted(alert["subject"])
         self._first_ms = alert["first_seen_ms"]
         self._ranges = pipeline.ranges
+        self._declared = pipeline.categories
+        self._sampled = {
+            name for _, _, series in drift_plan(pipeline) for name in series.numbers + series.texts
+        }
         self._points: list[Point] = []
         self._counts: list[dict[str, float]] = [{}, {}]
         self._buckets = [0, 0]
         self._by_start: dict[int, float] = {}
-        self._before: dict[str, set[str]] = {}
+        self._seen: dict[str, dict[str, int]] = {}
+        self._wait_ms = 0
         for number, monitor in enumerate(pipeline.monitors):
             if isinstance(monitor, DataQuality):
                 self._log = Buckets("drift", number, monitor.bucket_ms, lambda name, at: True)
                 self._monitor = QualityMonitor(monitor, pipeline, float(1 << 62))
+                self._wait_ms = monitor.span.least_ms // 2
 
     def _tell(self, found: Explanation, log: Buckets) -> None:
         found.bucket_ms, found.known_from_ms = log.bucket_ms, log.first_ms
@@ -59,6 +68,9 @@ class QualityReader(BucketReader):
         for start, note in _ELSEWHERE.items():
             if self._subject.startswith(start):
                 found.notes.append(note)
+        name, comma, _ = self._subject.rpartition(", ")
+        if comma and not name.startswith(REFUSED) and name not in self._sampled:
+            found.notes.append(f"no examples: no Drift monitor samples {name}")
 
     def _add(self, start_ms: int, parts: Parts) -> None:
         rows = {name: self._monitor.combined(some) for name, some in parts.items()}
@@ -94,14 +106,53 @@ class QualityReader(BucketReader):
                 self._points.append(Point(start_ms, count / of, of))
 
     def _unseen(self, name: str, start_ms: int, counts: dict[str, int]) -> float:
-        """Return how many events have a value that was in no bucket before the alert's first."""
-        before = self._before.setdefault(name, set())
-        new = float(sum(n for value, n in counts.items() if value not in before))
-        if start_ms >= self._first_ms:
-            return new
-        if len(before) <= MOST_VALUES:
-            before.update(counts)
-        return 0.0
+        """Return how many events have a value that was not usual; none before the alert's first."""
+        seen = self._seen.setdefault(name, {})
+        for value in counts:
+            if len(seen) <= MOST_VALUES:
+                seen.setdefault(value, start_ms)
+        if start_ms < self._first_ms:
+            return 0.0
+        return float(sum(n for value, n in counts.items() if self._is_new(name, value)))
+
+    def _is_new(self, name: str, value: str) -> bool:
+        """Whether a value was not known when the alert began, as the judge takes it.
+
+        Where the log does not go back so far, what was there before the alert was known.
+        """
+        known_ms = self._first_ms - self._wait_ms
+        if self._log is None or self._log.first_ms is None or self._log.first_ms > known_ms:
+            known_ms = self._first_ms - 1
+        seen_ms = self._seen.get(name, {}).get(value)
+        return seen_ms is None or seen_ms > known_ms
+
+    def example(self, example: Example) -> float | None:
+        """Return 1 for an event that the finding counts, else None; once the log is read."""
+        name, _, what = self._subject.rpartition(", ")
+        if name not in example.values:
+            return None
+        value = example.values[name]
+        counted = {
+            "missing": value is None,
+            "out of range": self._is_beyond(name, value),
+            "stuck": value is not None,
+            "unseen category": self._is_unseen(name, value),
+        }
+        return 1.0 if counted.get(what) else None
+
+    def _is_beyond(self, name: str, value: Any) -> bool:
+        least, most = self._ranges.get(name, (None, None))
+        if not isinstance(value, int | float):
+            return False
+        return (least is not None and value < least) or (most is not None and value > most)
+
+    def _is_unseen(self, name: str, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        declared = self._declared.get(name)
+        if declared is not None:
+            return value not in {each[:LONGEST] for each in declared}
+        return self._is_new(VALUES + name, value)
 
     def _is_it(self, name: str) -> bool:
         return name != EVENTS and words_of(name, self._ranges)[0] == self._subject
@@ -136,18 +187,3 @@ def _counted(subject: str) -> str:
     """
     name, comma, what = subject.rpartition(", ")
     return name + comma + _ALIKE.get(what, what)
-
-
-def is_example(subject: str, pipeline: Watched, example: Example) -> float | None:
-    """Return 1 for an event that a finding of data quality counts, else None."""
-    name, _, what = _counted(subject).rpartition(", ")
-    if name not in example.values:
-        return None
-    value = example.values[name]
-    if what == "missing":
-        return 1.0 if value is None else None
-    if what == "out of range" and isinstance(value, int | float):
-        least, most = pipeline.ranges.get(name, (None, None))
-        low = least is not None and value < least
-        return 1.0 if low or (most is not None and value > most) else None
-    return 1.0 if what == "stuck" and value is not None else None

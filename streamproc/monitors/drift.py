@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from streamproc.messages import AlertKind
@@ -20,10 +21,12 @@ from streamproc.monitors.drift_fold import (
 )
 from streamproc.monitors.finding import Finding
 from streamproc.monitors.growing import Span
+from streamproc.monitors.rated import Rated
 from streamproc.monitors.recent import Bucket
 from streamproc.monitors.sample import Sample, unpacked
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.series import Limits
+from streamproc.monitors.sketch import hashed
 from streamproc.monitors.slices import slice_of, where
 from streamproc.monitors.spec import Drift, Series, Watched
 from streamproc.monitors.together import SUBJECT, TogetherTest
@@ -37,7 +40,10 @@ MOST_SERIES = 2_000
 LEAST_IN_SLICE = 300
 """How many values a slice's first reference has."""
 
-Test = DistributionTest | DetectorTest | TogetherTest
+Test = DistributionTest | DetectorTest | TogetherTest | Rated
+
+YES = hashed("True")
+"""The category of a decision that is yes, where it is yes or no."""
 
 _MODEL = "look at the features that moved and at the model's last versions"
 
@@ -54,6 +60,7 @@ class DriftMonitor:
         self._series = series
         self._alarm_ms = alarm_ms
         self._learns = pipeline.learns
+        self._yes_or_no = pipeline.kind in ("binary", "anomaly")
         self._warmup_ms = {
             name: pipeline.warmup_ms(name) for name in (*series.numbers, *series.texts)
         }
@@ -84,6 +91,9 @@ class DriftMonitor:
                 test = self._add(name, self._new_test(name, categorical=of_texts(rows[name])))
             if isinstance(test, DetectorTest):
                 finding = test.update(Bucket(start_ms, *sketch.moments())) if sketch.n else None
+            elif isinstance(test, Rated):
+                yes = int(sketch.counts[sketch.cells == YES].sum())
+                finding = test.update(start_ms, yes, sketch.n)
             elif isinstance(test, DistributionTest):
                 finding = test.update(start_ms, sketch, names)
             if finding is not None:
@@ -95,7 +105,7 @@ class DriftMonitor:
         test = self._tests.get(name)
         if isinstance(test, TogetherTest):
             return test.test.evidence, test.test.detector.threshold
-        if isinstance(test, DistributionTest) and test.test is not None:
+        if isinstance(test, DistributionTest | Rated) and test.test is not None:
             return test.test.detector.evidence, test.test.detector.threshold
         return None
 
@@ -135,7 +145,7 @@ class DriftMonitor:
             if not isinstance(each, DetectorTest):
                 each.share_out(self._alarm_ms * len(self._tests))
 
-    def _new_test(self, name: str, categorical: bool) -> DistributionTest | DetectorTest:
+    def _new_test(self, name: str, categorical: bool) -> DistributionTest | DetectorTest | Rated:
         monitor = self._monitor
         told: dict[str, Any] = {}
         kind: AlertKind = "covariate_drift"
@@ -155,6 +165,9 @@ class DriftMonitor:
             told["slice_"] = slice_of(of_slice)
             told["noun"] = f"{subject} {where(of_slice)}" if of_slice else subject
             told["after_ms"] = (self._first_ms or 0) + self._warmup_ms.get(subject, 0)
+        limits = Limits(self._alarm_ms, monitor.bucket_ms, tolerance, span)
+        if name == DECISION and self._yes_or_no:
+            return Rated(kind, subject, "the share of decisions that are yes", 2, limits, _MODEL)
         if monitor.detector is not None and not categorical:
             days = -(-span.least_ms // 86_400_000)
             return DetectorTest(
@@ -162,6 +175,5 @@ class DriftMonitor:
                 tolerance=tolerance, least_days=days,
             )  # fmt: skip
         if told.get("slice_") and kind == "covariate_drift":
-            span = Span(span.least_ms, LEAST_IN_SLICE)
-        limits = Limits(self._alarm_ms, monitor.bucket_ms, tolerance, span)
+            limits = replace(limits, span=Span(span.least_ms, LEAST_IN_SLICE))
         return DistributionTest(kind, subject, limits, categorical=categorical, **told)

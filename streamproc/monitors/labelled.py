@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamproc.messages import AlertKind
 from streamproc.monitors.distribution import DistributionTest
-from streamproc.monitors.finding import Finding, alert_key, when
+from streamproc.monitors.finding import Finding
 from streamproc.monitors.outcomes import ERRORS, LOSSES, OVERALL, Row
-from streamproc.monitors.series import Limits, SeriesTest
+from streamproc.monitors.rated import Rated
+from streamproc.monitors.series import Limits
 from streamproc.monitors.sketch import unpacked
-from streamproc.monitors.tilts import Rate
 
-CRITICAL = 2.0
 _LABELS = "look at whether the world changed or the way of labelling"
 _CONCEPT = "look at whether labels are right, what changed in the data, and the learner"
 
@@ -42,7 +40,7 @@ class LabelMonitor:
             return []
         if "values" in row:
             return told(self._labels, start_ms, row)
-        return self._rate.update(start_ms, row)
+        return _rated(self._rate, start_ms, row)
 
     def relearn(self, key: str) -> bool:
         """Learn anew what is usual for what a finding's key is about; return whether it is here."""
@@ -74,7 +72,7 @@ class ConceptMonitor:
         """Take in a bucket's rows; see `streamproc.monitors.outcomes`."""
         findings = []
         if ERRORS in rows:
-            findings += self._errors.update(start_ms, rows[ERRORS])
+            findings += _rated(self._errors, start_ms, rows[ERRORS])
         if LOSSES in rows:
             findings += told(self._losses, start_ms, rows[LOSSES])
         return findings
@@ -87,58 +85,9 @@ class ConceptMonitor:
         return bool(found)
 
 
-class Rated:
-    """Tests a share, upward only with ``ways`` 1."""
-
-    def __init__(
-        self, kind: AlertKind, subject: str, noun: str, ways: int, limits: Limits, look: str
-    ) -> None:
-        self.key = alert_key(kind, subject, None)
-        self._kind: AlertKind = kind
-        self._subject, self._noun, self._look = subject, noun, look
-        self._rate = Rate(ways)
-        self._limits = limits
-        self._test = SeriesTest(self._rate, limits)
-
-    def relearn(self) -> None:
-        """Begin anew: what comes now is usual."""
-        self._test.relearn()
-
-    def update(self, start_ms: int, row: Row) -> list[Finding]:
-        """Take in a bucket: n, yes and the sum of delays."""
-        counts = self._rate.counts(float(row["yes"]), float(row["n"]))
-        what = self._test.update(event_ms(start_ms, row), counts)
-        if what is None:
-            return []
-        found, usual = self._test.found, float(self._test.usual[1])
-        n = float(found.sum())
-        now = float(found[1]) / n if n else usual
-        effect = (float(found[1]) + 1) / (usual * n + 1)
-        effect = max(effect, 1 / effect)
-        first_ms = self._test.since_ms
-        summary = f"For events from {when(first_ms)} on {self._noun} "
-        if what == "over":
-            summary += "had moved; it is as usual again."
-        else:
-            side = "higher" if now > usual else "lower"
-            summary += f"is {side}: {now:.2%} of {n:,.0f}, usually {usual:.2%}; {self._look}."
-        return [
-            Finding(
-                kind=self._kind,
-                subject=self._subject,
-                slice=None,
-                ongoing=what != "over",
-                severity="critical" if effect >= CRITICAL else "warning",
-                effect=effect,
-                statistic=round(effect, 6),
-                threshold=1 + self._limits.tolerance,
-                expected=usual,
-                observed=now,
-                samples=int(n),
-                first_seen_ms=first_ms,
-                summary=summary,
-            )
-        ]
+def _rated(test: Rated, start_ms: int, row: Row) -> list[Finding]:
+    finding = test.update(event_ms(start_ms, row), row["yes"], row["n"])
+    return [] if finding is None else [finding]
 
 
 def told(test: DistributionTest, start_ms: int, row: Row) -> list[Finding]:

@@ -30,7 +30,8 @@ class OneClass:
     """Follows the classes of labels, bucket after bucket; see the module.
 
     ``since_ms`` is where the run of one class began, in the time that labels became known; None
-    where the last bucket had two.
+    where the last bucket had two. ``open`` says that there is too long a run; one that is accepted
+    as normal is told no more, and is known when it ends.
 
     >>> labels = OneClass()
     >>> for hour in range(50):
@@ -41,16 +42,24 @@ class OneClass:
 
     def __init__(self) -> None:
         self.since_ms: int | None = None
+        self.open = False
+        self._accepted = False
         self._class = ""
         self._run = 0.0
         self._first_ms = 0
         self._counts: dict[str, float] = {}
-        self._open = False
 
     @property
     def key(self) -> str:
         """What its finding is about."""
         return alert_key(KIND, SUBJECT, None)
+
+    def accept(self) -> None:
+        """Take the run that is open as normal; where none is, begin anew."""
+        if self.open:
+            self._accepted = True
+        else:
+            self.since_ms, self._run, self._counts = None, 0.0, {}
 
     def all_one_since(self, start_ms: int) -> bool:
         """Whether all labels known from a time on are of one class."""
@@ -68,10 +77,10 @@ class OneClass:
         else:
             self._run += there[self._class]
         usual = self.others
-        self._open = self._open or (
+        self.open = self.open or (
             self._run * usual >= MISSED if usual else self._run >= NEVER and not self._counts
         )
-        return self._finding(usual) if self._open else None
+        return self._finding(usual) if self.open and not self._accepted else None
 
     @property
     def others(self) -> float:
@@ -85,11 +94,12 @@ class OneClass:
 
     def _broken(self, start_ms: int, there: Mapping[str, float], delay_ms: int) -> Finding | None:
         """A run ends: what was in it is known, too, unless it was out of the usual."""
-        was, usual = self._open, self.others
-        if self.since_ms is not None and not (was and usual):
+        told, usual = self.open and not self._accepted, self.others
+        if self.since_ms is not None and not (told and usual):
             self._learn({self._class: self._run})
-        over = self._finding(usual, over=True) if was else None
-        self._open, self.since_ms, self._run = False, None, 0.0
+        over = self._finding(usual, over=True) if told else None
+        self.open = self._accepted = False
+        self.since_ms, self._run = None, 0.0
         if len(there) > 1:
             self._learn(there)
         else:
@@ -115,7 +125,7 @@ class OneClass:
                 "seen; see what writes the labels. How good the model is, nobody can tell."
             )
         if over:
-            summary = f"Labels are of several classes again, after being all {self._class}."
+            summary = f"Labels are not all {self._class} any more, as they were since {since}."
         return Finding(
             kind=KIND,
             subject=SUBJECT,

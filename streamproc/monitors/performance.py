@@ -45,6 +45,15 @@ CRITICAL = 1.1
 BASELINES = {"zero_rule": "zero-rule, which always says what is usual", "own": "your own baseline"}
 
 
+def of_reactions(kind: str, subject: str) -> bool:
+    """Whether a finding is about reactions; others of the kind hold the model against a baseline.
+
+    >>> of_reactions("performance", "zero_rule"), of_reactions("performance", "clicks, how many")
+    (False, True)
+    """
+    return kind == "performance" and subject not in BASELINES
+
+
 def merge_rows(a: Mapping[str, Any], b: Mapping[str, Any], k: int = 0) -> dict[str, Any]:
     """Return the sum of two rows of a fold: sketches by name, the event times they are about.
 
@@ -166,14 +175,13 @@ class PerformanceMonitor:
         return findings
 
     def relearn(self, key: str) -> bool:
-        """Begin the test anew that a finding's key is about; return whether it is here."""
+        """Take what a finding's key is about as normal; return whether it is here."""
         if key == self._labels.key and self._about == "outcomes":
-            self._labels = OneClass()
+            self._labels.accept()
             return True
         found = [test for name, test in self._tests.items() if key == f"performance/{name}"]
         for test in found:
-            test.open = False
-            test.detector.restart()
+            test.accept()
         return bool(found)
 
     def _bounded(self, rows: Mapping[str, Any]) -> list[str]:
@@ -220,17 +228,17 @@ class PerformanceMonitor:
         labels = labels_of(self._kind, row["model"])
         of_labels = self._labels.update(start_ms, labels, delay_ms // n)
         findings = [] if of_labels is None else [of_labels]
-        silent = of_labels is not None and of_labels.ongoing
         for name, test in self._tests.items():
             losses = _losses(row, name, self._kind)
-            if losses is None or known < LEAST_OUTCOMES or silent:
+            if losses is None or known < LEAST_OUTCOMES or self._labels.open:
                 continue
+            was_accepted = test.accepted
             changed = test.update(losses, start_ms, self._monitor.bucket_ms, delay_ms // n)
             if changed and test.open and self._labels.all_one_since(test.detector.since_ms):
                 test.open = False  # it takes labels of two classes to say so
                 test.detector.restart()
                 continue
-            if changed or test.open:
+            if (changed or test.open) and not was_accepted:
                 findings.append(_finding(test, name, self._kind))
         return findings
 
@@ -285,7 +293,15 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
     ratio = model / other if other > 0 else float(CRITICAL)
     severity: Severity = "critical" if ratio >= CRITICAL else "warning"
     loss = "mean squared error" if kind == "regression" else "Brier score"
-    verb = "has been" if test.open else "is over: it was"
+    since = f"on events since {when(test.first_seen_ms)}"
+    figures = f"a {loss} of {model:.4g} against {other:.4g}, over {found.n:,} outcomes"
+    summary = (
+        f"The model has been no better than {BASELINES[baseline]}, {since}: {figures}; see whether "
+        "it is worth its upkeep, or what changed."
+    )
+    if not test.open:
+        name = BASELINES[baseline].partition(",")[0]
+        summary = f"The model is better than {name} again; {since} it was not: {figures}."
     return Finding(
         kind="performance",
         subject=baseline,
@@ -293,17 +309,13 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
         ongoing=test.open,
         severity=severity,
         effect=ratio,
-        statistic=test.detector.evidence,
+        statistic=max(test.detector.evidence, 0.0),  # none where it begins anew
         threshold=test.detector.threshold,
         expected=other,
         observed=model,
         samples=found.n,
         first_seen_ms=test.first_seen_ms,
-        summary=(
-            f"The model {verb} no better than {BASELINES[baseline]}, on events since "
-            f"{when(test.first_seen_ms)}: a {loss} of {model:.4g} against {other:.4g}, over "
-            f"{found.n:,} outcomes; see whether it is worth its upkeep, or what changed."
-        ),
+        summary=summary,
     )
 
 

@@ -73,11 +73,13 @@ class WorthTest:
     """Tests a model against one baseline, bucket after bucket; see the module.
 
     ``alarm_ms`` is A, the mean time between false alarms. ``open`` says that the model is not
-    worth it; ``found`` is what was seen since ``first_seen_ms``.
+    worth it; ``found`` is what was seen since ``first_seen_ms``. There is nothing usual to learn
+    anew: what is ``accepted`` as normal is not to be told until it was over once.
     """
 
     def __init__(self, alarm_ms: float, margin: float = MARGIN) -> None:
         self.open = False
+        self.accepted = False
         self.found = Losses()
         self.first_seen_ms = 0
         self.detector = EDetector(np.full(len(BETS), 1 / len(BETS)), alarm_ms)
@@ -87,6 +89,12 @@ class WorthTest:
         self._past: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
         self._recent: deque[tuple[int, int, Losses]] = deque(maxlen=_MEMORY)
         self._back = [0.0 for _ in BETS]
+
+    def accept(self) -> None:
+        """Take what is open as normal; where nothing is, begin anew."""
+        self.accepted = self.open
+        if not self.open:
+            self.detector.restart()
 
     def update(self, seen: Losses, start_ms: int, span_ms: int, delay_ms: int = 0) -> bool:
         """Take in a bucket; return whether it opened or ended now. Without outcomes it is none.
@@ -112,7 +120,7 @@ class WorthTest:
         self.detector.update(start_ms, span_ms, ratios)
         if not self.detector.alarmed:
             return False
-        self.open, self.found = True, Losses()
+        self.open, self.accepted, self.found = True, False, Losses()
         since = [each for each in self._recent if each[0] >= self.detector.since_ms]
         self.first_seen_ms = since[0][0] - since[0][1]
         for _, _, seen in since:

@@ -219,10 +219,48 @@ def test_what_labels_show_of_one_slice_is_one_alert() -> None:
     watching = Watching()
     kinds = ("performance", "prediction_bias", "concept_drift")
 
-    assert watching.hour(5, *(found(5, kind, "x") for kind in kinds), drift(5, "amount")) == [
+    told = (found(5, kind, "zero_rule") for kind in kinds)
+    assert watching.hour(5, *told, drift(5, "amount")) == [
         ("open", AMOUNT, "found"),
-        ("open", "concept_drift/x", "found"),
+        ("open", "concept_drift/zero_rule", "found"),
     ]
+
+
+@pytest.mark.parametrize(
+    "kind", ["label_shift", "concept_drift", "prediction_bias", "calibration", "performance"]
+)
+def test_reactions_are_not_explained_by_what_labels_show(kind: str) -> None:
+    """Whenever it began, and whichever was found first: they need no labels."""
+    by_labels, topic = found(5, kind, "zero_rule", evidence=9.0), "shop.overrides, how many"
+    for first, later in ((5, 100), (100, 5), (5, 5)):
+        watching = Watching()
+        hours = sorted({first, later})
+        for hour in hours:
+            some = [by_labels] if hour == first else []
+            some += [found(hour, "performance", topic)] if hour == later else []
+            watching.hour(hour, *some)
+        assert {each["key"] for each in watching.alerts if each["status"] == "open"} == {
+            by_labels.key,
+            f"performance/{topic}",
+        }
+        assert {each["members_in_all"] for each in watching.alerts} == {1}
+
+
+def test_labels_of_one_class_explain_no_reactions() -> None:
+    """They explain whatever is found by labels."""
+    one = found(5, "data_quality", "labels, all one class")
+    assert bond(one, found(5, "performance", "zero_rule")) == "cause"
+    assert bond(one, found(5, "performance", "shop.overrides, how many")) is None
+
+
+def test_reactions_that_change_together_are_one_alert() -> None:
+    """How many there are, and what they are; those that change much later are another."""
+    watching = Watching()
+    some = [found(5, "performance", f"shop.overrides, {what}") for what in ("how many", "value")]
+
+    assert len(watching.hour(5, *some)) == 1
+    later = found(90, "performance", "shop.clicks, how many")
+    assert watching.hour(90, later) == [("open", later.key, "found")]
 
 
 @pytest.mark.parametrize("seed", range(6))

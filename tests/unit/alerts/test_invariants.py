@@ -22,7 +22,8 @@ SERIES: list[dict[str, Any]] = [
     {"kind": "prediction_bias", "subject": "predictions"},
     {"kind": "prediction_bias", "subject": "predictions", "slice": {"country": "FR"}},
     {"kind": "prediction_bias", "subject": "predictions", "slice": {"country": "DE"}},
-    {"kind": "performance", "subject": "recall"},
+    {"kind": "performance", "subject": "zero_rule"},
+    {"kind": "performance", "subject": "shop.clicks, how many"},
     {"kind": "health", "subject": "lag"},
 ]
 FEATURES = {"amount": (("amount",), 0), "mean": (("amount",), 24 * HOUR_MS)}

@@ -13,6 +13,7 @@ from streamproc.messages import Alert
 from streamproc.monitors import outcome_fold
 from streamproc.monitors.oneclass import MISSED, NEVER, OneClass
 from streamproc.monitors.outcomespec import LabelShift
+from streamproc.monitors.performance import PerformanceMonitor
 from streamproc.monitors.performance_spec import Performance
 from tests.unit.monitors.streams import HOUR_MS, Facts, sent
 
@@ -111,3 +112,21 @@ def test_how_many_have_to_be_missed() -> None:
     assert over is not None
     assert not over.ongoing
     assert not found.all_one_since(108)
+
+
+@pytest.mark.parametrize("never", [True, False])
+def test_what_is_accepted_is_told_again_once_others_have_come(never: bool) -> None:
+    """Neither that it lasts nor its end; what was accepted is usual from then on."""
+    watch = PerformanceMonitor(Performance(), "binary", float("inf"))
+    labels = watch._labels
+    for hour in range(0 if never else 100):
+        assert labels.update(hour, {"yes": 5, "no": 95}, 0) is None
+    told = []
+    for hour in range(100, 1_000):
+        found = labels.update(hour, {"no": 100}, 0)
+        if found is not None:
+            told.append(hour)
+            assert watch.relearn(KEY)
+    assert told == [129 if never else 105]
+    assert labels.update(1_000, {"no": 99, "yes": 1}, 0) is None
+    assert all(labels.update(hour, {"no": 100}, 0) is None for hour in range(1_001, 1_040))

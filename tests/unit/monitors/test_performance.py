@@ -18,6 +18,7 @@ from streamproc.errors import DefinitionError
 from streamproc.metrics import prequential_report
 from streamproc.monitors import Drift, PredictionBias, outcome_fold, prediction_fold
 from streamproc.monitors.baselines import baselines_of
+from streamproc.monitors.finding import Finding
 from streamproc.monitors.metrics import metrics_of
 from streamproc.monitors.performance import (
     MOST_CLASSES,
@@ -636,3 +637,47 @@ def test_labels_that_are_always_new_are_one_class_beyond_the_first_ones() -> Non
         assert len(names) <= MOST_CLASSES + 1
         assert {"usual", "(other)"} <= names
     assert sum(total["model"]["confusion"].values()) == 100 * 90
+
+
+def judged(skills: list[tuple[int, float]], accept: bool = False) -> list[tuple[int, Finding]]:
+    """Return what is found, by day, of a model with some skill for so many days each.
+
+    A skill of 1 knows each event's chance, of 0 only the mean; below it is wrong. ``accept`` takes
+    what is told first as normal.
+    """
+    rng = np.random.default_rng(3)
+    watch = PerformanceMonitor(Performance(bucket="1h"), "binary", 60 * DAY_MS)
+    told: list[tuple[int, Finding]] = []
+    hours = [skill for days, skill in skills for _ in range(days * 24)]
+    groups = np.zeros(100, np.int64)
+    for hour, skill in enumerate(hours):
+        p = rng.beta(1, 5, 100)
+        said = np.clip(1 / 6 + skill * (p - 1 / 6), 0, 1)
+        yes = (rng.random(100) < p).astype(float)
+        row = {"event_ms": [0, 0], "delay": [100, 0]}
+        sketch = two_classes(yes, said, np.round(said), groups, 1, True)[0]
+        for found in watch.update(hour * HOUR_MS, {"": {**row, "model": sketch}}):
+            told.append((hour // 24, found))
+            if accept and len(told) == 1:
+                assert watch.relearn(found.key)
+    return told
+
+
+def test_what_is_accepted_is_told_once_it_was_over_and_comes_again() -> None:
+    """There is nothing usual to learn of a baseline: neither that it lasts nor its end is told."""
+    told = judged([(10, 0.0), (10, 1.0), (10, -1.0)], accept=True)
+    first, *again = [day for day, _ in told]
+    assert first < 10
+    assert min(again) >= 20
+    assert len(again) > 2  # it lasts
+    assert all(found.ongoing for _, found in told)
+
+
+def test_an_end_has_a_number_and_a_sentence_that_reads() -> None:
+    """Its test has begun anew, so that there is no evidence."""
+    found = [each for _, each in judged([(10, 0.0), (10, 1.0)])]
+    first, end = found[0], found[-1]
+    assert [each.ongoing for each in found].index(False) == len(found) - 1
+    assert first.statistic >= first.threshold
+    assert end.statistic == 0.0
+    assert end.summary.startswith("The model is better than zero-rule again; on events since 1970-")
