@@ -46,10 +46,11 @@ def without_model(pipeline: Pipeline) -> Pipeline:
 class Replay:
     """Runs entries through a pipeline; hands on what each topic would have got.
 
-    ``now_ms`` stands for the clock: no event may be later. ``on_output`` is called with each
-    output of a task, after it was taken in downstream. ``find`` returns the rows that are looked
-    up, as ``PastTables.find`` does; raises :class:`DefinitionError` where it is needed. With fewer
-    records ``at_once``, alerts come nearer to the record that caused them, and all takes longer.
+    ``now_ms`` stands for the clock: no event may be later. Alerts are told at the time of the
+    newest record that was fed by then. ``on_output`` is called with each output of a task, after it
+    was taken in downstream. ``find`` returns the rows that are looked up, as ``PastTables.find``
+    does; raises :class:`DefinitionError` where it is needed. With fewer records ``at_once``, alerts
+    come nearer to the record that caused them, and all takes longer.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Replay:
         self.pipeline = pipeline
         self.now_ms = now_ms
         self.models: list[Scorer] = []
+        self._newest_ms = 0
         self._on_output = on_output
         self._at_once = AT_ONCE if at_once is None else at_once
         codec, topics = JsonCodec(), pipeline.topics
@@ -112,6 +114,9 @@ class Replay:
 
     def _feed(self, chunk: list[Entry]) -> None:
         topics = self.pipeline.topics
+        # What is of the future is refused, and turns no clock.
+        times = (each.time_ms for each in chunk if each.time_ms <= self.now_ms)
+        self._newest_ms = max([self._newest_ms, *times])
         # Before the predictions by which their bucket is over.
         for topic in self.pipeline.reaction_topics:
             came = [entry for entry in chunk if entry.topic == topic]
@@ -146,8 +151,9 @@ class Replay:
     def _records(self, role: str, topic: str, outs: list[Out]) -> list[PlainRecord]:
         first = self._offsets[role]
         self._offsets[role] = first + len(outs)
+        time_ms = self._newest_ms if role == "buckets" else self.now_ms
         return [
-            PlainRecord(topic, first + i, self.now_ms, out["key"], out["value"], out.get("headers"))
+            PlainRecord(topic, first + i, time_ms, out["key"], out["value"], out.get("headers"))
             for i, out in enumerate(outs)
         ]
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from river import base, linear_model
 from streamproc.events import Events, Labels
 from streamproc.features import Field, Window
 from streamproc.models import versions
-from streamproc.monitors import Drift, PredictionBias, Reactions
+from streamproc.monitors import DataQuality, Drift, PredictionBias, Reactions
 from streamproc.monitors.sketch import Sketch, unpacked
 from streamproc.pipeline import Pipeline
 from streamproc.replay import AT_ONCE, Replay
@@ -209,3 +210,36 @@ def test_no_reaction_comes_too_late_for_its_bucket(at_once: int) -> None:
     judge: Any = replay._down["buckets"][0]
     assert (counted, judge.judge.late) == (sum(each["at"] < last_ms for each in came), 0)
     assert counted > 290
+
+
+@pytest.mark.parametrize("at_once", [AT_ONCE, 1])
+def test_alerts_are_told_at_the_time_of_the_newest_record(at_once: int) -> None:
+    """In event time, so that the delay can be read; an event of the future does not count."""
+    step_ms, broken = 30_000, range(600, 1_200)
+    rows: list[dict[str, Any]] = [
+        {"id": n, "card": 1, "at": n * step_ms, "amount": float(n % 9)} for n in range(3_000)
+    ]
+    for n in (*range(0, 600, 50), *broken):
+        rows[n]["amount"] = None
+    rows[70]["at"] = NOW_MS + 86_400_000
+    newest_ms = 0
+
+    def fed() -> Iterator[Entry]:
+        nonlocal newest_ms
+        for entry in timeline(rows, id="id", key="card", time="at"):
+            newest_ms = max(newest_ms, entry.time_ms if entry.time_ms < NOW_MS else 0)
+            yield entry
+
+    told = []
+
+    def take(output: Output) -> None:
+        for out in output.records.get("alerts", ()):
+            alert = orjson.loads(out["value"] or b"")
+            told.append((alert["status"], alert["detected_at_ms"], newest_ms))
+
+    made = pipeline(monitors=[DataQuality(bucket="1h")], features=[Field("amount")])
+    Replay(made, NOW_MS, take, at_once=at_once).run(fed())
+    assert [status for status, _, _ in told] == ["open", "resolved"]
+    assert [at_ms for _, at_ms, _ in told] == [newest for _, _, newest in told]
+    opened_ms = told[0][1]
+    assert 0 < opened_ms - broken.start * step_ms < 3 * HOUR_MS + at_once * step_ms
