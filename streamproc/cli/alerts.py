@@ -30,6 +30,7 @@ from streamproc.eventtime import parse_duration_ms, parse_time_ms
 from streamproc.explaining import explained
 from streamproc.messages import Alert, ModelVersion
 from streamproc.monitors.finding import when
+from streamproc.pipeline import Pipeline
 
 alerts = typer.Typer(rich_markup_mode=None)
 
@@ -53,10 +54,13 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 
 @alerts.callback(invoke_without_command=True)
-def _alone(context: typer.Context) -> None:
+def _alone(context: typer.Context, of: OfFile = None) -> None:
     """List the open alerts where nothing else is asked."""
     if context.invoked_subcommand is None:
-        list_()
+        list_(of=of)
+    elif of is not None:
+        name = context.invoked_subcommand
+        raise DefinitionError(f"give --of behind the command: `streamproc alerts {name} --of {of}`")
 
 
 @alerts.command("list")
@@ -88,13 +92,22 @@ def show(
     of: OfFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show an alert: figures, members, steps, what was asked, and what it is made of."""
+    """Show an alert: its life, and what it is made of.
+
+    With --of the pipeline's file is needed for the latter, and for a picture.
+    """
     settings = load_settings()
-    chosen = load_pipeline(pipeline, settings)
-    log = AlertFile(of) if of else AlertLog(chosen, settings)
+    named = pipeline is not None or settings.pipeline is not None
+    chosen = load_pipeline(pipeline, settings) if named or of is None else None
+    log = AlertLog(cast(Pipeline, chosen), settings) if of is None else AlertFile(of)
     told = log.steps()
     of_each = newest_of(told)
-    newest = find(of_each, alert_id, log.name)
+    newest = find(of_each, alert_id, log.name, log.listed)
+    if chosen is not None and newest.get("pipeline") not in (None, chosen.name):
+        whose = f"these alerts are of pipeline {newest['pipeline']}, not {chosen.name}"
+        raise DefinitionError(f"{whose}; name the file of {newest['pipeline']}")
+    if chosen is None and svg is not None:
+        raise DefinitionError("a picture needs the pipeline's file; name it behind the ID")
     steps = [step for step in told if step["alert_id"] == alert_id]
     asked = [command for command in log.commands() if _concerns(command, newest)]
     if as_json:
@@ -108,6 +121,9 @@ def show(
     else:
         print("\n".join(life_lines(steps, asked)))
     if as_json and svg is None:
+        return
+    if chosen is None:
+        print("\nfor what it is made of, name the pipeline's file behind the ID")
         return
     alert, others = cast(Alert, newest), cast(list[Alert], of_each)
     if isinstance(log, AlertFile):
@@ -252,6 +268,11 @@ def _target(
     """
     if alert_id is not None and pipeline is None and not _ID.fullmatch(alert_id):
         pipeline, alert_id = Path(alert_id), None
+        if match is None and pipeline.suffix != ".py":
+            raise DefinitionError(
+                f"{str(pipeline)!r:.60} is no alert's ID, which has 16 of 0-9 and a-f; `streamproc "
+                "alerts list` tells them. Or give some of --kind, --subject and --slice"
+            )
     if (alert_id is None) == (match is None):
         raise DefinitionError(
             "what about? give an alert's ID, or some of --kind, --subject and --slice"

@@ -104,7 +104,7 @@ def backtest(
     if as_json:
         print_json(report.as_json(file, out))
     else:
-        tell(report, out, alerts)
+        tell(report, pipeline, out, alerts)
 
 
 def _shown(to_come: Iterator[Entry], bar: Bar) -> Iterator[Entry]:

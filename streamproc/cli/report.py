@@ -144,8 +144,8 @@ class Report:
         return found
 
 
-def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
-    """Print a report for people, at most 80 columns wide."""
+def tell(report: Report, file: Path, out: Path | None, alerts: Path | None = None) -> None:
+    """Print a report for people, at most 80 columns wide; ``file`` is the pipeline's."""
     console = Console(width=width(), highlight=False)
     speed = report.predictions / max(report.seconds, 1e-9)
     console.print(
@@ -174,7 +174,9 @@ def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
     if out is not None:
         typer.echo(f"\npredictions written to {out}")
     if alerts is not None:
-        typer.echo(f"\nalerts written to {alerts}; `streamproc alerts list --all --of {alerts}`")
+        typer.echo(f"\nalerts written to {alerts}; to see them:")
+        typer.echo(f"  streamproc alerts list --all --of {alerts}")
+        typer.echo(f"  streamproc alerts show ID {file} --of {alerts}")
 
 
 def _table(title: str, metrics: Metrics) -> Table:

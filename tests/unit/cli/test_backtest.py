@@ -18,6 +18,7 @@ from river import linear_model, preprocessing
 
 from streamproc import cli
 from streamproc.metrics import prequential_report
+from tests.alert_steps import step
 from tests.commands import WIDTH, Running, plain, widest
 
 PIPELINE = """
@@ -89,6 +90,50 @@ def test_alerts_of_a_backtest_are_listed_and_explained(folder: Path) -> None:
     assert "examples since then" in out
     assert widest(out) <= WIDTH
     assert Path("a.svg").read_text().startswith("<svg")
+
+
+def test_an_alert_of_a_file_is_shown_without_the_pipeline(folder: Path) -> None:
+    """Its life; a pipeline that is another one is told, and so is what else is needed."""
+    known: Any = {"alert_id": "0123456789abcdef", "pipeline": "cards"}
+    found = [step(**known), step(status="resolved", reason="recovered", **known)]
+    lines = [json.dumps({"of": "alerts", "value": each}) for each in found]
+    Path("a.jsonl").write_text("\n".join(lines) + "\n")
+    for alone in (("list", "--all"), ("list",), ()):
+        code, out, err = run("alerts", *alone, "--of", "a.jsonl")
+        assert (code, err) == (0, "")
+        assert out.startswith("0123456789abcdef  resolved" if "--all" in alone else "no alert is")
+    code, out, err = run("alerts", "show", "0123456789abcdef", "--of", "a.jsonl")
+    assert (code, err) == (0, "")
+    assert re.search("^  2023-11-14 22:14 UTC  resolved, recovered +warning ", out, re.M)
+    assert out.endswith("\nfor what it is made of, name the pipeline's file behind the ID\n")
+    (folder / "others.py").write_text(PIPELINE.replace('name="cards"', 'name="others"'))
+    for arguments, told in (
+        (("show", "0123456789abcdef", "others.py"), "are of pipeline cards, not others; name "),
+        (("show", "0123456789abcdef", "--svg", "a.svg"), "a picture needs the pipeline's file; "),
+    ):
+        code, out, err = run("alerts", *arguments, "--of", "a.jsonl")
+        assert (code, out, err.count("\n"), told in err) == (2, "", 1, True)
+    code, _, err = run("alerts", "--of", "a.jsonl", "show", "0123456789abcdef")
+    assert (code, "`streamproc alerts show --of a.jsonl`" in err) == (2, True)
+    code, _, err = run("alerts", "show", "0" * 16, "--of", "a.jsonl")
+    assert (code, "`streamproc alerts list --all --of a.jsonl`" in err) == (1, True)
+
+
+def test_the_report_says_how_its_alerts_are_seen(folder: Path) -> None:
+    """By commands that run as they are written, but for the ID."""
+    code, out, _ = backtest("--alerts", "a.jsonl")
+    assert code == 0
+    listed, shown = out.splitlines()[-2:]
+    assert run(*listed.split()[1:])[0] == 0
+    assert shown.split()[1:] == ["alerts", "show", "ID", "cards.py", "--of", "a.jsonl"]
+
+
+@pytest.mark.parametrize("named", ["X", "amount", "0123456789abcde"])
+def test_what_is_no_id_is_told_before_a_broker_is_asked(folder: Path, named: str) -> None:
+    """It is not taken for a pipeline's file, with the question for an ID that was given."""
+    code, _, err = run("alerts", "silence", named)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{named!r} is no alert's ID, which has 16 of 0-9 and a-f; " in err
 
 
 @pytest.mark.parametrize("text", ["", '{"a": 1}', "no JSON", "[]"])
