@@ -117,7 +117,8 @@ def _step(step: dict[str, Any]) -> str:
 def _asked(command: Command) -> str:
     until = f" until {when(command.until_ms)}" if command.until_ms is not None else ""
     comment = f": {command.comment}" if command.comment else ""
-    return f"{when(command.at_ms)}  {command.command}{until} by {command.by}{comment}"
+    what = f"{command.command}{' of maintenance' if command.maintenance else ''}"
+    return f"{when(command.at_ms)}  {what}{until} by {command.by}{comment}"
 
 
 def _number(value: float | None) -> str | None:
