@@ -181,9 +181,9 @@ def silence(
     One by its ID, or all that are about a kind, a subject or a slice. They stay listed; what is
     open when it ends is told once more.
     """
-    until_ms = now_ms() + parse_duration_ms(for_, "--for")
+    for_ms = parse_duration_ms(for_, "--for")
     log, target = meant(alert_id, pipeline, match_of(kind, subject, slices))
-    send(log, "silence", by, as_json, **target, until_ms=until_ms, comment=comment)
+    send(log, "silence", by, as_json, **target, until_ms=now_ms() + for_ms, comment=comment)
 
 
 @alerts.command()
