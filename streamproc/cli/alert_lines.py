@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamproc.alerts.commands import Command
-from streamproc.cli.common import printable, width
+from streamproc.cli.common import printable, shortened, width
 from streamproc.monitors.finding import when
 
 
@@ -51,16 +51,16 @@ def life_lines(steps: list[dict[str, Any]], commands: list[Command]) -> Iterator
         yield ""
         yield f"about {newest['members_in_all']}, the likely cause first:"
         for member in members:
-            yield _cut(f"  {_member(member)}")
+            yield from _hung(_member(member))
     yield ""
     yield "steps, by when they were told:"
     for step in steps:
-        yield _cut(f"  {_step(step)}")
+        yield from _hung(_step(step))
     if commands:
         yield ""
         yield "asked of it:"
         for command in commands:
-            yield _cut(f"  {_asked(command)}")
+            yield from _hung(_asked(command))
 
 
 def fact_lines(alert: dict[str, Any]) -> Iterator[str]:
@@ -134,6 +134,13 @@ def _wrapped(text: str, indent: int) -> Iterator[str]:
         yield " " * indent + line
 
 
+def _hung(text: str) -> Iterator[str]:
+    """Yield a line of a list; what is too long for it goes on in the next."""
+    yield from textwrap.wrap(
+        printable(text), width(), initial_indent="  ", subsequent_indent="      ",
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def _cut(text: str) -> str:
-    line, most = printable(text), width()
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return shortened(printable(text), width())

@@ -149,8 +149,8 @@ def tell(report: Report, file: Path, out: Path | None, alerts: Path | None = Non
     console = Console(width=width(), highlight=False)
     speed = report.predictions / max(report.seconds, 1e-9)
     console.print(
-        f"{report.predictions:,} predictions, {report.outcomes:,} with a label, in "
-        f"{report.seconds:.1f} s ({speed:,.0f} events/s); {report.versions:,} model versions"
+        f"{report.predictions:,} predictions, {report.outcomes:,} with a label; "
+        f"{report.versions:,} model versions\nin {report.seconds:.1f} s ({speed:,.0f} events/s)"
     )
     for span, metrics in report.metrics.items():
         console.print()

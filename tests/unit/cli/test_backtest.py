@@ -247,6 +247,10 @@ def test_a_report_for_people_fits_the_terminal(folder: Path) -> None:
     with Running(folder, "backtest", "cards.py", "cards.csv", *STAMPS, tty=True) as running:
         done = running.done()
     assert done.code == 0
+    counts = (
+        r"399 predictions, 399 with a label; 7 model versions\nin [\d.]+ s \([\d,]+ events/s\)\n"
+    )
+    assert re.search(counts, plain(done.out))
     assert re.search(r"\n +model +frozen +no skill\n", plain(done.out))
     for told in ("ROC AUC", "log loss", "alerts: none", "dead letters: 1\n"):
         assert told in done.out
