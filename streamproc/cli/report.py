@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamproc.cli.common import printable, width
+from streamproc.cli.course import Course
 from streamproc.cli.performance_table import newest, tell_performance
 from streamproc.messages import Alert
 from streamproc.metrics import prequential_report
@@ -45,6 +46,7 @@ class Report:
         self.alerts: dict[str, Alert] = {}
         self.metrics: dict[str, Metrics] = {}
         self.performance: list[dict[str, Any]] = []
+        self.course = Course()
         self._opened: dict[str, int] = {}
         self._labels: list[Any] = []
         self._scores: dict[str, list[Any]] = {"model": [], "frozen": []}
@@ -59,6 +61,18 @@ class Report:
     def unlearnt(self) -> int:
         """How many of them were scored by a model that had learnt nothing."""
         return self.outcomes - sum(self._learnt)
+
+    @property
+    def of_learning(self) -> str | None:
+        """Why next to nothing had been learnt, if so."""
+        if not self.outcomes:
+            return None
+        return self.course.of_learning(self.pipeline, self.unlearnt / self.outcomes)
+
+    @property
+    def of_finding(self) -> str | None:
+        """Why no change could be found, if so."""
+        return None if self.alerts else self.course.of_finding(self.pipeline)
 
     def add(self, output: Output, models: Sequence[Scorer]) -> None:
         """Take in what a task put out; ``models`` are the versions published so far."""
@@ -112,6 +126,7 @@ class Report:
                 }
                 for key, alert in self.alerts.items()
             ],
+            "notes": [note for note in (self.of_learning, self.of_finding) if note],
             "dead_letters": dict(self.dead_letters),
             "seconds": round(self.seconds, 3),
             "out": None if out is None else str(out),
@@ -160,6 +175,8 @@ def tell(report: Report, file: Path, out: Path | None, alerts: Path | None = Non
         console.print("frozen: the first version, never learning again.", style="dim")
     elif report.pipeline.labels is not None and report.predictions:
         console.print(f"no prediction met a label: no row has {report.pipeline.labels.value!r}")
+    if report.of_learning:
+        console.print(report.of_learning)
     for each in report.performance:
         if each["slice"] is None and each["about"] == "outcomes":
             console.print("\nthe last window, as a monitor reports it:")
@@ -199,6 +216,8 @@ def _tell_alerts(report: Report, console: Console) -> None:
         f"{len(report.alerts)}, of which {still} still open at the end" if report.alerts else "none"
     )
     console.print(f"\nalerts: {told}")
+    if report.of_finding:
+        console.print(report.of_finding)
     for alert in list(report.alerts.values())[:_MOST_ALERTS]:
         moment = datetime.fromtimestamp(alert["first_seen_ms"] / 1000, UTC)
         about = f"{alert['kind']} {alert['subject']}"

@@ -263,6 +263,31 @@ def test_no_more_rows_than_asked_for(folder: Path) -> None:
     assert json.loads(out)["events"] == 10
 
 
+def test_a_file_in_which_little_can_be_learnt_or_found_is_told(folder: Path) -> None:
+    """Where labels come too late, or a version takes too many; where it has no more than is usual.
+
+    400 events 10 minutes apart span 66.5 hours. Before a label that takes 64 hours come 384.
+    """
+    _, out, _ = backtest("--json")
+    short = "No change could be found: the file spans 2.8 days, and what is usual is learnt in the "
+    assert json.loads(out)["notes"] == [f"{short}first 7 days."]
+    late = "events were scored, by a model that had learnt nothing: take a longer file, or labels "
+    late += "that come sooner (--label-delay)."
+    for delay, part in (("64h", "96% of the"), ("30d", "all")):
+        _, out, _ = backtest("--label-delay", delay)
+        told = " ".join(out.split())
+        assert f"Labels came after {part} {late}" in told
+        assert f"alerts: none {short}first 7 days." in told
+        assert widest(out) <= WIDTH
+    many = PIPELINE.replace("publish_every=50", "publish_every=2_000")
+    (folder / "cards.py").write_text(many.replace("Drift()", "Drift(reference='2d')"))
+    _, out, _ = backtest("--json")
+    assert json.loads(out)["notes"] == [
+        "100% of the outcomes were scored by a model that had learnt nothing: it takes 2,000 "
+        "outcomes to publish a version (publish_every)."
+    ]
+
+
 def test_a_file_without_labels_is_told(folder: Path) -> None:
     """Where nothing can be measured the report says why."""
     code, out, _ = backtest("--leave-out", "fraud")
