@@ -45,12 +45,12 @@ class Course:
             elif entry.kind == "label":
                 self._labels = True
 
-    def of_learning(self, pipeline: Pipeline, unlearnt: float) -> str | None:
-        """Say why next to nothing had been learnt; None where it was not so.
+    def of_learning(self, pipeline: Pipeline, outcomes: int, unlearnt: int) -> str | None:
+        """Say why next to nothing had been learnt; None where it was not so, or for what failed.
 
-        ``unlearnt`` is the part of the outcomes that were scored by what had learnt nothing.
+        ``unlearnt`` is how many of the outcomes were scored by what had learnt nothing.
         """
-        if not pipeline.learns or unlearnt < NEARLY_ALL:
+        if not (pipeline.learns and outcomes) or unlearnt < NEARLY_ALL * outcomes:
             return None
         before = self.before_labels / self.events
         if pipeline.labels is not None and before >= NEARLY_ALL:
@@ -59,8 +59,10 @@ class Course:
                 f"Labels came after {part} events were scored, by a model that had learnt "
                 "nothing: take a longer file, or labels that come sooner (--label-delay)."
             )
+        if pipeline.publish_every < NEARLY_ALL * outcomes:
+            return None
         return (
-            f"{int(100 * unlearnt)}% of the outcomes were scored by a model that had learnt "
+            f"{100 * unlearnt // outcomes}% of the outcomes were scored by a model that had learnt "
             f"nothing: it takes {pipeline.publish_every:,} outcomes to publish a version "
             "(publish_every)."
         )

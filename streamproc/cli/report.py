@@ -65,9 +65,7 @@ class Report:
     @property
     def of_learning(self) -> str | None:
         """Why next to nothing had been learnt, if so."""
-        if not self.outcomes:
-            return None
-        return self.course.of_learning(self.pipeline, self.unlearnt / self.outcomes)
+        return self.course.of_learning(self.pipeline, self.outcomes, self.unlearnt)
 
     @property
     def of_finding(self) -> str | None:

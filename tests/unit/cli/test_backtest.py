@@ -286,6 +286,14 @@ def test_a_file_in_which_little_can_be_learnt_or_found_is_told(folder: Path) -> 
         "100% of the outcomes were scored by a model that had learnt nothing: it takes 2,000 "
         "outcomes to publish a version (publish_every)."
     ]
+    fails = PIPELINE.replace('Field("amount")', 'Field("amount"), Field("card_name", type="text")')
+    (folder / "cards.py").write_text(fails.replace("Drift()", "Drift(reference='2d')"))
+    rows = (folder / "cards.csv").read_text().splitlines()
+    named = [f"{row},{'card_name' if row == rows[0] else 'x'}" for row in rows]
+    (folder / "cards.csv").write_text("\n".join(named))
+    report = json.loads(backtest("--json")[1])
+    assert report["dead_letters"]["model_failed"] == report["outcomes_before_learning"] > 0
+    assert report["notes"] == []
 
 
 def test_a_file_without_labels_is_told(folder: Path) -> None:
