@@ -23,7 +23,7 @@ MOST_BYTES = 100_000
 _NAME = 200
 _MOST_MS = 2**53
 _FIELDS = frozenset(
-    {"command", "alert_id", "match", "by", "at_ms", "from_ms", "until_ms", "comment"}
+    {"command", "alert_id", "match", "maintenance", "by", "at_ms", "from_ms", "until_ms", "comment"}
 )
 
 
@@ -81,11 +81,12 @@ class Command:
     from_ms: int | None = None
     until_ms: int | None = None
     comment: str = ""
+    maintenance: bool = False
 
     def fields(self) -> dict[str, Any]:
         """Return it as `command_of` reads it."""
         match = self.match and {n: v for n, v in vars(self.match).items() if v is not None}
-        said = {**vars(self), "match": match}
+        said = {**vars(self), "match": match, "maintenance": self.maintenance or None}
         return {name: it for name, it in said.items() if it is not None}
 
     def value(self) -> bytes:
@@ -110,8 +111,9 @@ def command_of(said: Mapping[str, Any]) -> Command:
 
     ``acknowledge`` and ``accept_as_normal`` need an ``alert_id``; ``relearn``, ``silence`` and
     ``unsilence`` that or a ``match`` of ``kind``, ``subject``, ``slice`` and ``key``; ``silence``
-    an ``until_ms``; ``maintenance`` ``from_ms`` and ``until_ms``, and it may have a ``match``. All
-    need ``by`` and ``at_ms``. Raises :class:`BadRecord` that names the field.
+    an ``until_ms``; ``maintenance`` ``from_ms`` and ``until_ms``, and it may have a ``match``. With
+    ``maintenance`` true, ``unsilence`` is about maintenance windows alone: those of its ``match``,
+    or all. All need ``by`` and ``at_ms``. Raises :class:`BadRecord` that names the field.
 
     >>> said = {"command": "acknowledge", "alert_id": "a1", "by": "ada", "at_ms": 5}
     >>> command_of(said).fields() == said | {"comment": ""}
@@ -131,13 +133,15 @@ def command_of(said: Mapping[str, Any]) -> Command:
         from_ms=_time(said, "from_ms"),
         until_ms=_time(said, "until_ms"),
         comment=_text(said, "comment", MOST_TEXT) or "",
+        maintenance=_of_maintenance(verb, said),
     )
     for name in _needed(verb, said):
         if said.get(name) in (None, ""):
             raise _wrong(f"{name} is missing; {verb} needs it")
-    if verb in ("silence", "unsilence", "relearn") and (found.alert_id is None) == (
-        found.match is None
-    ):
+    if found.maintenance and found.alert_id is not None:
+        raise _wrong("alert_id is given; maintenance is about a match, or about all")
+    one_of_them = verb in ("silence", "unsilence", "relearn") and not found.maintenance
+    if one_of_them and (found.alert_id is None) == (found.match is None):
         raise _wrong(f"alert_id or match, one of them, says what {verb} is about")
     start_ms = found.from_ms if verb == "maintenance" else found.at_ms
     if found.until_ms is not None and found.until_ms <= (start_ms or 0):
@@ -154,6 +158,13 @@ def _needed(verb: Verb, said: Mapping[str, Any]) -> list[str]:
     if verb in ("silence", "maintenance"):
         needed.append("until_ms")
     return needed
+
+
+def _of_maintenance(verb: Verb, said: Mapping[str, Any]) -> bool:
+    value = said.get("maintenance")
+    if value is not None and (verb != "unsilence" or not isinstance(value, bool)):
+        raise _wrong(f"maintenance is {value!r:.60}, not true or false of an unsilence")
+    return value or False
 
 
 def _match(said: Any) -> Match | None:

@@ -61,7 +61,18 @@ class Silences:
             self._all.remove(min(self._all, key=lambda each: each.until_ms))
 
     def end(self, command: Command) -> None:
-        """End those that are about what a command names, maintenance windows too."""
+        """End those that are about what a command names, maintenance windows too.
+
+        Where it is about maintenance, those alone: what it names, or all.
+        """
+        if command.maintenance:
+            about = command.match
+            self._all = [
+                each
+                for each in self._all
+                if not each.planned or (about is not None and each.match != about)
+            ]
+            return
         named = (command.alert_id, command.match)
         self._all = [each for each in self._all if (each.alert_id, each.match) != named]
 

@@ -68,6 +68,7 @@ class AlertFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.name = str(path)
+        self.listed = f"streamproc alerts list --all --of {path}"
 
     def steps(self) -> list[dict[str, Any]]:
         """Return all steps, in order."""
@@ -108,11 +109,12 @@ def newest_of(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def find(alerts: list[dict[str, Any]], alert_id: str, where: str) -> dict[str, Any]:
-    """Return an alert by its id; raises :class:`StreamprocError` where it is not there."""
+def find(alerts: list[dict[str, Any]], alert_id: str, where: str, listed: str) -> dict[str, Any]:
+    """Return an alert by its id; raises :class:`StreamprocError` where it is not there.
+
+    ``listed`` is the command that lists those that are.
+    """
     for alert in alerts:
         if alert["alert_id"] == alert_id:
             return alert
-    raise StreamprocError(
-        f"no alert {alert_id!r} is on {where}; `streamproc alerts list --all` has those that are"
-    )
+    raise StreamprocError(f"no alert {alert_id!r} is on {where}; `{listed}` has those that are")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamproc.alerts.commands import Command
-from streamproc.cli.common import printable, width
+from streamproc.cli.common import printable, shortened, width
 from streamproc.monitors.finding import when
 
 
@@ -51,16 +51,16 @@ def life_lines(steps: list[dict[str, Any]], commands: list[Command]) -> Iterator
         yield ""
         yield f"about {newest['members_in_all']}, the likely cause first:"
         for member in members:
-            yield _cut(f"  {_member(member)}")
+            yield from _hung(_member(member))
     yield ""
     yield "steps, by when they were told:"
     for step in steps:
-        yield _cut(f"  {_step(step)}")
+        yield from _hung(_step(step))
     if commands:
         yield ""
         yield "asked of it:"
         for command in commands:
-            yield _cut(f"  {_asked(command)}")
+            yield from _hung(_asked(command))
 
 
 def fact_lines(alert: dict[str, Any]) -> Iterator[str]:
@@ -117,7 +117,8 @@ def _step(step: dict[str, Any]) -> str:
 def _asked(command: Command) -> str:
     until = f" until {when(command.until_ms)}" if command.until_ms is not None else ""
     comment = f": {command.comment}" if command.comment else ""
-    return f"{when(command.at_ms)}  {command.command}{until} by {command.by}{comment}"
+    what = f"{command.command}{' of maintenance' if command.maintenance else ''}"
+    return f"{when(command.at_ms)}  {what}{until} by {command.by}{comment}"
 
 
 def _number(value: float | None) -> str | None:
@@ -133,6 +134,13 @@ def _wrapped(text: str, indent: int) -> Iterator[str]:
         yield " " * indent + line
 
 
+def _hung(text: str) -> Iterator[str]:
+    """Yield a line of a list; what is too long for it goes on in the next."""
+    yield from textwrap.wrap(
+        printable(text), width(), initial_indent="  ", subsequent_indent="      ",
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def _cut(text: str) -> str:
-    line, most = printable(text), width()
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return shortened(printable(text), width())

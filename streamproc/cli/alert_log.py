@@ -29,6 +29,7 @@ class AlertLog:
         self._settings = settings
         self._cluster = probe(settings.kafka_config())
         self.name = pipeline.topics.alerts
+        self.listed = "streamproc alerts list --all"
         self._operations = pipeline.topics.operations
         self._need(self.name)
         self._at = outside(pipeline, settings, self._cluster, 1)
@@ -45,7 +46,7 @@ class AlertLog:
 
     def find(self, alert_id: str) -> dict[str, Any]:
         """Return the newest step of an alert; raises :class:`StreamprocError` without one."""
-        return find(newest_of(self.steps()), alert_id, self.name)
+        return find(newest_of(self.steps()), alert_id, self.name, self.listed)
 
     def commands(self) -> list[Command]:
         """Return what was asked so far, in order; none where the topic is not there."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import re
-import time
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,7 +9,8 @@ import orjson
 import typer
 
 from agents.evidence import explanation_of
-from streamproc.alerts.commands import Command, Match, Verb, read_command
+from streamproc.alerts.commands import Command, Match
+from streamproc.cli.alert_asking import log_of, match_of, meant, moment_ms, now_ms, open_alert, send
 from streamproc.cli.alert_file import AlertFile, find, newest_of
 from streamproc.cli.alert_lines import life_lines, summary_lines
 from streamproc.cli.alert_log import AlertLog
@@ -25,11 +23,11 @@ from streamproc.cli.common import (
 )
 from streamproc.cli.evidence import drawn
 from streamproc.cli.evidence_svg import svg as picture
-from streamproc.errors import BadRecord, DefinitionError, StreamprocError
-from streamproc.eventtime import parse_duration_ms, parse_time_ms
+from streamproc.errors import DefinitionError
+from streamproc.eventtime import parse_duration_ms
 from streamproc.explaining import explained
 from streamproc.messages import Alert, ModelVersion
-from streamproc.monitors.finding import when
+from streamproc.pipeline import Pipeline
 
 alerts = typer.Typer(rich_markup_mode=None)
 
@@ -49,14 +47,15 @@ OfFile = Annotated[
 Comment = Annotated[str, typer.Option(help="What others should know.", show_default=False)]
 By = Annotated[str | None, typer.Option(help="Who you are; else your user's name.")]
 
-_ID = re.compile(r"[0-9a-f]{16}")
-
 
 @alerts.callback(invoke_without_command=True)
-def _alone(context: typer.Context) -> None:
+def _alone(context: typer.Context, of: OfFile = None) -> None:
     """List the open alerts where nothing else is asked."""
     if context.invoked_subcommand is None:
-        list_()
+        list_(of=of)
+    elif of is not None:
+        name = context.invoked_subcommand
+        raise DefinitionError(f"give --of behind the command: `streamproc alerts {name} --of {of}`")
 
 
 @alerts.command("list")
@@ -67,7 +66,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the open alerts."""
-    newest = newest_of((AlertFile(of) if of else _log(pipeline)).steps())
+    newest = newest_of((AlertFile(of) if of else log_of(pipeline)).steps())
     found = [it for it in newest if all_ or it["status"] != "resolved"]
     if as_json:
         print_json(found)
@@ -88,13 +87,22 @@ def show(
     of: OfFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show an alert: figures, members, steps, what was asked, and what it is made of."""
+    """Show an alert: its life, and what it is made of.
+
+    With --of the pipeline's file is needed for the latter, and for a picture.
+    """
     settings = load_settings()
-    chosen = load_pipeline(pipeline, settings)
-    log = AlertFile(of) if of else AlertLog(chosen, settings)
+    named = pipeline is not None or settings.pipeline is not None
+    chosen = load_pipeline(pipeline, settings) if named or of is None else None
+    log = AlertLog(cast(Pipeline, chosen), settings) if of is None else AlertFile(of)
     told = log.steps()
     of_each = newest_of(told)
-    newest = find(of_each, alert_id, log.name)
+    newest = find(of_each, alert_id, log.name, log.listed)
+    if chosen is not None and newest.get("pipeline") not in (None, chosen.name):
+        whose = f"these alerts are of pipeline {newest['pipeline']}, not {chosen.name}"
+        raise DefinitionError(f"{whose}; name the file of {newest['pipeline']}")
+    if chosen is None and svg is not None:
+        raise DefinitionError("a picture needs the pipeline's file; name it behind the ID")
     steps = [step for step in told if step["alert_id"] == alert_id]
     asked = [command for command in log.commands() if _concerns(command, newest)]
     if as_json:
@@ -108,6 +116,9 @@ def show(
     else:
         print("\n".join(life_lines(steps, asked)))
     if as_json and svg is None:
+        return
+    if chosen is None:
+        print("\nfor what it is made of, name the pipeline's file behind the ID")
         return
     alert, others = cast(Alert, newest), cast(list[Alert], of_each)
     if isinstance(log, AlertFile):
@@ -133,8 +144,8 @@ def acknowledge(
 
     Others see who, when and why.
     """
-    log = _log(pipeline)
-    _send(log, "acknowledge", by, as_json, alert_id=_open(log, alert_id), comment=comment)
+    log = log_of(pipeline)
+    send(log, "acknowledge", by, as_json, alert_id=open_alert(log, alert_id), comment=comment)
 
 
 @alerts.command("accept-as-normal")
@@ -149,8 +160,8 @@ def accept_as_normal(
 
     What it was about is learnt anew.
     """
-    log = _log(pipeline)
-    _send(log, "accept_as_normal", by, as_json, alert_id=_open(log, alert_id), comment=comment)
+    log = log_of(pipeline)
+    send(log, "accept_as_normal", by, as_json, alert_id=open_alert(log, alert_id), comment=comment)
 
 
 @alerts.command()
@@ -170,9 +181,9 @@ def silence(
     One by its ID, or all that are about a kind, a subject or a slice. They stay listed; what is
     open when it ends is told once more.
     """
-    until_ms = _now_ms() + parse_duration_ms(for_, "--for")
-    log, target = _target(alert_id, pipeline, _match(kind, subject, slices))
-    _send(log, "silence", by, as_json, **target, until_ms=until_ms, comment=comment)
+    for_ms = parse_duration_ms(for_, "--for")
+    log, target = meant(alert_id, pipeline, match_of(kind, subject, slices))
+    send(log, "silence", by, as_json, **target, until_ms=now_ms() + for_ms, comment=comment)
 
 
 @alerts.command()
@@ -182,6 +193,9 @@ def unsilence(
     kind: Kind = None,
     subject: Subject = None,
     slices: Slices = None,
+    planned: Annotated[
+        bool, typer.Option("--maintenance", help="Maintenance alone; all where none is named.")
+    ] = False,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
@@ -189,8 +203,8 @@ def unsilence(
 
     What is open is told once more.
     """
-    log, target = _target(alert_id, pipeline, _match(kind, subject, slices))
-    _send(log, "unsilence", by, as_json, **target)
+    log, target = meant(alert_id, pipeline, match_of(kind, subject, slices), all_=planned)
+    send(log, "unsilence", by, as_json, **target, maintenance=planned)
 
 
 @alerts.command()
@@ -207,8 +221,8 @@ def relearn(
 
     Without this, what was usual before it stays so.
     """
-    log, target = _target(alert_id, pipeline, _match(kind, subject, slices), resolved=True)
-    _send(log, "relearn", by, as_json, **target)
+    log, target = meant(alert_id, pipeline, match_of(kind, subject, slices), resolved=True)
+    send(log, "relearn", by, as_json, **target)
 
 
 @alerts.command()
@@ -231,94 +245,11 @@ def maintenance(
     """
     if to is None:
         raise DefinitionError("when does it end? give --to, such as 2026-03-01T04:00:00Z")
-    from_ms = _now_ms() if from_ is None else _time_ms("--from", from_)
-    match = _match(kind, subject, slices)
-    until_ms = _time_ms("--to", to)
+    from_ms = now_ms() if from_ is None else moment_ms("--from", from_)
+    match = match_of(kind, subject, slices)
+    until_ms = moment_ms("--to", to)
     what: dict[str, Any] = {"from_ms": from_ms, "until_ms": until_ms, "comment": comment}
-    _send(_log(pipeline), "maintenance", by, as_json, match=match, **what)
-
-
-def _log(pipeline: Path | None) -> AlertLog:
-    settings = load_settings()
-    return AlertLog(load_pipeline(pipeline, settings), settings)
-
-
-def _target(
-    alert_id: str | None, pipeline: Path | None, match: Match | None, resolved: bool = False
-) -> tuple[AlertLog, dict[str, Any]]:
-    """Return the log, and the id or the match that a command is about.
-
-    Without an id the first argument is the pipeline's file.
-    """
-    if alert_id is not None and pipeline is None and not _ID.fullmatch(alert_id):
-        pipeline, alert_id = Path(alert_id), None
-    if (alert_id is None) == (match is None):
-        raise DefinitionError(
-            "what about? give an alert's ID, or some of --kind, --subject and --slice"
-        )
-    log = _log(pipeline)
-    if alert_id is not None:
-        log.find(alert_id) if resolved else _open(log, alert_id)
-    return log, {"alert_id": alert_id, "match": match}
-
-
-def _open(log: AlertLog, alert_id: str) -> str:
-    """Return the id of an open alert; raises :class:`StreamprocError` where it is none."""
-    found = log.find(alert_id)
-    if found["status"] == "resolved":
-        raise StreamprocError(
-            f"alert {alert_id} is resolved already, since {when(found['detected_at_ms'])}; "
-            "`streamproc alerts list` has those that are open"
-        )
-    return alert_id
-
-
-def _match(kind: str | None, subject: str | None, slices: list[str] | None) -> Match | None:
-    if kind is None and subject is None and not slices:
-        return None
-    parts: dict[str, str] = {}
-    for each in slices or ():
-        name, equals, value = each.partition("=")
-        if not (name and equals):
-            raise DefinitionError(f"--slice {each!r}: write FIELD=VALUE, such as country=FR")
-        parts[name] = value
-    return Match(kind, subject, slice=dict(sorted(parts.items())) or None)
-
-
-def _time_ms(option: str, text: str) -> int:
-    try:
-        return parse_time_ms(text)
-    except BadRecord:
-        raise DefinitionError(
-            f"{option} {text!r} is no time; write such as 2026-03-01T04:00:00Z"
-        ) from None
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _send(log: AlertLog, verb: Verb, by: str | None, as_json: bool, **what: Any) -> None:
-    """Check a command as a worker will, and write it."""
-    made = Command(verb, by or _user(), _now_ms(), **what)
-    try:
-        read_command(made.value())
-    except BadRecord as bad:
-        raise DefinitionError(bad.detail) from None
-    log.send(made)
-    if as_json:
-        print_json(orjson.loads(made.value()))
-    else:
-        until = f" until {when(made.until_ms)}" if made.until_ms is not None else ""
-        about = made.alert_id or "what matches"
-        print(f"asked: {verb} of {about}{until}; the worker that judges does it in a moment")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        raise DefinitionError("who are you? give --by NAME") from None
+    send(log_of(pipeline), "maintenance", by, as_json, match=match, **what)
 
 
 def _concerns(command: Command, alert: dict[str, Any]) -> bool:

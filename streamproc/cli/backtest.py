@@ -13,6 +13,7 @@ import typer
 
 from streamproc.cli.alert_file import AlertFileWriter
 from streamproc.cli.common import AsJson, load_pipeline, load_settings, print_json, usage
+from streamproc.cli.course import Course
 from streamproc.cli.report import Report, tell
 from streamproc.cli.rows import (
     Bar,
@@ -99,18 +100,19 @@ def backtest(
         replay = Replay(chosen, time.time_ns() // 1_000_000, take, tables.find)
         bar = progress_bar(rows, limit)
         stack.enter_context(bar.running())
-        replay.run(_shown(to_come, bar))
+        replay.run(_shown(to_come, bar, report.course))
     report.finish(replay.score.late, len(replay.models), time.monotonic() - began_s)
     if as_json:
         print_json(report.as_json(file, out))
     else:
-        tell(report, out, alerts)
+        tell(report, pipeline, out, alerts)
 
 
-def _shown(to_come: Iterator[Entry], bar: Bar) -> Iterator[Entry]:
-    """Pass entries on, and show how many there were."""
+def _shown(to_come: Iterator[Entry], bar: Bar, course: Course) -> Iterator[Entry]:
+    """Pass entries on, note their course, and show how many there were."""
     events = labels = 0
     while some := list(islice(to_come, _SHOW_EVERY)):
+        course.take(some)
         yield from some
         new = sum(entry.kind == "event" for entry in some)
         events += new

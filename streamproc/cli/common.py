@@ -71,6 +71,15 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many columns; what is cut off is told by an ellipsis.
+
+    >>> shortened("amount, missing", 15), shortened("amount, missing", 8)
+    ('amount, missing', 'amount,…')
+    """
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
 def width() -> int:
     """Return how many columns to print: the terminal's, between 40 and 100; piped, 80."""
     return min(max(shutil.get_terminal_size((80, 24)).columns, 40), 100)

@@ -20,6 +20,7 @@ from streamproc.monitors import (
     Reactions,
     outcome_fold,
 )
+from streamproc.monitors.spec import drift_plan
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.fold import watches_predictions
 
@@ -160,12 +161,13 @@ def _of(feature: Feature) -> str:
 
 def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
     if isinstance(monitor, Drift):
-        named = pipeline.numeric_features if monitor.features is None else monitor.features
-        count = f"{len(named)} feature" + "s" * (len(named) != 1)
-        features = count if monitor.features is None else ", ".join(named)
-        return f"{features} and the score, in buckets of {monitor.bucket}"
+        series = next(series for _, each, series in drift_plan(pipeline) if each is monitor)
+        named = (*series.numbers, *series.texts)
+        features = _counted(len(named)) if monitor.features is None else ", ".join(named)
+        score = " and the score" if series.score else ""
+        return f"{features}{score}, in buckets of {monitor.bucket}"
     if isinstance(monitor, DataQuality):
-        count = f"{len(pipeline.feature_names)} feature" + "s" * (len(pipeline.feature_names) != 1)
+        count = _counted(len(pipeline.feature_names))
         return f"{count}, dead letters, late events and the rate, in buckets of {monitor.bucket}"
     if isinstance(monitor, Reactions):
         return f"{monitor.value} in {monitor.topic}, in buckets of {monitor.bucket}"
@@ -179,6 +181,15 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         beside = "zero-rule" + (f" and {monitor.baseline_name}" if monitor.baseline_name else "")
         return f"{', '.join(slices)}, beside {beside}, in windows of {monitor.window}"
     return f"{', '.join(slices)}, in buckets of {monitor.bucket}"
+
+
+def _counted(features: int) -> str:
+    """Return how many features.
+
+    >>> _counted(1), _counted(0)
+    ('1 feature', '0 features')
+    """
+    return f"{features:,} feature{'' if features == 1 else 's'}"
 
 
 def _model(pipeline: Pipeline) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from streamproc.cli.common import printable
+from streamproc.cli.common import printable, shortened
 from streamproc.explaining import Cell, Explanation, Point
 from streamproc.monitors.finding import when
 
@@ -20,7 +20,7 @@ _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 def drawn(found: Explanation) -> Iterator[str]:
     """Yield the lines, none of more than 80 columns."""
     for lines in (_plot(found), _bars(found), _tables(found), _examples(found), _beside(found)):
-        yield from (line[:WIDTH] for line in lines)
+        yield from (shortened(line, WIDTH) for line in lines)
 
 
 def columns_of(points: Sequence[Point], most: int) -> list[Point]:
@@ -102,7 +102,7 @@ def _bars(found: Explanation) -> Iterator[str]:
     yield f"{'':{wide}}  {head:<{_BAR + 8}}  since, of {now_n:,}"
     for bar in found.bars:
         then, now = (_bar(share, largest) for share in (bar.then_share, bar.now_share))
-        label = printable(bar.label)[:wide]
+        label = shortened(printable(bar.label), wide)
         yield (
             f"{label:<{wide}}  {then:<{_BAR}} {bar.then_share:>6.1%}   "
             f"{now:<{_BAR}} {bar.now_share:>6.1%}"
@@ -118,12 +118,13 @@ def _bar(share: float, largest: float) -> str:
 def _tables(found: Explanation) -> Iterator[str]:
     for table in found.tables:
         columns = max(len(table.head) - 1, 1)
-        name = min(_NAME, max(len(cell_text(row[0])) for row in (table.head, *table.rows))) + 1
+        most = max(_NAME, WIDTH - columns * _COLUMN - 1)
+        name = min(most, max(len(cell_text(row[0])) for row in (table.head, *table.rows))) + 1
         wide = min((WIDTH - name) // columns, _COLUMN)
         for row in (table.head, *table.rows):
             first, *rest = map(cell_text, row)
-            cells = "".join(f"{each[: wide - 1]:>{wide}}" for each in rest)
-            yield f"{first[: name - 1]:<{name}}{cells}"
+            cells = "".join(f"{shortened(each, wide - 1):>{wide}}" for each in rest)
+            yield f"{shortened(first, name - 1):<{name}}{cells}"
         yield ""
 
 

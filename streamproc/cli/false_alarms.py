@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
 from streamproc.monitors.allotment import Part, Traffic, allotment
 from streamproc.monitors.expected import Hope
+from streamproc.monitors.health_spec import Health
 from streamproc.monitors.season import DAY_MS
+from streamproc.monitors.spec import drift_plan
 from streamproc.pipeline import Pipeline
 
 SUPPOSED_PER_DAY = 10_000.0
@@ -24,7 +27,7 @@ def described_alarms(
     """Return what false alarms are shared out and what is to be hoped for, for programs.
 
     ``days`` are null where traffic is not known, and ``seen``, too, if it would be seen at all;
-    ``events`` where it never would.
+    ``events`` where it never would. ``notes`` say what is outside the budget.
     """
     supposed = Traffic(SUPPOSED_PER_DAY, SUPPOSED_PER_DAY, positives)
     parts = allotment(pipeline, traffic or supposed)
@@ -39,7 +42,24 @@ def described_alarms(
             "from": source,
         },
         "monitors": [_part(part, known=traffic is not None) for part in parts],
+        "notes": list(_notes(pipeline)),
     }
+
+
+def _notes(pipeline: Pipeline) -> Iterator[str]:
+    """Yield what is watched and keeps to no budget."""
+    for _, monitor, series in drift_plan(pipeline):
+        if monitor.detector is None:
+            continue
+        numbers, features = len(series.numbers), len(series.numbers) + len(series.texts)
+        what = [f"{numbers:,} numeric feature{'' if numbers == 1 else 's'}"] if numbers else []
+        what += ["the score"] if series.score else []
+        if what:
+            apart = "; how features go together is not tested" if features > 1 else ""
+            name = type(monitor.detector).__name__
+            yield f"Drift: {name} keeps to no budget over {' and '.join(what)}{apart}."
+    if any(isinstance(monitor, Health) for monitor in pipeline.monitors):
+        yield "Health is outside the budget: its limits are rules, not tests."
 
 
 def _part(part: Part, known: bool) -> dict[str, Any]:
@@ -84,6 +104,8 @@ def drawn_alarms(found: dict[str, Any]) -> Iterator[str]:
             f"{in_words(part['days_per_false_alarm']):<10} {series:>8}"
             f"{'' if not each else '  ' + in_words(each)}"
         )
+    for note in found["notes"]:
+        yield from textwrap.wrap(note, 78, initial_indent="  ", subsequent_indent="    ")
     if any(part["hopes"] for part in found["monitors"]):
         yield ""
         yield "  how soon a change is seen, on average; of features, in one series"

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamproc.cli.common import printable, width
+from streamproc.cli.course import Course
 from streamproc.cli.performance_table import newest, tell_performance
 from streamproc.messages import Alert
 from streamproc.metrics import prequential_report
@@ -45,6 +46,7 @@ class Report:
         self.alerts: dict[str, Alert] = {}
         self.metrics: dict[str, Metrics] = {}
         self.performance: list[dict[str, Any]] = []
+        self.course = Course()
         self._opened: dict[str, int] = {}
         self._labels: list[Any] = []
         self._scores: dict[str, list[Any]] = {"model": [], "frozen": []}
@@ -59,6 +61,16 @@ class Report:
     def unlearnt(self) -> int:
         """How many of them were scored by a model that had learnt nothing."""
         return self.outcomes - sum(self._learnt)
+
+    @property
+    def of_learning(self) -> str | None:
+        """Why next to nothing had been learnt, if so."""
+        return self.course.of_learning(self.pipeline, self.outcomes, self.unlearnt)
+
+    @property
+    def of_finding(self) -> str | None:
+        """Why no change could be found, if so."""
+        return None if self.alerts else self.course.of_finding(self.pipeline)
 
     def add(self, output: Output, models: Sequence[Scorer]) -> None:
         """Take in what a task put out; ``models`` are the versions published so far."""
@@ -112,6 +124,7 @@ class Report:
                 }
                 for key, alert in self.alerts.items()
             ],
+            "notes": [note for note in (self.of_learning, self.of_finding) if note],
             "dead_letters": dict(self.dead_letters),
             "seconds": round(self.seconds, 3),
             "out": None if out is None else str(out),
@@ -144,13 +157,13 @@ class Report:
         return found
 
 
-def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
-    """Print a report for people, at most 80 columns wide."""
+def tell(report: Report, file: Path, out: Path | None, alerts: Path | None = None) -> None:
+    """Print a report for people, at most 80 columns wide; ``file`` is the pipeline's."""
     console = Console(width=width(), highlight=False)
     speed = report.predictions / max(report.seconds, 1e-9)
     console.print(
-        f"{report.predictions:,} predictions, {report.outcomes:,} with a label, in "
-        f"{report.seconds:.1f} s ({speed:,.0f} events/s); {report.versions:,} model versions"
+        f"{report.predictions:,} predictions, {report.outcomes:,} with a label; "
+        f"{report.versions:,} model versions\nin {report.seconds:.1f} s ({speed:,.0f} events/s)"
     )
     for span, metrics in report.metrics.items():
         console.print()
@@ -160,6 +173,8 @@ def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
         console.print("frozen: the first version, never learning again.", style="dim")
     elif report.pipeline.labels is not None and report.predictions:
         console.print(f"no prediction met a label: no row has {report.pipeline.labels.value!r}")
+    if report.of_learning:
+        console.print(report.of_learning)
     for each in report.performance:
         if each["slice"] is None and each["about"] == "outcomes":
             console.print("\nthe last window, as a monitor reports it:")
@@ -174,7 +189,9 @@ def tell(report: Report, out: Path | None, alerts: Path | None = None) -> None:
     if out is not None:
         typer.echo(f"\npredictions written to {out}")
     if alerts is not None:
-        typer.echo(f"\nalerts written to {alerts}; `streamproc alerts list --all --of {alerts}`")
+        typer.echo(f"\nalerts written to {alerts}; to see them:")
+        typer.echo(f"  streamproc alerts list --all --of {alerts}")
+        typer.echo(f"  streamproc alerts show ID {file} --of {alerts}")
 
 
 def _table(title: str, metrics: Metrics) -> Table:
@@ -197,6 +214,8 @@ def _tell_alerts(report: Report, console: Console) -> None:
         f"{len(report.alerts)}, of which {still} still open at the end" if report.alerts else "none"
     )
     console.print(f"\nalerts: {told}")
+    if report.of_finding:
+        console.print(report.of_finding)
     for alert in list(report.alerts.values())[:_MOST_ALERTS]:
         moment = datetime.fromtimestamp(alert["first_seen_ms"] / 1000, UTC)
         about = f"{alert['kind']} {alert['subject']}"

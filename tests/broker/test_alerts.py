@@ -196,6 +196,11 @@ def test_one_is_shown_with_its_life(
             {"match": {"kind": "*_drift", "slice": {"country": "FR"}}, "span_ms": 7_200_000},
         ),
         (["unsilence", "--subject", "amount"], {"match": {"subject": "amount"}}),
+        (["unsilence", "cards.py", "--maintenance"], {"maintenance": True}),
+        (
+            ["unsilence", "--maintenance", "--kind", "*"],
+            {"maintenance": True, "match": {"kind": "*"}},
+        ),
         (["relearn", "ID"], {"alert_id": "ID"}),
         (
             ["maintenance", "--from", "2026-03-01T02:00:00Z", "--to", "2026-03-01T04:00:00Z"],
@@ -238,6 +243,8 @@ def test_what_is_asked_is_on_the_topic(
         (["silence", "--slice", "country"], 2, "--slice 'country': write FIELD=VALUE, such as"),
         (["silence", "ID", "--for", "soon"], 2, "--for"),
         (["silence", "ID", "--for", "0s"], 2, "until_ms is not later than it begins"),
+        (["unsilence"], 2, "what about? give an alert's ID, or some of --kind, "),
+        (["unsilence", "ID", "--maintenance"], 2, "alert_id is given; maintenance is about"),
         (["maintenance"], 2, "when does it end? give --to, such as"),
         (["maintenance", "--to", "noon"], 2, "--to 'noon' is no time; write such as"),
         (

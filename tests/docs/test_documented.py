@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import get_args
 
+import pytest
 import yaml
 from prometheus_client import Counter
 
 from agents.metrics import Metrics
+from streamproc import cli
 from streamproc.cli import COMMANDS
 from streamproc.features.spec import FieldType
 from streamproc.pipeline import Topics
@@ -120,3 +122,18 @@ def test_every_alert_rule_is_in_operating() -> None:
     written = named(section(OPERATING, "Alerts, and what to do"))
 
     assert rules == [name for name in written if name.startswith("Streamproc")]
+
+
+def test_the_false_alarms_that_check_shows_are_those_of_the_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every line of the page is one of the command's, which stands above it."""
+    text = section(OPERATING, "How many false alarms, and how soon")
+    (command,) = re.findall("^    streamproc (.+)$", text, re.M)
+    (shown,) = re.findall("^```text\n(.+?)^```$", text, re.M | re.S)
+    arguments = command.replace("payments.py", str(ROOT / "examples/payments.py")).split()
+
+    assert cli.run(arguments) == 0
+
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in shown.splitlines() if line not in ("...", *told)] == []

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from river import base, linear_model
 from streamproc.events import Events, Labels
 from streamproc.features import Field, Window
 from streamproc.models import versions
-from streamproc.monitors import Drift, PredictionBias, Reactions
+from streamproc.monitors import DataQuality, Drift, PredictionBias, Reactions
 from streamproc.monitors.sketch import Sketch, unpacked
 from streamproc.pipeline import Pipeline
 from streamproc.replay import AT_ONCE, Replay
@@ -209,3 +210,40 @@ def test_no_reaction_comes_too_late_for_its_bucket(at_once: int) -> None:
     judge: Any = replay._down["buckets"][0]
     assert (counted, judge.judge.late) == (sum(each["at"] < last_ms for each in came), 0)
     assert counted > 290
+
+
+def test_alerts_are_told_at_the_time_of_the_newest_record() -> None:
+    """In event time, at the record that ends a bucket, however many are fed at once.
+
+    An event of the future does not count.
+    """
+    step_ms, broken = 30_000, range(600, 1_200)
+    rows: list[dict[str, Any]] = [
+        {"id": n, "card": 1, "at": n * step_ms, "amount": float(n % 9)} for n in range(3_000)
+    ]
+    for n in (*range(0, 600, 50), *broken):
+        rows[n]["amount"] = None
+    rows[70]["at"] = NOW_MS + 86_400_000
+    made = pipeline(monitors=[DataQuality(bucket="1h")], features=[Field("amount")])
+
+    def told(at_once: int) -> list[tuple[str, int]]:
+        newest_ms, found = 0, []
+
+        def fed() -> Iterator[Entry]:
+            nonlocal newest_ms
+            for entry in timeline(rows, id="id", key="card", time="at"):
+                newest_ms = max(newest_ms, entry.time_ms if entry.time_ms < NOW_MS else 0)
+                yield entry
+
+        def take(output: Output) -> None:
+            for out in output.records.get("alerts", ()):
+                alert = orjson.loads(out["value"] or b"")
+                assert alert["detected_at_ms"] == newest_ms
+                found.append((alert["status"], newest_ms))
+
+        Replay(made, NOW_MS, take, at_once=at_once).run(fed())
+        return found
+
+    # It lasts from 5:00 to 10:00; a bucket of an hour is known after one more, of lateness.
+    expected = [("open", 7 * HOUR_MS), ("resolved", 12 * HOUR_MS)]
+    assert [told(at_once) for at_once in (1, 64, AT_ONCE)] == [expected] * 3

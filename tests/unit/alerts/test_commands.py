@@ -40,6 +40,8 @@ def opened(*subjects: str) -> Watching:
         Command("silence", "ada", 5, match=Match(kind="*drift", slice={"a": "b"}), until_ms=9),
         Command("maintenance", "ada", 5, from_ms=7, until_ms=9),
         Command("unsilence", "ada", 5, match=Match()),
+        Command("unsilence", "ada", 5, maintenance=True),
+        Command("unsilence", "ada", 5, match=Match(subject="age"), maintenance=True),
         Command("relearn", "ada", 5, match=Match(key="prior*")),
     ],
 )
@@ -69,6 +71,9 @@ def test_a_command_is_read_as_it_was_written(command: Command) -> None:
         ({"until_ms": 9, "alert_id": None, "match": {"name": "x"}}, "match has 'name', none of"),
         ({"until_ms": 9, "alert_id": None, "match": {"slice": {"a": 1}}}, "slice is {'a': 1}, not"),
         ({"command": "acknowledge", "alert_id": None}, "alert_id is missing; acknowledge needs it"),
+        ({"until_ms": 9, "maintenance": True}, "maintenance is True, not true or false of an"),
+        ({"command": "unsilence", "maintenance": 1}, "maintenance is 1, not true or false of an"),
+        ({"command": "unsilence", "maintenance": True}, "alert_id is given; maintenance is about"),
         ({"command": "maintenance", "until_ms": 9}, "from_ms is missing; maintenance needs it"),
         ({"command": "maintenance", "from_ms": 9, "until_ms": 9}, "until_ms is not later than"),
     ],
@@ -271,6 +276,36 @@ def test_maintenance_is_of_outcomes_too_which_are_judged_later() -> None:
     bias = replace(found(12, "prediction_bias", "predictions"), stage="bias")
     (alert,) = book.apply([bias], 41 * HOUR_MS, {"drift": 41 * HOUR_MS, "bias": 12 * HOUR_MS})
     assert (alert["status"], alert["silenced"]) == ("open", True)
+
+
+def test_maintenance_is_ended_by_what_it_is_about_or_all_of_it() -> None:
+    """What is planned is ended too, and a silence about the same is not."""
+
+    def planned() -> Watching:
+        watching = opened("amount")
+        for match in (None, Match(subject="amount")):
+            times = {"from_ms": 10 * HOUR_MS, "until_ms": LONG_MS}
+            ask(watching, "maintenance", match=match, **times)
+        assert watching.hour(12) == [("update", AMOUNT, "silenced")]
+        return watching
+
+    def end(watching: Watching, match: Match | None = None) -> list[Any]:
+        return ask(watching, "unsilence", hour=13, match=match, maintenance=True)[0]
+
+    told = [("update", AMOUNT, "unsilenced")]
+    assert end(planned()) == told
+    watching = planned()
+    assert [end(watching, match) for match in (Match(), Match(subject="amount"))] == [[], told]
+    assert [end(planned(), match) for match in (Match(subject="age"), Match())] == [[], []]
+    watching = planned()
+    ask(watching, "silence", hour=13, match=Match(subject="amount"), until_ms=LONG_MS)
+    assert end(watching) == []
+    assert ask(watching, "unsilence", hour=13, match=Match(subject="amount"))[0] == told
+    watching = opened()
+    ask(watching, "maintenance", from_ms=10 * HOUR_MS, until_ms=LONG_MS)
+    assert end(watching) == []
+    watching.hour(20, drift(20, "amount"))
+    assert not watching.alerts[-1]["silenced"]
 
 
 def test_a_shorter_silence_replaces_a_longer_one() -> None:

@@ -18,6 +18,7 @@ from river import linear_model, preprocessing
 
 from streamproc import cli
 from streamproc.metrics import prequential_report
+from tests.alert_steps import step
 from tests.commands import WIDTH, Running, plain, widest
 
 PIPELINE = """
@@ -89,6 +90,50 @@ def test_alerts_of_a_backtest_are_listed_and_explained(folder: Path) -> None:
     assert "examples since then" in out
     assert widest(out) <= WIDTH
     assert Path("a.svg").read_text().startswith("<svg")
+
+
+def test_an_alert_of_a_file_is_shown_without_the_pipeline(folder: Path) -> None:
+    """Its life; a pipeline that is another one is told, and so is what else is needed."""
+    known: Any = {"alert_id": "0123456789abcdef", "pipeline": "cards"}
+    found = [step(**known), step(status="resolved", reason="recovered", **known)]
+    lines = [json.dumps({"of": "alerts", "value": each}) for each in found]
+    Path("a.jsonl").write_text("\n".join(lines) + "\n")
+    for alone in (("list", "--all"), ("list",), ()):
+        code, out, err = run("alerts", *alone, "--of", "a.jsonl")
+        assert (code, err) == (0, "")
+        assert out.startswith("0123456789abcdef  resolved" if "--all" in alone else "no alert is")
+    code, out, err = run("alerts", "show", "0123456789abcdef", "--of", "a.jsonl")
+    assert (code, err) == (0, "")
+    assert re.search("^  2023-11-14 22:14 UTC  resolved, recovered +warning ", out, re.M)
+    assert out.endswith("\nfor what it is made of, name the pipeline's file behind the ID\n")
+    (folder / "others.py").write_text(PIPELINE.replace('name="cards"', 'name="others"'))
+    for arguments, told in (
+        (("show", "0123456789abcdef", "others.py"), "are of pipeline cards, not others; name "),
+        (("show", "0123456789abcdef", "--svg", "a.svg"), "a picture needs the pipeline's file; "),
+    ):
+        code, out, err = run("alerts", *arguments, "--of", "a.jsonl")
+        assert (code, out, err.count("\n"), told in err) == (2, "", 1, True)
+    code, _, err = run("alerts", "--of", "a.jsonl", "show", "0123456789abcdef")
+    assert (code, "`streamproc alerts show --of a.jsonl`" in err) == (2, True)
+    code, _, err = run("alerts", "show", "0" * 16, "--of", "a.jsonl")
+    assert (code, "`streamproc alerts list --all --of a.jsonl`" in err) == (1, True)
+
+
+def test_the_report_says_how_its_alerts_are_seen(folder: Path) -> None:
+    """By commands that run as they are written, but for the ID."""
+    code, out, _ = backtest("--alerts", "a.jsonl")
+    assert code == 0
+    listed, shown = out.splitlines()[-2:]
+    assert run(*listed.split()[1:])[0] == 0
+    assert shown.split()[1:] == ["alerts", "show", "ID", "cards.py", "--of", "a.jsonl"]
+
+
+@pytest.mark.parametrize("named", ["X", "amount", "0123456789abcde"])
+def test_what_is_no_id_is_told_before_a_broker_is_asked(folder: Path, named: str) -> None:
+    """It is not taken for a pipeline's file, with the question for an ID that was given."""
+    code, _, err = run("alerts", "silence", named)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{named!r} is no alert's ID, which has 16 of 0-9 and a-f; " in err
 
 
 @pytest.mark.parametrize("text", ["", '{"a": 1}', "no JSON", "[]"])
@@ -202,6 +247,10 @@ def test_a_report_for_people_fits_the_terminal(folder: Path) -> None:
     with Running(folder, "backtest", "cards.py", "cards.csv", *STAMPS, tty=True) as running:
         done = running.done()
     assert done.code == 0
+    counts = (
+        r"399 predictions, 399 with a label; 7 model versions\nin [\d.]+ s \([\d,]+ events/s\)\n"
+    )
+    assert re.search(counts, plain(done.out))
     assert re.search(r"\n +model +frozen +no skill\n", plain(done.out))
     for told in ("ROC AUC", "log loss", "alerts: none", "dead letters: 1\n"):
         assert told in done.out
@@ -212,6 +261,39 @@ def test_no_more_rows_than_asked_for(folder: Path) -> None:
     """`--limit` counts rows of the file."""
     _, out, _ = backtest("--json", "--limit", "10")
     assert json.loads(out)["events"] == 10
+
+
+def test_a_file_in_which_little_can_be_learnt_or_found_is_told(folder: Path) -> None:
+    """Where labels come too late, or a version takes too many; where it has no more than is usual.
+
+    400 events 10 minutes apart span 66.5 hours. Before a label that takes 64 hours come 384.
+    """
+    _, out, _ = backtest("--json")
+    short = "No change could be found: the file spans 2.8 days, and what is usual is learnt in the "
+    assert json.loads(out)["notes"] == [f"{short}first 7 days."]
+    late = "events were scored, by a model that had learnt nothing: take a longer file, or labels "
+    late += "that come sooner (--label-delay)."
+    for delay, part in (("64h", "96% of the"), ("30d", "all")):
+        _, out, _ = backtest("--label-delay", delay)
+        told = " ".join(out.split())
+        assert f"Labels came after {part} {late}" in told
+        assert f"alerts: none {short}first 7 days." in told
+        assert widest(out) <= WIDTH
+    many = PIPELINE.replace("publish_every=50", "publish_every=2_000")
+    (folder / "cards.py").write_text(many.replace("Drift()", "Drift(reference='2d')"))
+    _, out, _ = backtest("--json")
+    assert json.loads(out)["notes"] == [
+        "100% of the outcomes were scored by a model that had learnt nothing: it takes 2,000 "
+        "outcomes to publish a version (publish_every)."
+    ]
+    fails = PIPELINE.replace('Field("amount")', 'Field("amount"), Field("card_name", type="text")')
+    (folder / "cards.py").write_text(fails.replace("Drift()", "Drift(reference='2d')"))
+    rows = (folder / "cards.csv").read_text().splitlines()
+    named = [f"{row},{'card_name' if row == rows[0] else 'x'}" for row in rows]
+    (folder / "cards.csv").write_text("\n".join(named))
+    report = json.loads(backtest("--json")[1])
+    assert report["dead_letters"]["model_failed"] == report["outcomes_before_learning"] > 0
+    assert report["notes"] == []
 
 
 def test_a_file_without_labels_is_told(folder: Path) -> None:

@@ -129,6 +129,16 @@ def test_a_program_gets_the_whole_definition() -> None:
     assert told["model"] == "LogisticRegression"
 
 
+def test_all_that_drift_watches_is_counted_once() -> None:
+    """Texts as well as numbers; what one monitor names is no other's, and one has the score."""
+    features = [Field("amount"), Field("age"), Field("country", type="text")]
+    chosen = pipeline(monitors=[Drift(features=["age"]), Drift()], features=features)
+    told = [each["watches"] for each in described(chosen)["monitors"]]
+    assert told == ["age and the score, in buckets of 1h", "2 features, in buckets of 1h"]
+    chosen = pipeline(monitors=[Drift()], features=features)
+    assert described(chosen)["monitors"][0]["watches"].startswith("3 features and the score, ")
+
+
 def test_a_terminal_that_knows_only_ascii_gets_ascii(tmp_path: Path) -> None:
     """The arrows are drawn with what there is."""
     (tmp_path / "p.py").write_text(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from river import anomaly, linear_model
+from river import anomaly, drift, linear_model
 
 from streamproc import (
     ConceptDrift,
@@ -67,6 +67,29 @@ def test_the_knob_is_shared_out_by_weight() -> None:
     assert (series["Drift"], series["ConceptDrift"], series["PredictionBias"]) == (5, 2, None)
     (drift,) = (each for each in found["monitors"] if each["kind"] == "Drift")
     assert drift["days_per_false_alarm_of_each"] == 5 * drift["days_per_false_alarm"]
+
+
+def test_what_is_outside_the_budget_is_said() -> None:
+    """Limits of health, and series of a detector of River's, with what is not tested by it."""
+    assert described_alarms(pipeline(), None, None, None)["notes"] == []
+    features = [Field("amount"), Field("age"), Field("country", type="text")]
+    adwin: Any = drift.ADWIN
+    rest = Drift(detector=adwin())
+    chosen = pipeline((Drift(features=["amount"]), rest, Health()), features=features)
+
+    found = described_alarms(chosen, None, None, None)
+
+    assert found["notes"] == [
+        "Drift: ADWIN keeps to no budget over 1 numeric feature; how features go together is "
+        "not tested.",
+        "Health is outside the budget: its limits are rules, not tests.",
+    ]
+    chosen = pipeline((Drift(detector=drift.KSWIN()),), features=[Field("amount")])
+    (note,) = described_alarms(chosen, None, None, None)["notes"]
+    assert note == "Drift: KSWIN keeps to no budget over 1 numeric feature and the score."
+    lines = list(drawn_alarms(found))
+    assert "  Health is outside the budget: its limits are rules, not tests." in lines
+    assert max(map(len, lines)) <= WIDTH
 
 
 def test_what_is_not_to_be_hoped_for_is_said() -> None:
