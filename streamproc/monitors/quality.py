@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log
 
 from streamproc.monitors.always import NEVER, Always
 from streamproc.monitors.counts import CountTest
 from streamproc.monitors.finding import Finding, when
+from streamproc.monitors.quality_rule import Rule
 from streamproc.monitors.quality_spec import (
     DEAD,
     EVENTS,
+    LEARN,
     LEAST,
     MOST_SERIES,
     NULL,
@@ -37,6 +39,7 @@ from streamproc.monitors.quality_words import (
     stuck_words,
     words_of,
 )
+from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.series import Limits, SeriesTest
 from streamproc.monitors.stuck import Stuck
 from streamproc.monitors.tilts import Rate
@@ -60,7 +63,7 @@ class QualityMonitor:
         self._bucket_ms = spec.bucket_ms
         self._rate = CountTest(self._alarm_ms, spec.bucket_ms, spec.span, spec.tolerance)
         self._shares: dict[str, SeriesTest] = {}
-        self._rules: dict[str, _Rule] = {}
+        self._rules: dict[str, Rule] = {}
         self._stuck: dict[str, Stuck] = {}
         self._always = {
             name: Always(spec.span.least_ms)
@@ -134,7 +137,10 @@ class QualityMonitor:
             if name in self._known:
                 self._known[name].accept()
             self._shares[name].relearn()
-            self._rules.pop(name, None)
+            rule = self._rules.pop(name, None)
+            if rule is not None and name.startswith(LEARN):  # it is wrong by itself
+                rule.accepted = rule.open
+                self._rules[name] = rule
         return bool(names)
 
     # ---------------------------------------------------------------- how many
@@ -161,7 +167,7 @@ class QualityMonitor:
                          int(total), test.since_ms, summary, stopped)]  # fmt: skip
 
     def _of_refused(self, start_ms: int, refused: float, total: float) -> list[Finding]:
-        rule = self._rules.setdefault(DEAD, _Rule())
+        rule = self._rules.setdefault(DEAD, Rule())
         share = refused / total if total else 0.0
         enough = total >= LEAST
         said = rule.step(start_ms, enough and share >= 0.5, enough and share < 0.25)
@@ -191,13 +197,15 @@ class QualityMonitor:
                 test.update(past_ms, test.bins.counts(0.0, n))  # type: ignore[attr-defined]
         if of <= 0:
             return []
-        gone = self._gone(name, start_ms, count, of)
+        ruled = self._gone(name, start_ms, count, of)
+        if name.startswith(LEARN):
+            ruled = self._unlearnt(name, start_ms, count, of)
         said = test.update(start_ms, test.bins.counts(count, of))  # type: ignore[attr-defined]
-        if gone is not None and said is None:
-            return gone
         if said is None:
-            return []
+            return ruled or []
         over = said == "over"
+        if over and name.startswith(LEARN):
+            self._rules.pop(name, None)
         usual = float(test.usual[1])
         n = float(test.found.sum())
         observed = float(test.found[1]) / n if n else count / of
@@ -235,7 +243,7 @@ class QualityMonitor:
         """
         if not name.startswith(NULL):
             return None
-        rule = self._rules.setdefault(name, _Rule())
+        rule = self._rules.setdefault(name, Rule())
         usual = rule.count / rule.of if rule.of else 1.0
         known = rule.of >= 4 * LEAST and usual <= 0.1
         said = rule.step(start_ms, known and of >= LEAST and count == of, count < of / 2)
@@ -249,6 +257,26 @@ class QualityMonitor:
             summary = f"Not all events {what} any more."
         return [made(subject, said, 1 / max(usual, 1e-3), (1.0, 1.0), (usual, count / of),
                          int(of), rule.since_ms, summary, said)]  # fmt: skip
+
+    def _unlearnt(self, name: str, start_ms: int, count: float, of: float) -> list[Finding] | None:
+        """Return what a rule says of a learner that refuses what it gets, or None.
+
+        It needs no reference, as it may have been so from the first outcome on, and is usual to the
+        share's own test then: half as many are refused as events come, by sums that halve each day.
+        """
+        rule = self._rules.setdefault(name, Rule())
+        rule.fade(self._bucket_ms / DAY_MS)
+        rule.count, rule.of = rule.count + count, rule.of + of
+        share = rule.count / rule.of
+        said = rule.step(start_ms, rule.count >= 4 * LEAST and share >= 0.5, share < 0.25)
+        if said is None:
+            return None
+        subject, what, look_at = words_of(name, self._ranges)
+        summary = f"{share:.0%} of the events {what} since {when(rule.since_ms)}; {look_at}."
+        if not said:
+            summary = f"Less than a quarter of the events {what} again ({share:.1%})."
+        return [made(subject, said, share, (share, 0.5), (0.0, share), int(rule.of),
+                     rule.since_ms, summary, said)]  # fmt: skip
 
     def _of_value(self, name: str, start_ms: int, row: Row) -> list[Finding]:
         """Test whether a number varies no more."""
@@ -279,30 +307,3 @@ class QualityMonitor:
                 found.append(made(always_subject(name), said, 1.0, (always.n, NEVER), (0.0, 1.0),
                                   int(always.n), always.since_ms, words, False))  # fmt: skip
         return found
-
-
-@dataclass
-class _Rule:
-    """A rule without statistics: what it saw before, and whether it is open.
-
-    It learns nothing: what is ``accepted`` as normal is not told until it was right again.
-    """
-
-    open: bool = False
-    since_ms: int = 0
-    count: float = 0.0
-    of: float = 0.0
-    accepted: bool = False
-
-    def step(self, start_ms: int, wrong: bool, right: bool) -> bool | None:
-        """Return whether it is open, where there is something to say."""
-        if self.open:
-            told = not self.accepted
-            if right:
-                self.open = self.accepted = False
-                return False if told else None
-            return True if told else None
-        if not wrong:
-            return None
-        self.open, self.since_ms = True, start_ms
-        return True

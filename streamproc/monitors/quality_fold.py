@@ -78,6 +78,8 @@ class QualityFold:
         for message in messages:
             time_ms = message["watermark_ms"]
             if "reason" in message:  # predictions up to its time may still have to be folded
+                if message["series"] == LEARN:  # it may be behind, where buckets are sealed
+                    time_ms = max(time_ms, self.watermark_ms)
                 self._add(time_ms, message["series"] + message["reason"], [1])
             else:
                 self._add(time_ms, LATE, [1])

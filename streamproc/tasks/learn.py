@@ -60,7 +60,11 @@ class _Good(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """An outcome that waits for its turn; ``number`` counts those its score task sent."""
+    """An outcome that waits for its turn; ``number`` counts those its score task sent.
+
+    ``come_ms`` is how far event time had come with it: when its label became known, but no further
+    than events had come where it was scored, and no less than they had when that was told before.
+    """
 
     order: Order
     outcome: dict[str, Any]
@@ -68,6 +72,7 @@ class _Held(NamedTuple):
     offset: int
     epoch: int
     number: int
+    come_ms: int
 
 
 class LearnTask:
@@ -162,7 +167,8 @@ class LearnTask:
     def _hold(self, news: dict[str, Any], source: Source, offset: int, now_ms: int) -> None:
         """Hold the outcomes of one record, but for those that a restored version knows."""
         source.watermark_ms = news["watermark_ms"]
-        source.scored_ms = max(source.scored_ms, news.get("scored_ms", AT_ONCE))
+        before_ms = source.scored_ms
+        source.scored_ms = max(before_ms, news.get("scored_ms", AT_ONCE))
         source.caught_up = news["caught_up"]
         source.news_ms, source.given_up = now_ms, False
         if news["epoch"] != source.epoch:
@@ -178,7 +184,8 @@ class LearnTask:
             if taken_in_before and order <= until and (offset, number) not in self._owed:
                 source.learnt = max(source.learnt, number)
                 continue
-            self._held.append(_Held(order, outcome, partition, offset, epoch, number))
+            come_ms = min(max(order[0], before_ms), source.scored_ms)
+            self._held.append(_Held(order, outcome, partition, offset, epoch, number, come_ms))
 
     def process(self, now_ms: int, most: int = 500) -> Output:
         """Learn from the outcomes that are due, at most ``most``; publish versions as they come."""
@@ -342,8 +349,7 @@ class LearnTask:
         return Out(key=f"progress/{VARIANT}".encode(), value=value)
 
     def _dead_letter(self, held: _Held, bad: BadRecord) -> Out:
-        """Return a dead letter that says how far event time had come where its event was scored."""
         key, value = held.outcome["key"].encode(), orjson.dumps(held.outcome)
         record = PlainRecord(self.pipeline.topics.learn, held.offset, 0, key, value)
-        come_ms = self.sources[held.partition].scored_ms
-        return dead_letter(record, bad, "learn", come_ms if come_ms > AT_ONCE else None)
+        come_ms = held.come_ms if held.come_ms > AT_ONCE else None
+        return dead_letter(record, bad, "learn", come_ms)

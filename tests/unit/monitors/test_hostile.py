@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from river import linear_model, preprocessing
+from river import compose, linear_model, preprocessing
 
 from streamproc import (
     Calibration,
@@ -55,7 +55,9 @@ def pipeline() -> Pipeline:
         events=Events("shop.orders", id="id", key="card", time="at"),
         labels=Labels("shop.labels", id="id", value="fraud", horizon="90d"),
         features=[Field("amount", most=1e6), Field("level"), Field("country", "text")],
-        model=preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+        model=compose.Discard("country")
+        | preprocessing.StandardScaler()
+        | linear_model.LogisticRegression(),
         monitors=[
             Drift(reference="3d"),
             PredictionBias(slices=("country",)),
@@ -199,12 +201,17 @@ def test_what_turns_bad_is_a_finding_of_data_quality(
     assert {f"covariate_drift/{each}" for each in explained} <= features_of(fault)
     assert fault["first_seen_ms"] // DAY == T0 // DAY + TURN
     still = {each["kind"] for each in told.values() if each["status"] != "resolved"}
-    assert still <= ({"data_quality"} if explained else {"data_quality", "covariate_drift"})
+    worse = {"prior_drift", "concept_drift"}  # of a model that knows less
+    assert still <= worse | ({"data_quality"} if explained else {"data_quality", "covariate_drift"})
 
 
-def test_labels_that_are_all_alike_are_a_shift_of_labels() -> None:
-    """Which is one alert."""
-    assert {each["key"] for each in told_of(one_class, TURN)} == {"label_shift/labels"}
+def test_labels_that_are_all_alike_are_one_alert_in_the_end() -> None:
+    """With what they make labels show; but for the scores of a model that learns from them."""
+    told = told_of(one_class, TURN)
+    of_labels = {"data_quality/labels, all one class", "label_shift/labels"}
+    assert {each["key"] for each in told} == of_labels | {"prior_drift/score"}
+    assert told[-1]["key"] == "data_quality/labels, all one class"
+    assert of_labels <= features_of(told[-1])
 
 
 @pytest.mark.parametrize("change", [no_labels, time_stands_still])

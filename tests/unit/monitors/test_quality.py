@@ -378,6 +378,52 @@ def test_what_was_always_so_is_told_no_more_once_it_is_accepted() -> None:
     assert (told(55), told(55, accept=True), told(10)) == (24 * 5, 24, 0)
 
 
+def refusing(
+    share: Callable[[int], float], days: int, accept_day: int = -1
+) -> list[tuple[int, bool]]:
+    """Return on which days it begins and ends to be told that the learner refuses outcomes."""
+    monitor, found, is_open = QualityMonitor(DataQuality(), PIPELINE, alarm_ms=1e30), [], False
+    for hour in range(24 * days):
+        refused = round(60 * share(hour))
+        rows: dict[str, Any] = {"events": [60]} | ({"learn/odd": [refused]} if refused else {})
+        if hour == 24 * accept_day:
+            assert monitor.relearn("data_quality/dead letters, learn odd")
+            is_open = False
+        for each in monitor.update(T0 + hour * HOUR, rows):
+            assert each.subject == "dead letters, learn odd"
+            if each.ongoing != is_open:
+                is_open = each.ongoing
+                found.append((hour // 24, is_open))
+    return found
+
+
+def test_a_learner_that_refused_all_from_the_first_outcome_on_is_told() -> None:
+    """Though that is usual: labels come a day late, and for nine events of ten."""
+
+    def share(hour: int) -> float:
+        return 0.9 if hour >= 24 and (hour < 24 * 15 or hour >= 24 * 25) else 0.0
+
+    assert refusing(share, 15) == [(1, True)]
+    assert refusing(share, 25) == [(1, True), (16, False)]
+    assert refusing(share, 30, accept_day=5) == [(1, True), (26, True)]
+
+
+def test_what_a_learner_refuses_that_is_behind_is_counted_where_events_are() -> None:
+    """Buckets before may be sealed; what is refused of events has its own."""
+    fold = QualityFold(0, SPEC, PIPELINE)
+    fold.update(stream(1, an_hour=1)[:6])
+    told = {"reason": "odd", "watermark_ms": T0}
+    fold.update([{**told, "series": "learn/"}, {**told, "series": "dead/"}])
+    counted = {bucket["bucket_ms"]: bucket["series"] for bucket in fold.take()}
+    assert (counted[T0]["dead/odd"], counted[T0 + 5 * HOUR]["learn/odd"]) == ([1], [1])
+    assert "learn/odd" not in counted[T0]
+
+
+def test_a_learner_that_refuses_some_of_a_days_labels_at_once_is_not() -> None:
+    """They are as many as a bucket has events, and a twentieth of the day's."""
+    assert refusing(lambda hour: 1.2 if hour % 24 == 3 else 0.0, 6) == []
+
+
 def test_event_time_that_stands_still_is_one_bucket() -> None:
     """A hundred thousand events of one moment: nothing to say."""
     messages = stream(1, an_hour=2_000)

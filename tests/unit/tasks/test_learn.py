@@ -231,17 +231,17 @@ def test_an_outcome_the_model_fails_on_is_a_dead_letter() -> None:
 
 
 def test_a_dead_letter_of_the_learner_says_how_far_events_had_come() -> None:
-    """Where its own event was scored: neither when that was, nor when its label became known."""
+    """With its label, where its event was scored: no further than events, nor back in time."""
     learning = Learning(pipeline(model=Recorder()), 2)
-    bad = [outcome(0, 10, -1.0), outcome(1, 20, -1.0)]
+    known_ms, come_ms = (10, 12, 20, 35), ("10", "30", "7", "35")
+    bad = [outcome(n, at_ms, -1.0) for n, at_ms in enumerate(known_ms)]
     learning.send([
-        news(0, 50, bad[:1], 1, scored_ms=30),
-        news(1, END_MS, bad[1:], 1, scored_ms=7),
-        news(0, END_MS, [], 1, scored_ms=40),
-        news(0, END_MS, [], 1, scored_ms=35),
+        news(0, 30, bad[:1], 1, scored_ms=30),
+        news(0, END_MS, [bad[1], bad[3]], 3, scored_ms=40),
+        news(1, END_MS, [bad[2]], 1, scored_ms=7),
     ])  # fmt: skip
     letters = learning.task.process(NOW_MS).records["dead_letters"]
-    assert [headers_of(letter)["watermark_ms"] for letter in letters] == ["40", "7"]
+    assert tuple(headers_of(letter)["watermark_ms"] for letter in letters) == come_ms
 
 
 def test_a_version_is_written_with_its_lineage_and_promoted() -> None:
