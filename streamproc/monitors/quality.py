@@ -137,10 +137,11 @@ class QualityMonitor:
             if name in self._known:
                 self._known[name].accept()
             self._shares[name].relearn()
-            rule = self._rules.pop(name, None)
+            rule = self._rules.get(name)
             if rule is not None and name.startswith(LEARN):  # it is wrong by itself
                 rule.accepted = rule.open
-                self._rules[name] = rule
+            elif rule is not None:
+                self._rules[name] = Rule()
         return bool(names)
 
     # ---------------------------------------------------------------- how many
@@ -243,7 +244,9 @@ class QualityMonitor:
         """
         if not name.startswith(NULL):
             return None
-        rule = self._rules.setdefault(name, Rule())
+        if name not in self._rules:  # till now there were none
+            self._rules[name] = Rule(of=sum(n for _, n in self._past))
+        rule = self._rules[name]
         usual = rule.count / rule.of if rule.of else 1.0
         known = rule.of >= 4 * LEAST and usual <= 0.1
         said = rule.step(start_ms, known and of >= LEAST and count == of, count < of / 2)

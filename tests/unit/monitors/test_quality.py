@@ -454,3 +454,17 @@ def test_dead_letters_of_a_million_kinds_fill_no_memory() -> None:
 def test_dead_letters_of_no_event_are_not_counted(headers: dict[str, bytes]) -> None:
     """Those of labels and of other stages, and those from before they said a time."""
     assert read_dead_letter(headers) is None
+
+
+@pytest.mark.parametrize("days", [1, 9])
+def test_a_field_that_was_always_there_and_goes_is_told_at_once(days: int) -> None:
+    """Never null before, then in all events: within two buckets, the reference over or not."""
+
+    def gone(message: Message, hour: int, rng: random.Random) -> Message:
+        if hour >= 24 * days:
+            message["features"]["amount"] = None
+        return message
+
+    told = [each for each in found_in(stream(days + 1, gone)) if each.subject == "amount, missing"]
+    assert T0 + days * DAY <= told[0].first_seen_ms <= T0 + days * DAY + HOUR
+    assert told[0].severity == "critical"
