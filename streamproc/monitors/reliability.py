@@ -53,7 +53,7 @@ def expected_calibration_error(n: Floats, yes: Floats, total: Floats) -> Interva
     """Return the expected calibration error, and between what it is with at least 95 %.
 
     ``n`` outcomes, ``yes`` of which came true and whose probabilities sum up to ``total``, by bin;
-    there must be one outcome at least. The error (Naeini, Cooper and Hauskrecht 2015) is over at
+    of none it is between 0 and 1. The error (Naeini, Cooper and Hauskrecht 2015) is over at
     most `ECE_GROUPS` groups of bins of like size. Its bounds come from Wilson's interval (1927) for
     the share of each group, at 1 - 0.05 over the number of groups. They hold for one look and not
     for the whole of many.
@@ -63,6 +63,8 @@ def expected_calibration_error(n: Floats, yes: Floats, total: Floats) -> Interva
     [0.1, 0.0116, 0.2322]
     """
     size = float(n.sum())
+    if not size:
+        return Interval(0.0, 0.0, 1.0)
     low = high = ece = 0.0
     for count, observed, predicted in _groups(n, yes, total):
         below, above = wilson(observed, count, _Z)
@@ -120,7 +122,7 @@ def _groups(n: Floats, yes: Floats, total: Floats) -> list[tuple[float, float, f
     open_: tuple[float, float, float] = (0.0, 0.0, 0.0)
     for row in zip(n.tolist(), yes.tolist(), total.tolist(), strict=True):
         open_ = (open_[0] + row[0], open_[1] + row[1], open_[2] + row[2])
-        if left > 1 and open_[0] >= size / left:
+        if left > 1 and open_[0] and open_[0] >= size / left:
             groups.append(open_)
             size, left, open_ = size - open_[0], left - 1, (0.0, 0.0, 0.0)
     return [*groups, open_] if open_[0] else groups

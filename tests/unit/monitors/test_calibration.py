@@ -12,6 +12,7 @@ from streamproc.monitors.calibration import LEARNING, CalibrationTest, Tolerance
 from streamproc.monitors.calibrationmonitor import CalibrationMonitor
 from streamproc.monitors.growing import Span
 from streamproc.monitors.outcomes import OVERALL
+from streamproc.monitors.reliability import expected_calibration_error
 from streamproc.monitors.scores import BINS, PROBABILITY_STEPS, bins_of
 from streamproc.monitors.sketch import Floats
 from tests.unit.monitors.streams import DAY_MS
@@ -120,3 +121,18 @@ def test_the_error_is_told_with_its_interval() -> None:
     assert low < error < high < 2 * low
     assert low < true < high
     assert found[-1].effect > found[-1].threshold > 0
+
+
+def test_of_no_outcomes_nothing_is_known() -> None:
+    """An alert that opens before a bucket was held has none yet."""
+    none = np.zeros(BINS)
+    assert expected_calibration_error(none, none, none) == (0.0, 0.0, 1.0)
+
+
+def test_bins_without_outcomes_change_no_error() -> None:
+    """Most of the bins have none where all scores are alike."""
+    one = np.array([[100.0], [20.0], [10.0]])
+    for at in (0, 7, BINS - 1):
+        among = np.zeros((3, BINS))
+        among[:, at] = one[:, 0]
+        assert expected_calibration_error(*among) == expected_calibration_error(*one)
