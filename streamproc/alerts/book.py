@@ -122,12 +122,12 @@ class AlertBook:
                 new.append(self._trouble(finding))
         self._place(new, "found")
 
-    def _passed(self, finding: Finding) -> int:
-        """Return up to when the stage of a finding is judged."""
-        return self._passed_ms.get(finding.stage, _NEVER)
+    def _passed(self, stage: str) -> int:
+        """Return up to when a stage is judged."""
+        return self._passed_ms.get(stage, _NEVER)
 
     def _time_of(self, finding: Finding) -> int:
-        return finding.at_ms or self._passed(finding)
+        return finding.at_ms or self._passed(finding.stage)
 
     def _trouble(self, finding: Finding) -> Trouble:
         return Trouble(finding, finding.first_seen_ms, self._time_of(finding))
@@ -234,7 +234,7 @@ class AlertBook:
         while True:
             dues = [*self._dues(stage), *self._edges(stage)]
             due_ms, key = min(dues, default=(until_ms, None))
-            if key is None or due_ms > max(until_ms, self._passed_ms.get(stage, _NEVER)):
+            if key is None or due_ms > max(until_ms, self._passed(stage)):
                 break
             self._pass(stage, due_ms)
             if key:
@@ -245,7 +245,7 @@ class AlertBook:
         return alerts
 
     def _pass(self, stage: str, until_ms: int) -> None:
-        self._passed_ms[stage] = max(self._passed_ms.get(stage, _NEVER), until_ms)
+        self._passed_ms[stage] = max(self._passed(stage), until_ms)
 
     def _dues(self, stage: str) -> Iterator[tuple[int, str]]:
         """Yield when a case is due, where all stages that it is of have come so far by then."""
@@ -254,12 +254,12 @@ class AlertBook:
             due_ms = case.due_ms
             if due_ms is None or stage not in stages:
                 continue
-            if all(self._passed_ms.get(each, _NEVER) >= due_ms for each in stages - {stage}):
+            if all(self._passed(each) >= due_ms for each in stages - {stage}):
                 yield due_ms, case.key
 
     def _edges(self, stage: str) -> Iterator[tuple[int, str]]:
         """Yield when maintenance begins or ends for what is open."""
-        passed_ms = self._passed_ms.get(stage, _NEVER)
+        passed_ms = self._passed(stage)
         for case in self._cases.values():
             for each in case.members:
                 if each.finding.stage == stage:
@@ -285,7 +285,7 @@ class AlertBook:
         for each in case.members:
             self._where.pop(each.key, None)
         case.closed, case.explained_by = reason, by
-        case.closed_ms = self._passed(case.lead.finding) if at_ms is None else at_ms
+        case.closed_ms = self._passed(case.lead.finding.stage) if at_ms is None else at_ms
         if case.told is not None or case.step:
             self._closed[case.key] = case
         if case.told is not None:
@@ -294,7 +294,7 @@ class AlertBook:
     def _forget(self, now_ms: int) -> None:
         self._silences.forget(now_ms, min(self._passed_ms.values(), default=_NEVER))
         for key, case in list(self._closed.items()):
-            over = case.remembered_until_ms < self._passed(case.lead.finding)
+            over = case.remembered_until_ms < self._passed(case.lead.finding.stage)
             if over and key not in self._where:
                 del self._closed[key]
 

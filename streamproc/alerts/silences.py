@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from streamproc.alerts.cases import Case, Trouble
 from streamproc.alerts.commands import Command, Match
-from streamproc.monitors.finding import Finding
 
 MOST = 1_000
 """How many are kept; beyond that the one that ends first makes way."""
@@ -18,7 +17,7 @@ SETTLES_BUCKETS = 8
 KEPT_MS = 60 * 86_400_000
 """How long maintenance is remembered after its end, since outcomes are judged late."""
 
-Clock = Callable[[Finding], int]
+Clock = Callable[[str], int]
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Silences:
     def until_ms(self, case: Case, now_ms: int, clock: Clock) -> int | None:
         """Return until when an alert is silenced; None where it is not.
 
-        ``clock`` is up to when the stage of a finding is judged.
+        ``clock`` tells up to when a stage is judged.
         """
         if not self._all:
             return None
@@ -136,7 +135,7 @@ def _ends(silence: _Silence, trouble: Trouble, now_ms: int, clock: Clock) -> int
     """
     if silence.from_ms is None:
         return silence.until_ms if silence.until_ms > now_ms else None
-    passed_ms, bucket_ms = clock(trouble.finding), trouble.finding.bucket_ms
+    passed_ms, bucket_ms = clock(trouble.finding.stage), trouble.finding.bucket_ms
     last_ms = silence.until_ms + bucket_ms
     if silence.from_ms < trouble.found_ms < last_ms:
         last_ms = silence.until_ms + SETTLES_BUCKETS * bucket_ms
