@@ -83,3 +83,12 @@ def shortened(text: str, most: int) -> str:
 def width() -> int:
     """Return how many columns to print: the terminal's, between 40 and 100; piped, 80."""
     return min(max(shutil.get_terminal_size((80, 24)).columns, 40), 100)
+
+
+def counted(n: int, noun: str) -> str:
+    """Return how many there are.
+
+    >>> counted(1, "feature"), counted(2_000, "feature")
+    ('1 feature', '2,000 features')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

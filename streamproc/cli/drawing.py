@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from streamproc.catalogue import kept_long
+from streamproc.cli.common import counted
 from streamproc.features import Calendar, Cyclical, Encoder, Feature, Field, Lookup, Window
 from streamproc.features.shared import definitions
 from streamproc.monitors import (
@@ -163,11 +164,11 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
     if isinstance(monitor, Drift):
         series = next(series for _, each, series in drift_plan(pipeline) if each is monitor)
         named = (*series.numbers, *series.texts)
-        features = _counted(len(named)) if monitor.features is None else ", ".join(named)
+        features = counted(len(named), "feature") if monitor.features is None else ", ".join(named)
         score = " and the score" if series.score else ""
         return f"{features}{score}, in buckets of {monitor.bucket}"
     if isinstance(monitor, DataQuality):
-        count = _counted(len(pipeline.feature_names))
+        count = counted(len(pipeline.feature_names), "feature")
         return f"{count}, dead letters, late events and the rate, in buckets of {monitor.bucket}"
     if isinstance(monitor, Reactions):
         return f"{monitor.value} in {monitor.topic}, in buckets of {monitor.bucket}"
@@ -181,15 +182,6 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         beside = "zero-rule" + (f" and {monitor.baseline_name}" if monitor.baseline_name else "")
         return f"{', '.join(slices)}, beside {beside}, in windows of {monitor.window}"
     return f"{', '.join(slices)}, in buckets of {monitor.bucket}"
-
-
-def _counted(features: int) -> str:
-    """Return how many features.
-
-    >>> _counted(1), _counted(0)
-    ('1 feature', '0 features')
-    """
-    return f"{features:,} feature{'' if features == 1 else 's'}"
 
 
 def _model(pipeline: Pipeline) -> str:

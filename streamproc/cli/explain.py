@@ -12,6 +12,7 @@ from streamproc import audit
 from streamproc.cli.common import (
     AsJson,
     PipelineFile,
+    counted,
     load_pipeline,
     load_settings,
     print_json,
@@ -128,7 +129,7 @@ def _offsets(offsets: list[int]) -> str:
     """
     shown = " ".join(map(str, offsets[-_OFFSETS_SHOWN:]))
     more = "... " if len(offsets) > _OFFSETS_SHOWN else ""
-    return f"{len(offsets):,} record{'' if len(offsets) == 1 else 's'}: {more}{shown}"
+    return f"{counted(len(offsets), 'record')}: {more}{shown}"
 
 
 def _lineage(version: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
+from streamproc.cli.common import counted
 from streamproc.monitors.allotment import Part, Traffic, allotment
 from streamproc.monitors.expected import Hope
 from streamproc.monitors.health_spec import Health
@@ -52,7 +53,7 @@ def _notes(pipeline: Pipeline) -> Iterator[str]:
         if monitor.detector is None:
             continue
         numbers, features = len(series.numbers), len(series.numbers) + len(series.texts)
-        what = [f"{numbers:,} numeric feature{'' if numbers == 1 else 's'}"] if numbers else []
+        what = [counted(numbers, "numeric feature")] if numbers else []
         what += ["the score"] if series.score else []
         if what:
             apart = "; how features go together is not tested" if features > 1 else ""
