@@ -23,6 +23,7 @@ Lives = dict[str, list[dict[str, Any]]]
 """The steps in the lives of alerts, in order, by what they are about."""
 
 _DAYS_A_ROUND = 8
+_DAYS_AT_MOST = 48
 _DAY_MS = 86_400_000
 _SETTLE_S = 90.0
 
@@ -41,9 +42,14 @@ def for_verdicts(pipeline: str) -> str:
 
 
 def killings(field: Field) -> float:
-    """Kill one worker or all with -9, again and again, while eight days of payments go by."""
-    until_ms, slowest_s = _event_time_ms(field) + _DAYS_A_ROUND * _DAY_MS, 0.0
-    while _event_time_ms(field) < until_ms:
+    """Kill one worker or all with -9, again and again, while eight days of payments go by.
+
+    It goes on until there is an alert to compare. How many days that takes is the monitors' affair:
+    the first amounts that are too high come on the fifth, before much is known of the usual ones.
+    """
+    began_ms, slowest_s = _event_time_ms(field), 0.0
+    while (days := _days_since(began_ms, field)) < _DAYS_A_ROUND or not _told(field):
+        assert days < _DAYS_AT_MOST, f"no alert in {days:.0f} days"
         field.wait(0.2, 4.0)
         names = sorted(field.workers)
         dead = names if field.chance.random() < 0.3 else [field.any()]
@@ -57,10 +63,19 @@ def killings(field: Field) -> float:
     return slowest_s
 
 
+def _told(field: Field) -> Lives:
+    return told(field.kafka.address, field.name)
+
+
 def _event_time_ms(field: Field) -> int:
     assert field.watcher is not None
     newest = field.watcher.newest
-    return decoded(newest, "prediction")["event_time_ms"] if newest is not None else 0
+    assert newest is not None, "workers score before a round begins"
+    return decoded(newest, "prediction")["event_time_ms"]
+
+
+def _days_since(began_ms: int, field: Field) -> float:
+    return (_event_time_ms(field) - began_ms) / _DAY_MS
 
 
 def same_verdicts(field: Field) -> tuple[list[str], list[str]]:
