@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -31,8 +32,10 @@ def run_worker(
 
     What ``fresh_model`` and ``state_from`` mean is said at :func:`agents.app.build`. The process is
     to end at once then: threads that wait for brokers may be left behind, for which ``asyncio.run``
-    would wait.
+    would wait. Where a library of C ends it, as by a segmentation fault, the threads' stacks are on
+    standard error.
     """
+    faulthandler.enable()
     tune_collector()
     sys.setswitchinterval(_SWITCH_S)
     loop = asyncio.new_event_loop()

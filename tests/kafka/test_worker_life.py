@@ -220,3 +220,15 @@ def test_a_worker_in_standby_is_there(kafka: KafkaServer, tmp_path: Path) -> Non
         assert workers[standby].process.returncode == 0, workers[standby].tail()
         told.until_end()
         assert latest()[standby] == "leaves", workers[standby].tail()
+
+
+def test_a_crash_in_a_library_tells_where(kafka: KafkaServer, tmp_path: Path) -> None:
+    """Of a segmentation fault the log has what each thread was at: nothing else would tell."""
+    pipeline = payments_as("crashes", tmp_path)
+    with Worker(pipeline, kafka.address, tmp_path) as worker:
+        worker.wait_until_scoring()
+        worker.process.send_signal(signal.SIGSEGV)
+        worker.process.wait(STOP_WITHIN_S)
+        said = worker.log.read_text(errors="replace")
+    assert "Segmentation fault" in said
+    assert "poller.py" in said
