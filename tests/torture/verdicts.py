@@ -71,7 +71,8 @@ def _event_time_ms(field: Field) -> int:
     assert field.watcher is not None
     newest = field.watcher.newest
     assert newest is not None, "workers score before a round begins"
-    return decoded(newest, "prediction")["event_time_ms"]
+    time_ms: int = decoded(newest, "prediction")["event_time_ms"]
+    return time_ms
 
 
 def _days_since(began_ms: int, field: Field) -> float:
