@@ -100,7 +100,7 @@ class Season:
         variance = np.maximum((self._scores - self._mean[:, None]) ** 2 @ p, 1e-300)
         fit = _Fit(_waves_of(starts_ms.astype(np.float64).tobytes()), ns, starts_ms, variance)
         groups = _groups(span_ms, bucket_ms)
-        location = fit.found(sums - ns[:, None] * self._mean, groups)[:, 0]
+        location = fit.found(sums[:, :1] - ns[:, None] * self._mean[:1], groups)[:, 0]
         locations = self._mean[0] + fit.rows @ location
         base, slopes, _ = self._base(locations)
         left = sums - ns[:, None] * base
@@ -153,8 +153,12 @@ class _Fit:
         self._variance = variance
 
     def found(self, left: Floats, groups: list[list[int]]) -> Floats:
-        """Return the waves of sums less what is usual, bucket x score; zeros where only chance."""
+        """Return the waves of sums less what is usual, bucket x score; zeros where only chance.
+
+        The sums may be those of the first scores alone.
+        """
         found = np.zeros((_SIZE, left.shape[1]))
+        variance = self._variance[: left.shape[1]]
         for group in groups:
             rows = self.rows[:, group]
             gram = rows.T @ (rows * self._ns[:, None])
@@ -163,7 +167,7 @@ class _Fit:
             fitted = np.linalg.solve(gram, moments)
             rest = left - self._ns[:, None] * (rows @ fitted)
             noise = self._of_days(rest, len(group)) if group == _OF_WEEK else 1.0
-            explained = np.einsum("wf,wf->f", fitted, moments) / (self._variance * noise)
+            explained = np.einsum("wf,wf->f", fitted, moments) / (variance * noise)
             kept = explained > _CHANCE * len(group)
             fitted *= np.where(kept, 1 - len(group) / np.maximum(explained, 1e-300), 0.0)
             found[group] = fitted
@@ -176,7 +180,8 @@ class _Fit:
         size = int(days.max()) + 1
         sums = np.stack([np.bincount(days, column, size) for column in rest.T], axis=1)
         left = max(size - waves_of_week - 1, 1)
-        share = (sums**2).sum(axis=0) / self._variance / float(self._ns.sum()) * size / left
+        variance = self._variance[: rest.shape[1]]
+        share = (sums**2).sum(axis=0) / variance / float(self._ns.sum()) * size / left
         noise: Floats = np.maximum(share, 1.0)
         return noise
 
