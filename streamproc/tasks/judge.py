@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import orjson
 
@@ -12,6 +11,7 @@ from streamproc.codec import Codec
 from streamproc.errors import BadRecord
 from streamproc.monitors.judge import OPERATION, Judge
 from streamproc.tasks.records import Out, Output, Record, dead_letter
+from streamproc.tasks.sums import read_log_record
 from streamproc.tasks.waits import Believed, Idle, Waits
 
 
@@ -79,9 +79,9 @@ class JudgeTask:
         return output
 
     def _judge(self, record: Record, output: Output, now_ms: int | None = None) -> None:
-        said = _object_in(record.value())
-        if said is None:
-            bad = BadRecord("not_an_object", "nothing of ours writes such a record")
+        try:
+            said = read_log_record(record.value())
+        except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
             return
         if now_ms is not None and "partition" in said:
@@ -113,11 +113,3 @@ def slice_key(about: str, slice_: Mapping[str, str] | None) -> str:
     if not slice_:
         return about
     return f"{about}/" + ",".join(f"{field}={value}" for field, value in sorted(slice_.items()))
-
-
-def _object_in(value: bytes | None) -> dict[str, Any] | None:
-    try:
-        said = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) and "stage" in said else None

@@ -1,4 +1,4 @@
-"""Sums as records of the log that the judge reads."""
+"""Sums as records of the log that the judge reads, and what any record of it is to have."""
 
 from __future__ import annotations
 
@@ -6,14 +6,65 @@ from typing import Any
 
 import orjson
 
+from streamproc.alerts.commands import read_command
+from streamproc.errors import BadRecord
 from streamproc.monitors.columns import halves
 from streamproc.monitors.fold import NEVER
+from streamproc.monitors.judge import OPERATION
+from streamproc.monitors.sealing import SEAL
 
 MOST_BYTES = 500_000
 """How large a record of sums becomes, about; a broker's limit is 1 MB."""
 
 _HEAD_BYTES = 150
 """What a record, or a bucket in it, has beside its rows, at most."""
+
+_SUMS = {"partition": int, "watermark_ms": int, "caught_up": bool, "buckets": list}
+_BUCKET = {"monitor": int, "bucket_ms": int, "series": dict}
+_OTHERS: dict[str, dict[str, type]] = {
+    SEAL: {"of": str, "until_ms": int},
+    OPERATION: {"operation": dict},
+    "health": {"instance": str, "at_ms": int, "values": dict},
+    "model": {"held_back": object, "at_ms": int},
+}
+
+
+def read_log_record(value: bytes | None) -> dict[str, Any]:
+    """Return what a record of the judge's log says.
+
+    Raises :class:`BadRecord`, ``not_an_object`` or ``not_ours``, for what no worker writes. What is
+    in the rows of sums is not looked at.
+
+    >>> read_log_record(b'{"stage": "drift", "partition": 0}')
+    Traceback (most recent call last):
+    streamproc.errors.BadRecord: not_ours: this record of 'drift' has no 'watermark_ms'
+    """
+    try:
+        said = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        said = None
+    if not isinstance(said, dict):
+        raise BadRecord("not_an_object", "nothing of ours writes such a record")
+    stage = said.get("stage")
+    if not isinstance(stage, str):
+        raise BadRecord("not_ours", "this record names no stage")
+    _check(said, _OTHERS.get(stage, _SUMS), f"this record of {stage!r}")
+    if stage == OPERATION:
+        read_command(orjson.dumps(said["operation"]))
+    for bucket in said["buckets"] if stage not in _OTHERS else ():
+        if not isinstance(bucket, dict):
+            raise BadRecord("not_ours", f"a bucket of {stage!r} is no object")
+        _check(bucket, _BUCKET, f"a bucket of {stage!r}")
+    return said
+
+
+def _check(said: dict[str, Any], wanted: dict[str, type], what: str) -> None:
+    for name, type_ in wanted.items():
+        if name not in said:
+            raise BadRecord("not_ours", f"{what} has no {name!r}")
+        if type_ is not object and type(said[name]) is not type_:
+            found = type(said[name]).__name__
+            raise BadRecord("not_ours", f"{name!r} in {what} is of type {found}")
 
 
 def sums_in_records(

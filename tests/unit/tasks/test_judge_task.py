@@ -241,14 +241,43 @@ def test_a_bad_operation_is_a_dead_letter(value: Any, reason: str) -> None:
     assert task.positions() == {OPERATIONS: 2}
 
 
-def test_a_record_of_the_log_that_is_not_ours_is_a_dead_letter() -> None:
+_SUMS = {
+    "stage": "drift",
+    "partition": 0,
+    "watermark_ms": 5,
+    "caught_up": False,
+    "buckets": [{"monitor": 0, "bucket_ms": 0, "series": {}}],
+}
+NOT_OURS = [
+    *(({**_SUMS, name: ...}, "not_ours") for name in _SUMS),
+    ({**_SUMS, "watermark_ms": "5"}, "not_ours"),
+    ({**_SUMS, "partition": True}, "not_ours"),
+    ({**_SUMS, "buckets": [5]}, "not_ours"),
+    ({**_SUMS, "buckets": [{"monitor": 0, "bucket_ms": 0}]}, "not_ours"),
+    ({"stage": "seal", "of": "drift"}, "not_ours"),
+    ({"stage": "health", "instance": "w1"}, "not_ours"),
+    ({"stage": "model"}, "not_ours"),
+    ({"stage": "operation"}, "not_ours"),
+    ({"stage": "operation", "operation": {}}, "operation_not_valid"),
+    (5, "not_an_object"),
+    (b"{", "not_an_object"),
+    (None, "not_an_object"),
+]
+
+
+@pytest.mark.parametrize(("said", "reason"), NOT_OURS)
+def test_a_record_of_the_log_that_is_not_ours_is_a_dead_letter(said: Any, reason: str) -> None:
     """Whoever wrote it, the judge goes on, and so does one that reads it again."""
     task = JudgeTask(new_judge(), BUCKETS, JsonCodec())
-    records = [PlainRecord(BUCKETS, n, 0, None, v) for n, v in enumerate((b"{", b"5", None))]
+    if isinstance(said, dict):  # without the field that is left out
+        said = {name: value for name, value in said.items() if value is not ...}
+    value = said if isinstance(said, bytes | None) else orjson.dumps(said)
+    records = [PlainRecord(BUCKETS, 0, 0, None, value)]
     task.take(BUCKETS, records, True, 0)
-    assert len(task.process(0).records["dead_letters"]) == 3
+    (letter,) = task.process(0).records["dead_letters"]
+    assert headers_of(letter)["reason"] == reason
     task.replay(records)
-    assert task.positions() == {BUCKETS: 3}
+    assert task.positions() == {BUCKETS: 1}
 
 
 def test_a_judge_is_read_from_a_snapshot_only_by_what_it_is_made_of() -> None:
