@@ -412,6 +412,16 @@ def test_a_model_that_is_not_worth_it_is_told_and_comes_back() -> None:
     assert worth(lambda bucket, rng: 0.0, 100, 1, 1.0) == []
 
 
+def test_the_worse_a_model_gets_the_sooner_it_is_told() -> None:
+    """However much of it a bucket shows: of many outcomes a few buckets are enough."""
+    opened = [
+        worth(lambda at, rng, far=far: rng.normal(far if at >= 200 else -10, 10), 250, 1)[0][0]
+        for far in (20, 60, 200, 600, 6_000)
+    ]
+    assert opened == sorted(opened, reverse=True)
+    assert opened[-1] < 207
+
+
 def test_one_judge_has_them_all() -> None:
     """Beside the other monitors, through the folds of the stages, on any number of partitions."""
     facts = Facts(
