@@ -12,12 +12,12 @@ has an expectation of 1 at most, since exp(x - x^2 / 6) <= 1 + x + x^2 / 3 for a
 "Exponential inequalities for sums of weakly dependent variables", Electronic J. Probability 14;
 Wang and Ramdas 2023, "Catoni-style confidence sequences for heavy-tailed mean estimation", SPA
 163). So losses need no bound, and one wild bucket adds 1.5 nats at most. From x = 3 on the left
-side falls while the right one grows, so it may as well stay where it is: more is never less. (Bets on losses cut to a
-range, as in Waudby-Smith and Ramdas 2024, would favour one side where a rare yes is what a model
-gains on.) They go through the recursion of `streamproc.monitors.edetector`, so that alarms on
-models that are worth it are A apart on average. That s is estimated, from the buckets before, is
-the part that is not exact. Blocks of buckets are looked at too, since losses come in spells; the
-largest counts.
+side falls while the right one grows, so it may as well stay where it is: more is never less. (Bets
+on losses cut to a range, as in Waudby-Smith and Ramdas 2024, would favour one side where a rare yes
+is what a model gains on.) They go through the recursion of `streamproc.monitors.edetector`, so that
+alarms on models that are worth it are A apart on average. That s is estimated, from the buckets
+before, is the part that is not exact. Blocks of buckets are looked at too, since losses come in
+spells; the largest counts.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ _MOST_BLOCK = 32
 _MEASURED_EVERY = 8
 _LONG = 4
 _UNSURE = 6.0
+
+CAREFUL = sqrt(1 + _UNSURE * _MOST_BLOCK / _MEMORY)
+"""So many times as far as they do losses are taken to vary, once there is all that is kept."""
 
 
 def evidence(z: float, bet: float) -> float:

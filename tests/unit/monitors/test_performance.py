@@ -414,10 +414,11 @@ def test_a_model_that_is_not_worth_it_is_told_and_comes_back() -> None:
 
 def test_the_worse_a_model_gets_the_sooner_it_is_told() -> None:
     """However much of it a bucket shows: of many outcomes a few buckets are enough."""
-    opened = [
-        worth(lambda at, rng, far=far: rng.normal(far if at >= 200 else -10, 10), 250, 1)[0][0]
-        for far in (20, 60, 200, 600, 6_000)
-    ]
+
+    def far_off(far: float) -> Callable[[int, np.random.Generator], float]:
+        return lambda at, rng: float(rng.normal(far if at >= 200 else -10, 10))
+
+    opened = [worth(far_off(far), 250, 1)[0][0] for far in (20, 60, 200, 600, 6_000)]
     assert opened == sorted(opened, reverse=True)
     assert opened[-1] < 207
 
