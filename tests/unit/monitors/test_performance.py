@@ -354,6 +354,52 @@ def test_zero_rule_of_classes_and_numbers() -> None:
     assert zero["acper"] == pytest.approx((np.abs(y - mean) <= 0.1 * np.abs(y)).mean(), abs=0.05)
 
 
+@given(
+    st.lists(st.sampled_from([-4.0, -1.0, 0.0, 0.5, 1.0, 2.0, 2.25, 8.0]), min_size=1),
+    st.lists(st.sampled_from([-2.0, 0.0, 1.0, 1.125, 8.0, 9.0]), min_size=1),
+    st.sampled_from([0.1, 0.5, 1.0]),
+)
+def test_chance_draws_from_the_numbers_before(
+    was: list[float], now: list[float], tolerance: float
+) -> None:
+    """What all pairs of a label before and one of the bucket come to; labels to within 1.6 %."""
+    before, bucket = (
+        numbers(np.array(part), np.array(part), 0.1, np.zeros(len(part), np.int64), 1)[0]
+        for part in (was, now)
+    )
+    y, said = np.meshgrid(now, was)
+    off = np.abs(y - said)
+    sketch = baselines_of("regression", before, bucket, tolerance)["random"]
+
+    told = metrics_of("regression", sketch)
+
+    size = np.abs(now).max() + np.abs(was).max()
+    assert told["mse"] == pytest.approx((off**2).mean())
+    assert told["bias"] == pytest.approx((y - said).mean(), abs=1e-9)
+    assert told["mae"] == pytest.approx(off.mean(), abs=0.02 * size + 1e-9)
+    slack = 0.04 * (np.abs(y) + np.abs(said)) + 1e-9
+    least, most = ((off + sign * slack <= tolerance * np.abs(y)).mean() for sign in (1, -1))
+    assert least - 1e-6 <= (told["acper"] or 0.0) <= most + 1e-6
+    assert told["mdae"] is None
+    there = {"random": sketch}
+    assert merge(merge(merge(there, there), there, -1), there, -1) == {}  # to the bit
+
+
+def test_of_numbers_chance_is_worse_than_the_mean() -> None:
+    """Twice the squared error; of normal labels a mean difference of 2 / sqrt(pi) deviations."""
+    rng = np.random.default_rng(1)
+    was, now = (
+        numbers(part, part, 0.1, np.zeros(5_000, np.int64), 1)[0]
+        for part in rng.normal(5, 2, (2, 5_000))
+    )
+    told = baselines_of("regression", was, now, 0.1)
+    zero, chance = (metrics_of("regression", told[who]) for who in ("zero_rule", "random"))
+
+    assert chance["mse"] == pytest.approx(2 * (zero["mse"] or 0.0), rel=0.05)
+    assert chance["mae"] == pytest.approx(2 * 2 / np.pi**0.5, rel=0.03)
+    assert chance["r2"] == pytest.approx(-1, abs=0.05)
+
+
 @given(st.floats(-50, 50), st.floats(0.01, 1.0))
 def test_evidence_is_bounded_by_what_makes_it_a_test(z: float, bet: float) -> None:
     """The factor is below 1 + l z + l^2 (z^2 - 1) / 3, whose mean is 1 at most; one adds 1.5."""
