@@ -593,6 +593,29 @@ def test_no_labels_at_all_is_no_report_and_a_guess_is_made() -> None:
     assert PerformanceFold(FACTS).take() == []
 
 
+def test_losses_of_several_classes_are_guessed_of_predictions() -> None:
+    """The same as of their outcomes; a score that is no map of numbers is none."""
+    monitor = Performance(window="30d")
+    facts = Facts(kind="multiclass", classes=None, monitors=[monitor])
+    outcomes = of_classes(5, 500, "abc")
+    broken = [outcome(500, 0, label="a", decision="a", score={"a": 0.5, "b": "x"})]
+    found = []
+    for about, made in (("predictions", outcomes + broken), ("outcomes", outcomes + broken)):
+        fold, watch = (
+            PerformanceFold(facts, about),
+            PerformanceMonitor(monitor, "multiclass", 1.0, about),
+        )
+        fold.update(made)
+        for bucket in fold.take():
+            watch.update(bucket["bucket_ms"], bucket["series"])
+        report = watch.latest[""]
+        assert (report["n"], report["unusable"]) == (500, 1)
+        found.append(report["metrics"]["guessed"])
+
+    assert set(found[0]) == {"accuracy", "log_loss", "brier"}
+    assert found[0] == found[1]
+
+
 def test_what_has_learnt_nothing_is_left_out() -> None:
     """The first version's predictions are no measure of the model."""
     outcomes = [outcome(i, i, model="main@0" if i % 2 else "main@3") for i in range(10)]
