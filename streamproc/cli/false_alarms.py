@@ -8,9 +8,12 @@ from math import isfinite
 from typing import Any
 
 from streamproc.cli.common import counted
-from streamproc.monitors.allotment import Part, Traffic, allotment
+from streamproc.monitors.allotment import Part, allotment
 from streamproc.monitors.expected import Hope
+from streamproc.monitors.expected_scores import SUPPOSED
+from streamproc.monitors.foundslices import MOST
 from streamproc.monitors.health_spec import Health
+from streamproc.monitors.hopes import Traffic
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.spec import drift_plan
 from streamproc.pipeline import Pipeline
@@ -21,6 +24,8 @@ SUPPOSED_PER_DAY = 10_000.0
 HOPELESS_DAYS = 60.0
 """What takes longer than this to be seen is not to be hoped for."""
 
+_OF_LABELS = ("LabelShift", "PredictionBias", "Calibration", "Performance")
+
 
 def described_alarms(
     pipeline: Pipeline, traffic: Traffic | None, source: str | None, positives: float | None
@@ -28,7 +33,8 @@ def described_alarms(
     """Return what false alarms are shared out and what is to be hoped for, for programs.
 
     ``days`` are null where traffic is not known, and ``seen``, too, if it would be seen at all;
-    ``events`` where it never would. ``notes`` say what is outside the budget.
+    ``events`` where it never would. ``notes`` say what is outside the budget, ``supposed`` what
+    is supposed of the model, and what has to be given.
     """
     supposed = Traffic(SUPPOSED_PER_DAY, SUPPOSED_PER_DAY, positives)
     parts = allotment(pipeline, traffic or supposed)
@@ -44,6 +50,7 @@ def described_alarms(
         },
         "monitors": [_part(part, known=traffic is not None) for part in parts],
         "notes": list(_notes(pipeline)),
+        "supposed": list(_supposed(pipeline, parts, (traffic or supposed).positives)),
     }
 
 
@@ -61,6 +68,24 @@ def _notes(pipeline: Pipeline) -> Iterator[str]:
             yield f"Drift: {name} keeps to no budget over {' and '.join(what)}{apart}."
     if any(isinstance(monitor, Health) for monitor in pipeline.monitors):
         yield "Health is outside the budget: its limits are rules, not tests."
+
+
+def _supposed(pipeline: Pipeline, parts: list[Part], positives: float | None) -> Iterator[str]:
+    """Yield what is supposed where it matters to what is hoped for, and what is not known."""
+    hoped = [part.kind for part in parts if part.hopes]
+    kinds = ("PredictionBias",) * (pipeline.kind == "multiclass") + ("Calibration", "Performance")
+    of_scores = [kind for kind in kinds if kind in hoped]
+    if of_scores:
+        yield f"Supposed for {_listed(of_scores)}: {SUPPOSED[pipeline.kind]} before."
+    if "PredictionBias" in hoped and pipeline.kind != "regression":
+        yield f"Supposed for slices that are found: as many as there can be, {MOST}."
+    silent = [part.kind for part in parts if not part.hopes and part.kind in _OF_LABELS]
+    if silent and pipeline.kind == "binary" and positives is None:
+        yield f"For {_listed(silent)} give --positives, the part of the labels that is positive."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _part(part: Part, known: bool) -> dict[str, Any]:
@@ -113,12 +138,14 @@ def drawn_alarms(found: dict[str, Any]) -> Iterator[str]:
         for part in found["monitors"]:
             for row, hope in enumerate(part["hopes"]):
                 yield f"  {'' if row else part['kind']:<14}  {hope['change']:<39} {_told(hope)}"
+        for note in found["supposed"]:
+            yield from textwrap.wrap(note, 78, initial_indent="  ", subsequent_indent="    ")
 
 
 def _traffic(traffic: dict[str, Any] | None) -> Iterator[str]:
     if traffic is None:
         yield f"  Delays are in events, for {SUPPOSED_PER_DAY:,.0f} a day: give --events-per-day,"
-        yield "  --online or --sample to have them in days, and --positives for labels."
+        yield "  --online or --sample to have them in days."
         return
     yield (
         f"  Traffic: {traffic['events_per_day']:,.0f} events and "
@@ -126,7 +153,9 @@ def _traffic(traffic: dict[str, Any] | None) -> Iterator[str]:
         + ("." if traffic["positives"] is None else ",")
     )
     if traffic["positives"] is not None:
-        yield f"  {traffic['positives']:.3%} of the labels positive."
+        yes = traffic["positives"] * traffic["outcomes_per_day"]
+        told = f"{yes:,.0f}" if yes >= 10 else f"{yes:.2g}"
+        yield f"  {traffic['positives']:.3%} of the labels positive, {told} a day."
 
 
 def _told(hope: dict[str, Any]) -> str:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from streamproc.monitors.bias import TOLERANCE, TOLERANCE_LEARNING, TOLERANCE_OVERALL
 from streamproc.monitors.budget import shares
-from streamproc.monitors.expected import Hope, bias_hopes, hopes, rate_hopes
+from streamproc.monitors.expected import Hope
 from streamproc.monitors.health_spec import Health
-from streamproc.monitors.outcomejudge import TOLERANCE as OF_RATES
-from streamproc.monitors.outcomejudge import TOLERANCE_LEARNING as OF_RATES_LEARNING
-from streamproc.monitors.outcomespec import ConceptDrift, LabelShift
+from streamproc.monitors.hopes import Hopes, Traffic
+from streamproc.monitors.outcomespec import ConceptDrift
 from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.quality_spec import DataQuality, quality_series
 from streamproc.monitors.reactions import Reactions
-from streamproc.monitors.slices import FOUND_SHARE
 from streamproc.monitors.spec import Drift, PredictionBias, Watched, drift_plan
-
-PARTS = (1.0, 0.1, 0.01)
-"""The parts of all outcomes that slices are spoken of with, where some are declared."""
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """How much comes in a day, and which part of the labels is positive; None is not known."""
-
-    events_per_day: float
-    outcomes_per_day: float
-    positives: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,19 +33,7 @@ class Part:
     hopes: tuple[Hope, ...]
 
 
-class Allotted(Watched, Protocol):
-    """What has to be known of a pipeline; `streamproc.Pipeline` is one."""
-
-    @property
-    def ranges(self) -> Mapping[str, tuple[float | None, float | None]]:
-        """The least and the most of features that declare them."""
-
-    @property
-    def categories(self) -> Mapping[str, tuple[str, ...] | None]:
-        """Those that are texts of the event, with the values of those that declare them."""
-
-
-def allotment(pipeline: Allotted, traffic: Traffic) -> list[Part]:
+def allotment(pipeline: Watched, traffic: Traffic) -> list[Part]:
     """Return the part of each monitor that tests anything, in their order.
 
     >>> from river import linear_model
@@ -78,17 +50,17 @@ def allotment(pipeline: Allotted, traffic: Traffic) -> list[Part]:
     """
     tested = {i: m for i, m in enumerate(pipeline.monitors) if not isinstance(m, Health)}
     share = shares({i: monitor.weight for i, monitor in tested.items()})
-    parts = []
+    hoped, parts = Hopes(pipeline, traffic), []
     for number, monitor in tested.items():
         alarm_ms = pipeline.budget.alarm_ms(share[number])
         series = _series(pipeline, number, monitor)
-        found = tuple(_hopes(pipeline, monitor, alarm_ms, series, traffic))
+        found = tuple(hoped.of(number, monitor, alarm_ms, series))
         kind = type(monitor).__name__
         parts.append(Part(number, kind, share[number], alarm_ms, series, found))
     return parts
 
 
-def _series(pipeline: Allotted, number: int, monitor: Any) -> int | None:
+def _series(pipeline: Watched, number: int, monitor: Any) -> int | None:
     """Return how many series a monitor tests, as far as its definition says."""
     if isinstance(monitor, DataQuality):
         return quality_series(pipeline)
@@ -105,7 +77,7 @@ def _series(pipeline: Allotted, number: int, monitor: Any) -> int | None:
     return 1
 
 
-def _drift_series(pipeline: Allotted, number: int, monitor: Drift) -> int | None:
+def _drift_series(pipeline: Watched, number: int, monitor: Drift) -> int | None:
     watched = next(series for i, _, series in drift_plan(pipeline) if i == number)
     together = len(watched.numbers) + len(watched.texts) > 1
     detected = monitor.detector is not None  # a detector keeps to no budget
@@ -117,50 +89,3 @@ def _drift_series(pipeline: Allotted, number: int, monitor: Drift) -> int | None
             return None
         return count + 1 + (0 if detected else len(pipeline.classes))
     return count + (not detected) + (pipeline.kind != "regression")
-
-
-def _hopes(
-    pipeline: Allotted, monitor: Any, alarm_ms: float, series: int | None, traffic: Traffic
-) -> Sequence[Hope]:
-    wait_ms = getattr(monitor, "bucket_ms", 0) / 2 + pipeline.lateness_ms
-    each_ms = alarm_ms * (series or 1)
-    base, outcomes = traffic.positives, traffic.outcomes_per_day
-    if isinstance(monitor, Drift) and monitor.detector is None and series != 0:
-        return hopes(each_ms, traffic.events_per_day, wait_ms, monitor.tolerance)
-    if isinstance(monitor, DataQuality):
-        rates = ((0.001, 0.01), (0.01, 0.05))
-        return rate_hopes(
-            "missing values go", rates, each_ms, traffic.events_per_day, wait_ms,
-            monitor.tolerance,
-        )  # fmt: skip
-    if pipeline.kind not in ("binary", "multiclass"):
-        return ()
-    if isinstance(monitor, ConceptDrift):
-        tolerance = OF_RATES_LEARNING if pipeline.learns else OF_RATES
-        rates = ((0.1, 0.15), (0.1, 0.2))
-        return rate_hopes("wrong decisions go", rates, each_ms, outcomes, wait_ms, tolerance)
-    if base is None or not 0 < base < 1:
-        return ()
-    if isinstance(monitor, LabelShift) and pipeline.kind == "binary":
-        more = [(base, base * times) for times in (1.2, 1.5, 2.0) if base * times < 1]
-        return rate_hopes("positives go", more, each_ms, outcomes, wait_ms, OF_RATES)
-    if isinstance(monitor, PredictionBias):
-        return _bias(pipeline, monitor, alarm_ms / (1 - FOUND_SHARE), traffic, base, wait_ms)
-    return ()
-
-
-def _bias(
-    pipeline: Allotted,
-    monitor: PredictionBias,
-    alarm_ms: float,
-    traffic: Traffic,
-    base: float,
-    wait_ms: float,
-) -> list[Hope]:
-    """Return what is seen overall and in slices, of which as many are supposed as fit in."""
-    found: list[Hope] = []
-    overall = TOLERANCE_LEARNING if pipeline.learns else TOLERANCE_OVERALL
-    for part in PARTS if monitor.slices else PARTS[:1]:
-        tolerance, each_ms = (overall, alarm_ms) if part == 1 else (TOLERANCE, alarm_ms / part)
-        found += bias_hopes(each_ms, traffic.outcomes_per_day, wait_ms, base, part, tolerance)
-    return found

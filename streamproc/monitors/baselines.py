@@ -1,9 +1,11 @@
 """What is no better than nothing, of the same outcomes: zero-rule, and chance.
 
 Zero-rule says what was usual before: the share of yes (or of each class), and so always the most
-frequent class, or the mean. Chance decides as often for each class as was usual, at random. Both
-know what the window held before the bucket and nothing of the bucket itself, so that they are
-prequential as the model is. They are given as sketches, from the sketch of the outcomes.
+frequent class, or the mean. Chance decides as often for each class as was usual, at random; of a
+regression it says one of the labels before, drawn at random. What that comes to on average is
+worked out, so that nothing has to be drawn. Both know what the window held before the bucket and
+nothing of the bucket itself, so that they are prequential as the model is. They are given as
+sketches, from the sketch of the outcomes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from streamproc.monitors.scores import (
     class_labels,
     middle_of,
 )
+from streamproc.monitors.sums import Floats, Ints
 
 _PARTS = 1 << 20
 """An expected count is kept in so many parts, as a whole number."""
@@ -36,7 +39,7 @@ def baselines_of(
 ) -> dict[str, Sketch]:
     """Return the sketches of zero-rule and chance on a bucket, from what was ``before`` it.
 
-    There is none for a regression's first bucket, and no chance for any regression.
+    There is none for a regression's first bucket.
 
     >>> before = {"n": 98, "bins": {"97": [98, 9, 0]}}
     >>> bucket = {"n": 2, "bins": {"97": [2, 1, 0]}}
@@ -113,26 +116,62 @@ def _of_numbers(
 ) -> dict[str, Sketch]:
     if not before.get("sums"):
         return {}
-    mean = float(_exact(before["sums"], 0) / int(before["sums"][0]))
-    n = bucket["n"]
-    c, y, yy = Fraction(mean), _exact(bucket["sums"], 0), _exact(bucket["sums"], 1)
-    counted = sorted((int(cell), count) for cell, count in bucket["labels"].items())
-    middles = middle_of(np.array([cell for cell, _ in counted]))
-    counts = np.array([count for _, count in counted])
-    off = np.abs(middles - mean)
+    n_before = int(before["sums"][0])
+    first, second = (_exact(before["sums"], power) / n_before for power in (0, 1))
+    mean = float(first)
+    values, counts = _values(bucket)
+    off = np.abs(values - mean)
+    zero = _said(bucket, Fraction(mean), Fraction(mean) ** 2, off)
+    zero["within"] = int(counts[off <= tolerance * np.abs(values)].sum())
     errors: dict[str, int] = {}
     for cell, count in zip(cells_of(off).tolist(), counts.tolist(), strict=True):
         errors[str(cell)] = errors.get(str(cell), 0) + count
-    away = sum((Fraction(a) * b for a, b in zip(off.tolist(), counts.tolist(), strict=True)), c * 0)
-    squares = yy - 2 * c * y + n * c * c
-    sums = (y, yy, n * c, n * c * c, c * y, max(squares, Fraction(0)), away)
-    zero: Sketch = {
-        "n": n,
-        "sums": [n, *(part for each in sums for part in _pair(each))],
-        "within": int(counts[off <= tolerance * np.abs(middles)].sum()),
-        "errors": errors,
-    }
-    return {"zero_rule": zero}
+    zero["errors"] = errors
+    known, times = _values(before)
+    chance = _said(bucket, first, second, _away(values, known, times))
+    room = tolerance * np.abs(values)
+    low = np.searchsorted(known, values - room, side="left")
+    high = np.searchsorted(known, values + room, side="right")
+    upto = np.concatenate(([0], np.cumsum(times)))
+    near = float((counts * (upto[high] - upto[low]) / upto[-1]).sum())
+    chance["within"] = round(near * _PARTS) / _PARTS  # so that windows can take it back exactly
+    return {"zero_rule": zero, "random": chance}
+
+
+def _said(bucket: Mapping[str, Any], mean: Fraction, square: Fraction, off: Floats) -> Sketch:
+    """Return the sums of a bucket where numbers of a mean and a mean square are said.
+
+    They know nothing of the labels; ``off`` is by cell of the labels how far they are from them.
+    """
+    n = bucket["n"]
+    _, counts = _values(bucket)
+    y, yy = _exact(bucket["sums"], 0), _exact(bucket["sums"], 1)
+    each = zip(off.tolist(), counts.tolist(), strict=True)
+    away = sum((Fraction(far) * count for far, count in each), Fraction(0))
+    squares = max(yy - 2 * mean * y + n * square, Fraction(0))
+    sums = (y, yy, n * mean, n * square, mean * y, squares, away)
+    return {"n": n, "sums": [n, *(part for each in sums for part in _pair(each))]}
+
+
+def _away(values: Floats, known: Floats, times: Ints) -> Floats:
+    """Return by value how far it is on average from ``known`` ones, which ascend.
+
+    >>> _away(np.array([2.0]), np.array([1.0, 4.0]), np.array([3, 1])).tolist()
+    [1.25]
+    """
+    n = np.concatenate(([0], np.cumsum(times)))
+    total = np.concatenate(([0.0], np.cumsum(known * times)))
+    below = np.searchsorted(known, values, side="right")
+    over = total[-1] - total[below] - values * (n[-1] - n[below])
+    far: Floats = (values * n[below] - total[below] + over) / n[-1]
+    return far
+
+
+def _values(sketch: Mapping[str, Any]) -> tuple[Floats, Ints]:
+    """Return the labels of a sketch, ascending, each the middle of its cell, and how many."""
+    counted = sorted((int(cell), count) for cell, count in sketch["labels"].items())
+    values = middle_of(np.array([cell for cell, _ in counted]))
+    return values, np.array([count for _, count in counted])
 
 
 def _yes(sketch: Mapping[str, Any]) -> tuple[int, int]:

@@ -27,14 +27,17 @@ from streamproc.monitors.recalibrated import (
 from streamproc.monitors.reliability import Interval, expected_calibration_error
 from streamproc.monitors.scores import BINS
 from streamproc.monitors.sketch import Floats
+from streamproc.monitors.tilts import Bools
 
 SHIFTS = (-1.2, -0.7, -0.3, -0.1, 0.0, 0.1, 0.3, 0.7, 1.2)
 SLOPES = (0.5, 0.7, 0.85, 1.0, 1.15, 1.4, 2.0)
 BACK = log(1_000)
 LEAST_QUIET = 3
 
-_PAIRS = np.array([(a, b) for a in SHIFTS for b in SLOPES if (a, b) != (0.0, 1.0)])
-_WEIGHTS = np.full(len(_PAIRS), 1 / len(_PAIRS))
+PAIRS = np.array([(a, b) for a in SHIFTS for b in SLOPES if (a, b) != (0.0, 1.0)])
+"""What is looked for, a and b; all have the same weight."""
+
+_WEIGHTS = np.full(len(PAIRS), 1 / len(PAIRS))
 _MOST_A_BUCKET = BACK / 2.5
 _MOST_HELD = 256
 _STEADY = 4.0
@@ -145,9 +148,9 @@ class CalibrationTest:
         """Return log likelihood ratios of all pairs to each that is no change: state x pair."""
         used = cells[cells[:, 0] > 0]
         n, yes = used[:, 0], used[:, 1]
-        q = np.clip(self._chances(used, np.vstack((_PAIRS, self._usual))), 1e-12, 1 - 1e-12)
+        q = np.clip(self._chances(used, np.vstack((PAIRS, self._usual))), 1e-12, 1 - 1e-12)
         told = yes @ np.log(q) + (n - yes) @ np.log1p(-q)
-        found: Floats = told[: len(_PAIRS)] - told[len(_PAIRS) :, None]
+        found: Floats = told[: len(PAIRS)] - told[len(PAIRS) :, None]
         return found
 
     def _learn(self, start_ms: int, cells: Cells) -> None:
@@ -226,31 +229,25 @@ class CalibrationTest:
         self.map = np.array([0.0, 1.0]) + off * weight
         self._usual, self._tested = self._no_change()
 
-    def _no_change(self) -> tuple[Floats, np.ndarray]:
+    def _no_change(self) -> tuple[Floats, Bools]:
         """Return pairs that are no change, a grid over what is tolerated, and which others are one.
 
         A model that learns comes nearer to meaning what it says: all from how it was to there.
         """
         right = np.array([-self.map[0], -log(self.map[1])]) * self._span.settles
-        limits = np.array([self._tolerance.shift, self._tolerance.slope])
-        least, most = np.minimum(right, 0.0) - limits, np.maximum(right, 0.0) + limits
-        grid = np.linspace(least, most, _STATES)
-        shifts, slopes = np.meshgrid(grid[:, 0], np.exp(grid[:, 1]))
-        pairs = np.stack((_PAIRS[:, 0], np.log(_PAIRS[:, 1])), axis=1)
-        beyond = ((pairs < least) | (pairs > most)).any(axis=1)
-        return np.stack((shifts.ravel(), slopes.ravel()), axis=1), beyond
+        return no_change(self._tolerance, right)
 
     def _name(self) -> None:
         """Take that pair for what was found which tells best of it."""
         told = np.where(self._tested, self._ratios(self.found)[0], -np.inf)
-        self.component = _PAIRS[int(np.argmax(told))]
+        self.component = PAIRS[int(np.argmax(told))]
 
     def _follow(self, cells: Cells) -> str:
         """Page's test with the hypotheses exchanged: what was found against each that is usual.
 
         Less than half of what was found is to be left, or it is something else that was found.
         """
-        at = int(np.flatnonzero((self.component == _PAIRS).all(axis=1))[0])
+        at = int(np.flatnonzero((self.component == PAIRS).all(axis=1))[0])
         steps = -self._ratios(cells)[:, at] / self.kappa
         self._back = np.maximum(0.0, self._back + np.minimum(steps, _MOST_A_BUCKET))
         self._quiet.append(cells)
@@ -269,8 +266,27 @@ class CalibrationTest:
         quiet = sum(self._quiet, np.zeros((BINS, 3)))
         told = self._ratios(quiet)
         best = (
-            _PAIRS[int(np.argmax(told[0]))] if told.min(axis=0).max() > 0 else np.array([0.0, 1.0])
+            PAIRS[int(np.argmax(told[0]))] if told.min(axis=0).max() > 0 else np.array([0.0, 1.0])
         )
         (shift, slope), (shift_now, slope_now) = self.component, best
         both = shift * shift_now + log(slope) * log(slope_now)
         return bool(both <= (shift**2 + log(slope) ** 2) / 2)
+
+
+def no_change(tolerance: Tolerance, right: Floats) -> tuple[Floats, Bools]:
+    """Return pairs that are no change, and which of `PAIRS` are one.
+
+    ``right`` is how far it is, in a and in the logarithm of b, to where a score means what it says;
+    all on the way is none.
+
+    >>> states, changes = no_change(LEARNING, np.zeros(2))
+    >>> states.shape, int(changes.sum()), len(PAIRS)
+    ((25, 2), 43, 62)
+    """
+    limits = np.array([tolerance.shift, tolerance.slope])
+    least, most = np.minimum(right, 0.0) - limits, np.maximum(right, 0.0) + limits
+    grid = np.linspace(least, most, _STATES)
+    shifts, slopes = np.meshgrid(grid[:, 0], np.exp(grid[:, 1]))
+    pairs = np.stack((PAIRS[:, 0], np.log(PAIRS[:, 1])), axis=1)
+    beyond: Bools = ((pairs < least) | (pairs > most)).any(axis=1)
+    return np.stack((shifts.ravel(), slopes.ravel()), axis=1), beyond

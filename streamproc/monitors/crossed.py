@@ -159,6 +159,15 @@ def _commonest(column: Floats) -> _Commonest:
     return _Commonest(float(codes[most]), float(counts[most] / len(there)))
 
 
+def followed(width: int) -> int:
+    """Return how many pairs of so many features are followed, each with itself among them.
+
+    >>> followed(2), followed(500)
+    (3, 1725)
+    """
+    return min(width * (width + 1) // 2, MOST_PAIRS + width)
+
+
 def _pairs(z: Floats) -> tuple[Ints, Ints]:
     """Return the pairs that are followed, each feature with itself among them.
 
@@ -167,7 +176,7 @@ def _pairs(z: Floats) -> tuple[Ints, Ints]:
     z = z[:-1]
     width = len(z)
     a, b = np.triu_indices(width)
-    if len(a) <= MOST_PAIRS + width:
+    if len(a) == followed(width):
         return a, b
     own, other = a == b, np.flatnonzero(a != b)
     together = np.abs(np.einsum("ir,jr->ij", z, z)[a[other], b[other]])

@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from streamproc.monitors.bias import GRID as BIAS_GRID
 from streamproc.monitors.bias import GRID_WEIGHTS
+from streamproc.monitors.crossed import followed
+from streamproc.monitors.multivariate import STRENGTHS, WEIGHT_ALONE
+from streamproc.monitors.sample import K
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.tilts import GRID, RATE_UP, RATE_WEIGHTS
 
@@ -27,15 +30,17 @@ class Hope(NamedTuple):
     days: float
 
 
-def mean_shift(size: float, alarm_events: float, tolerance: float) -> float:
+def mean_shift(size: float, alarm_events: float, tolerance: float, location: bool = False) -> float:
     """Return the events until a shift of a mean by ``size`` standard deviations is seen.
+
+    ``location`` says that nothing else is looked for.
 
     >>> round(mean_shift(0.25, 1e5, 0.0)), mean_shift(0.1, 1e5, 0.1)
     (353, inf)
     """
     _, strengths, part = GRID[0]
-    weight = part / len(strengths) / 2
-    return _least(((d * (size - tolerance) - d * d / 2), weight, alarm_events) for d in strengths)
+    weight = (1.0 if location else part) / len(strengths) / 2
+    return least(((d * (size - tolerance) - d * d / 2), weight, alarm_events) for d in strengths)
 
 
 def rate_shift(before: float, after: float, alarm_events: float, tolerance: float) -> float:
@@ -44,13 +49,28 @@ def rate_shift(before: float, after: float, alarm_events: float, tolerance: floa
     >>> round(rate_shift(0.1, 0.2, 1e5, 0.0))
     246
     """
-    return _least(
+    return least(
         (
             d * (after - tolerance * before) - log1p(before * (exp(d) - 1)),
             weight / 2,
             alarm_events,
         )
         for d, weight in zip(RATE_UP, RATE_WEIGHTS, strict=True)
+    )
+
+
+def correlation_shift(after: float, pairs: int, alarm_rows: float, tolerance: float) -> float:
+    """Return the rows until two numbers, independent before, are seen to go together.
+
+    ``after`` is the correlation of their normal scores, ``pairs`` how many are looked at. Before,
+    their product has a mean of 0, a standard deviation of 1, and a psi of -log(1 - d^2) / 2.
+
+    >>> round(correlation_shift(0.5, 10, 1e5, 0.1)), correlation_shift(0.1, 10, 1e5, 0.1)
+    (196, inf)
+    """
+    weight = (1 - WEIGHT_ALONE) / pairs / len(STRENGTHS) / 2
+    return least(
+        (d * (after - tolerance) + log1p(-d * d) / 2, weight, alarm_rows) for d in STRENGTHS
     )
 
 
@@ -64,26 +84,33 @@ def odds_shift(base: float, times: float, alarm_events: float, tolerance: float)
     """
     null = base * tolerance / (1 - base + base * tolerance)
     after = min(base * times, 1.0)
-    return _least(
+    return least(
         (d * after - log1p(null * expm1(d)), weight / 2, alarm_events)
         for d, weight in zip(BIAS_GRID, GRID_WEIGHTS, strict=True)
     )
 
 
-def hopes(alarm_ms: float, events_per_day: float, wait_ms: float, tolerance: float) -> list[Hope]:
-    """Return what a drift monitor will see of one series, by size; ``alarm_ms`` is that series'."""
-    a = alarm_ms / DAY_MS * events_per_day
-    shifts = [
-        (f"a mean moves by {size:g} sd", mean_shift(size, a, tolerance)) for size in (0.25, 0.5, 1)
-    ]
-    shifts += [
-        (
-            f"a category goes from {before:.0%} to {after:.0%}",
-            rate_shift(before, after, a, tolerance),
+def mean_hopes(
+    what: str,
+    alarm_ms: float,
+    per_day: float,
+    wait_ms: float,
+    tolerance: float,
+    *,
+    part: float = 1.0,
+    location: bool = False,
+) -> list[Hope]:
+    """Return what will be seen of the mean of ``what``; only a ``part`` of the events have it."""
+    a = alarm_ms / DAY_MS * per_day * part
+    return [
+        hope(
+            f"{what} moves by {size:g} sd",
+            mean_shift(size, a, tolerance, location) / part,
+            per_day,
+            wait_ms,
         )
-        for before, after in ((0.01, 0.02), (0.10, 0.15))
+        for size in (0.25, 0.5, 1)
     ]
-    return [_hope(change, events, events_per_day, wait_ms) for change, events in shifts]
 
 
 def rate_hopes(
@@ -97,7 +124,7 @@ def rate_hopes(
     """Return when a share of something will be seen to go up, for each (before, after)."""
     a = alarm_ms / DAY_MS * per_day
     return [
-        _hope(
+        hope(
             f"{what} from {100 * before:.3g}% to {100 * after:.3g}%",
             rate_shift(before, after, a, tolerance),
             per_day,
@@ -107,38 +134,68 @@ def rate_hopes(
     ]
 
 
+def together_hopes(
+    features: int, alarm_ms: float, per_day: float, bucket_ms: int, wait_ms: float, tolerance: float
+) -> list[Hope]:
+    """Return what will be seen of how two of the features go together, by samples of rows."""
+    part = sampled(per_day, bucket_ms, K)
+    a = alarm_ms / DAY_MS * per_day * part
+    return [
+        hope(
+            f"a correlation goes from 0 to {after:g}",
+            correlation_shift(after, followed(features), a, tolerance) / part,
+            per_day,
+            wait_ms,
+        )
+        for after in (0.3, 0.5)
+    ]
+
+
 def bias_hopes(
+    what: str,
+    where: str,
     alarm_ms: float,
-    outcomes_per_day: float,
+    per_day: float,
     wait_ms: float,
     base: float,
-    share: float,
     tolerance: float,
+    *,
+    part: float = 1.0,
 ) -> list[Hope]:
-    """Return what a bias monitor will see in a slice with ``share`` of the outcomes.
+    """Return what a bias monitor will see in a slice with ``per_day`` outcomes.
 
-    ``base`` is the rate of positives, ``tolerance`` an odds factor. Events are those of the slice.
+    ``base`` is the rate of ``what``, ``tolerance`` an odds factor. Events are those of the slice;
+    a ``part`` of them is looked at.
     """
-    per_day = outcomes_per_day * share
-    a = alarm_ms / DAY_MS * per_day
-    where = "overall" if share == 1 else f"{share:.0%} slice"
+    a = alarm_ms / DAY_MS * per_day * part
     return [
-        _hope(
-            f"{times:g} times the positives, {where}",
-            odds_shift(base, times, a, tolerance),
+        hope(
+            f"{times:g} times the {what}, {where}",
+            odds_shift(base, times, a, tolerance) / part,
             per_day,
             wait_ms,
         )
         for times in (1.2, 1.5, 2, 3)
+        if base * times < 1
     ]
 
 
-def _hope(change: str, events: float, per_day: float, wait_ms: float) -> Hope:
+def sampled(per_day: float, bucket_ms: int, most: int) -> float:
+    """Return which part of what comes is in samples of ``most`` a bucket.
+
+    >>> sampled(10_000, 3_600_000, 256), sampled(1_000, 3_600_000, 256)
+    (0.6144, 1.0)
+    """
+    return min(1.0, most * DAY_MS / bucket_ms / max(per_day, 1e-9))
+
+
+def hope(change: str, events: float, per_day: float, wait_ms: float) -> Hope:
+    """Return a change that takes so many events to be seen, of ``per_day``."""
     days = events / per_day + wait_ms / DAY_MS if per_day else inf
     return Hope(change, events, days)
 
 
-def _least(components: Iterable[tuple[float, float, float]]) -> float:
+def least(components: Iterable[tuple[float, float, float]]) -> float:
     """Return the least delay of components: growth an event, weight, A in events."""
     found = inf
     for growth, weight, alarm_events in components:

@@ -72,7 +72,11 @@ def guess_of(kind: str, sketch: Mapping[str, Any], beta: float = 1.0) -> Report:
     no, yes = (total / PROBABILITY_STEPS for total in sketch["said_sum"])
     said_no, said_yes = sketch["said"]
     if kind == "multiclass":
-        return {"accuracy": _ratio(yes, said_yes)}
+        return {
+            "accuracy": _ratio(yes, said_yes),
+            "log_loss": mean_loss(sketch, "guessed_log_loss", LOSS_STEPS),
+            "brier": mean_loss(sketch, "guessed_brier", PROBABILITY_STEPS),
+        }
     report = of_confusion([said_no - no, said_yes - yes, no, yes], beta)
     n, _, total = _table(sketch)
     p = np.clip(total / n, 1e-15, 1 - 1e-15)

@@ -320,13 +320,14 @@ def _finding(test: WorthTest, baseline: str, kind: str) -> Finding:
 
 
 def _of_chance(report: Report) -> Report:
-    """Leave out what is not defined for decisions at random: there is no probability."""
+    """Leave out what is not defined for what is said at random: there is no probability."""
     names = ("accuracy", "precision", "recall", "specificity", "f_beta", "kappa")
     ranks = ("roc_auc", "average_precision")
+    numbers = ("mse", "mae", "acper", "r2", "bias")
     return {
         name: value
         for name, value in report.items()
-        if name in (*names, *ranks) or name.startswith("ndcg")
+        if name in (*names, *ranks, *numbers) or name.startswith("ndcg")
     }
 
 

@@ -19,6 +19,7 @@ from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.rankings import groups_of
 from streamproc.monitors.scores import (
     Sketch,
+    guessed_losses,
     numbers,
     paired,
     predicted,
@@ -151,6 +152,7 @@ class Batch:
         self._maps = held.scores
         self._own = own
         self._groups = groups
+        self._guessed: Floats | None = None
         if of.kind == "multiclass":
             self._texts = tuple(
                 [_text(one) for one in each] for each in (labels or [], held.decisions)
@@ -162,6 +164,10 @@ class Batch:
                     for score, decision in zip(held.scores, self._texts[1], strict=True)
                 ]
             )
+            if not self._labelled:
+                losses = [guessed_losses(score) or (np.nan, np.nan) for score in held.scores]
+                self._guessed = np.array(losses).reshape(-1, 2)
+                self._said = np.where(np.isnan(self._guessed[:, 0]), np.nan, self._said)
             self._decided = np.where(np.isnan(self._said), np.nan, 1.0)
             return
         self._score = held.score
@@ -186,7 +192,9 @@ class Batch:
         sketches: dict[str, list[Sketch]] = {}
         if not self._labelled:
             if self._of.kind in GUESSED:
-                sketches["model"] = predicted(self._said[at], self._decided[at], groups, size)
+                guessed = None if self._guessed is None else self._guessed[at]
+                said, decided = self._said[at], self._decided[at]
+                sketches["model"] = predicted(said, decided, groups, size, guessed)
         else:
             sketches["model"] = self._sketches(at, groups, size, monitor, own=False)
             if overall and self._own is not None:

@@ -13,6 +13,7 @@ log losses of 2^-24 nats) or exact ones, so that the order of records doesn't sh
                  score is that of the class decided for, and yes that it was right
     brier, log_loss    sums of losses, where the score is a probability
     said, said_sum     by decision, [no, yes]: how many, and their sums of scores
+    guessed_brier, guessed_log_loss    of several classes: the losses to be expected by the scores
     sums         of a regression: [n, y, y^2, p, p^2, y p, (y - p)^2, |y - p|], each but n as a pair
     within       of a regression: how often |y - p| <= tolerance |y|
     errors, labels     of a regression: histograms of |y - p| and of y
@@ -25,7 +26,7 @@ to within 3.1 % of itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ def several_classes(
     A score maps classes to probabilities. An outcome without label, decision or score is unusable.
     """
     usable = [
-        (group, label, decision, *given)
+        (group, label, decision, *given, *(guessed_losses(score) or (0.0, 0.0)))
         for group, label, decision, score in zip(
             groups.tolist(), labels, decisions, scores, strict=True
         )
@@ -165,6 +166,8 @@ def several_classes(
     right = np.array([row[1] == row[2] for row in usable], np.float64)
     _add_sums(sketches, "brier", np.rint(brier * PROBABILITY_STEPS), group)
     _add_sums(sketches, "log_loss", _surprise(true), group)
+    guessed = np.array([row[6:] for row in usable], np.float64).reshape(-1, 2)
+    _add_guesses(sketches, guessed, group)
     _said(sketches, said, np.ones(len(said)), group)
     _binned(sketches, bins_of(said), right, said, group)
     return sketches
@@ -191,12 +194,19 @@ def numbers(y: Floats, p: Floats, tolerance: float, groups: Ints, size: int) -> 
     return sketches
 
 
-def predicted(score: Floats, decided: Floats, groups: Ints, size: int) -> list[Sketch]:
-    """Return the sketches of ``size`` groups of predictions, whose labels are not known yet."""
+def predicted(
+    score: Floats, decided: Floats, groups: Ints, size: int, guessed: Floats | None = None
+) -> list[Sketch]:
+    """Return the sketches of ``size`` groups of predictions, whose labels are not known yet.
+
+    ``guessed`` are of several classes the losses as :func:`guessed_losses` has them, n x 2.
+    """
     usable = (score >= 0) & (score <= 1)  # which NaN is not
     unusable = np.bincount(groups[~usable], minlength=size)
     groups, score = groups[usable], score[usable]
     sketches = _counted(groups, size, unusable)
+    if guessed is not None:
+        _add_guesses(sketches, guessed[usable], groups)
     _said(sketches, score, decided[usable], groups)
     _binned(sketches, bins_of(score), np.zeros(len(score)), score, groups)
     return sketches
@@ -249,6 +259,11 @@ def _add_sums(sketches: list[Sketch], name: str, steps: Floats, groups: Ints) ->
     for sketch, total in zip(sketches, sums, strict=True):
         if sketch["n"]:
             sketch[name] = total
+
+
+def _add_guesses(sketches: list[Sketch], guessed: Floats, groups: Ints) -> None:
+    _add_sums(sketches, "guessed_log_loss", np.rint(guessed[:, 0] * LOSS_STEPS), groups)
+    _add_sums(sketches, "guessed_brier", np.rint(guessed[:, 1] * PROBABILITY_STEPS), groups)
 
 
 def _binned(
@@ -307,6 +322,23 @@ def scored_classes(
         return None
     usable = squares == squares and 0 <= said <= 1 and 0 <= true <= 1
     return (said, true, squares - 2 * true + 1) if usable else None
+
+
+def guessed_losses(score: Any) -> tuple[float, float] | None:
+    """Return the log loss and Brier score to be expected if a score of several classes is right.
+
+    What is no probability in it is left out. None of what is no map of classes to numbers.
+
+    >>> guessed_losses({"a": 0.5, "b": 0.5}), guessed_losses({"a": "x"}), guessed_losses(0.5)
+    ((0.6931471805599453, 0.5), None, None)
+    """
+    if not isinstance(score, Mapping):
+        return None
+    try:
+        given = [p for p in map(float, score.values()) if 0 < p <= 1]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return -sum(p * log(p) for p in given), max(1 - sum(p * p for p in given), 0.0)
 
 
 def class_labels(sketch: Mapping[str, Any]) -> dict[str, int]:

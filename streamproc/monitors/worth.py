@@ -11,12 +11,13 @@ mean of 0 at most and a variance of 1,
 has an expectation of 1 at most, since exp(x - x^2 / 6) <= 1 + x + x^2 / 3 for all x (Delyon 2009,
 "Exponential inequalities for sums of weakly dependent variables", Electronic J. Probability 14;
 Wang and Ramdas 2023, "Catoni-style confidence sequences for heavy-tailed mean estimation", SPA
-163). So losses need no bound, and one wild bucket adds 1.5 nats at most. (Bets on losses cut to a
-range, as in Waudby-Smith and Ramdas 2024, would favour one side where a rare yes is what a model
-gains on.) They go through the recursion of `streamproc.monitors.edetector`, so that alarms on
-models that are worth it are A apart on average. That s is estimated, from the buckets before, is
-the part that is not exact. Blocks of buckets are looked at too, since losses come in spells; the
-largest counts.
+163). So losses need no bound, and one wild bucket adds 1.5 nats at most. From x = 3 on the left
+side falls while the right one grows, so it may as well stay where it is: more is never less. (Bets
+on losses cut to a range, as in Waudby-Smith and Ramdas 2024, would favour one side where a rare yes
+is what a model gains on.) They go through the recursion of `streamproc.monitors.edetector`, so that
+alarms on models that are worth it are A apart on average. That s is estimated, from the buckets
+before, is the part that is not exact. Blocks of buckets are looked at too, since losses come in
+spells; the largest counts.
 """
 
 from __future__ import annotations
@@ -40,19 +41,24 @@ LEAST_BUCKETS = 24
 LOG_BACK = log(100)
 """What it takes to be over: odds of a hundred to one for each bet, the other way round."""
 
+_MOST = 3.0
 _MEMORY = 512
 _MOST_BLOCK = 32
 _MEASURED_EVERY = 8
 _LONG = 4
 _UNSURE = 6.0
 
+CAREFUL = sqrt(1 + _UNSURE * _MOST_BLOCK / _MEMORY)
+"""So many times as far as they do losses are taken to vary, once there is all that is kept."""
+
 
 def evidence(z: float, bet: float) -> float:
     """Return the logarithm of the module's factor.
 
-    >>> round(evidence(1.0, 0.5), 4)
-    0.375
+    >>> round(evidence(1.0, 0.5), 4), evidence(6.0, 0.5) == evidence(600.0, 0.5)
+    (0.375, True)
     """
+    z = min(z, _MOST / bet)
     return bet * z - bet * bet * (z * z + 2) / 6
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from river import anomaly, drift, linear_model
+from river import anomaly, drift, linear_model, multiclass
 
 from streamproc import (
+    Calibration,
     ConceptDrift,
     DataQuality,
     Drift,
@@ -18,12 +19,14 @@ from streamproc import (
     Health,
     Labels,
     LabelShift,
+    Performance,
     Pipeline,
     PredictionBias,
+    Reactions,
     cli,
 )
 from streamproc.cli.false_alarms import described_alarms, drawn_alarms, traffic_of
-from streamproc.monitors.allotment import Traffic
+from streamproc.monitors.hopes import Traffic
 from tests.commands import WIDTH
 from tests.servers import ROOT
 
@@ -105,6 +108,68 @@ def test_what_is_not_to_be_hoped_for_is_said() -> None:
     assert any(line.endswith("not to be hoped for") for line in lines)
     assert any(line.endswith("not told: too small") for line in lines)
     assert max(map(len, lines)) <= WIDTH
+
+
+MODELS: dict[str, Any] = {
+    "binary": linear_model.LogisticRegression(),
+    "multiclass": multiclass.OneVsRestClassifier(linear_model.LogisticRegression()),
+    "regression": linear_model.LinearRegression(),
+}
+CLASSES = {"multiclass": ("low", "middle", "high")}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("traffic", [Traffic(1e4, 5e3, 0.01), Traffic(10.0, 1.0, 0.01)])
+def test_of_every_monitor_it_is_told_what_it_will_see(kind: str, traffic: Traffic) -> None:
+    """Whatever the model does, and however little comes; no change twice, the larger sooner."""
+    calibration = () if kind == "regression" else (Calibration(),)
+    reactions = Reactions("cards.calls", id="id", value="called")
+    monitors = (*ALL, *calibration, Performance(), reactions)
+    labels = Labels("cards.labels", id="id", value="fraud", classes=CLASSES.get(kind))
+    chosen = pipeline(monitors, model=MODELS[kind], labels=labels)
+    assert chosen.kind == kind
+
+    found = described_alarms(chosen, traffic, "given", None)
+
+    assert [each["kind"] for each in found["monitors"] if not each["hopes"]] == []
+    for part in found["monitors"]:
+        changes = [each["change"] for each in part["hopes"]]
+        assert len(changes) == len(set(changes))
+        assert any(each["events"] is not None for each in part["hopes"])
+    lines = list(drawn_alarms(found))
+    assert max(map(len, lines)) <= WIDTH
+    assert all("  " not in line.strip()[60:] for line in lines)
+    assert "\n".join(lines).isascii()
+    json.dumps(found, allow_nan=False)
+
+
+def test_rare_labels_make_no_promises() -> None:
+    """At 1 % of 500 labels a day, what comes of labels takes weeks, and it is said how few are."""
+    monitors = (PredictionBias(), Calibration(), Performance())
+    found = described_alarms(pipeline(monitors), Traffic(500.0, 500.0, 0.01), "given", None)
+
+    bias, calibration, performance = (hopes(found, type(each).__name__) for each in monitors)
+    assert bias["1.5 times the positives, found, of 5%"]["events"] is None
+    assert bias["3 times the positives, found, of 5%"]["days"] > 60
+    assert calibration["too bold: the slope goes from 1 to 0.8"]["seen"] is False
+    assert calibration["odds 3 times as high as scores say"]["days"] > 7
+    assert performance["a loss equal to that of zero-rule"]["seen"] is False
+    told = "  1.000% of the labels positive, 5 a day."
+    assert told in list(drawn_alarms(found))
+    assert found["supposed"] == [
+        "Supposed for Calibration and Performance: a model with an AUC of about 0.86 before.",
+        "Supposed for slices that are found: as many as there can be, 500.",
+    ]
+
+
+def test_what_has_to_be_given_is_said() -> None:
+    """Where labels are known to come and not which part of them is positive."""
+    found = described_alarms(pipeline(), Traffic(1e4, 1e4), "measured", None)
+
+    assert found["supposed"] == [
+        "For LabelShift and PredictionBias give --positives, the part of the labels that is "
+        "positive."
+    ]
 
 
 def test_without_traffic_delays_are_in_events() -> None:

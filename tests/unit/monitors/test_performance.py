@@ -354,6 +354,52 @@ def test_zero_rule_of_classes_and_numbers() -> None:
     assert zero["acper"] == pytest.approx((np.abs(y - mean) <= 0.1 * np.abs(y)).mean(), abs=0.05)
 
 
+@given(
+    st.lists(st.sampled_from([-4.0, -1.0, 0.0, 0.5, 1.0, 2.0, 2.25, 8.0]), min_size=1),
+    st.lists(st.sampled_from([-2.0, 0.0, 1.0, 1.125, 8.0, 9.0]), min_size=1),
+    st.sampled_from([0.1, 0.5, 1.0]),
+)
+def test_chance_draws_from_the_numbers_before(
+    was: list[float], now: list[float], tolerance: float
+) -> None:
+    """What all pairs of a label before and one of the bucket come to; labels to within 1.6 %."""
+    before, bucket = (
+        numbers(np.array(part), np.array(part), 0.1, np.zeros(len(part), np.int64), 1)[0]
+        for part in (was, now)
+    )
+    y, said = np.meshgrid(now, was)
+    off = np.abs(y - said)
+    sketch = baselines_of("regression", before, bucket, tolerance)["random"]
+
+    told = metrics_of("regression", sketch)
+
+    size = np.abs(now).max() + np.abs(was).max()
+    assert told["mse"] == pytest.approx((off**2).mean())
+    assert told["bias"] == pytest.approx((y - said).mean(), abs=1e-9)
+    assert told["mae"] == pytest.approx(off.mean(), abs=0.02 * size + 1e-9)
+    slack = 0.04 * (np.abs(y) + np.abs(said)) + 1e-9
+    least, most = ((off + sign * slack <= tolerance * np.abs(y)).mean() for sign in (1, -1))
+    assert least - 1e-6 <= (told["acper"] or 0.0) <= most + 1e-6
+    assert told["mdae"] is None
+    there = {"random": sketch}
+    assert merge(merge(merge(there, there), there, -1), there, -1) == {}  # to the bit
+
+
+def test_of_numbers_chance_is_worse_than_the_mean() -> None:
+    """Twice the squared error; of normal labels a mean difference of 2 / sqrt(pi) deviations."""
+    rng = np.random.default_rng(1)
+    was, now = (
+        numbers(part, part, 0.1, np.zeros(5_000, np.int64), 1)[0]
+        for part in rng.normal(5, 2, (2, 5_000))
+    )
+    told = baselines_of("regression", was, now, 0.1)
+    zero, chance = (metrics_of("regression", told[who]) for who in ("zero_rule", "random"))
+
+    assert chance["mse"] == pytest.approx(2 * (zero["mse"] or 0.0), rel=0.05)
+    assert chance["mae"] == pytest.approx(2 * 2 / np.pi**0.5, rel=0.03)
+    assert chance["r2"] == pytest.approx(-1, abs=0.05)
+
+
 @given(st.floats(-50, 50), st.floats(0.01, 1.0))
 def test_evidence_is_bounded_by_what_makes_it_a_test(z: float, bet: float) -> None:
     """The factor is below 1 + l z + l^2 (z^2 - 1) / 3, whose mean is 1 at most; one adds 1.5."""
@@ -410,6 +456,17 @@ def test_a_model_that_is_not_worth_it_is_told_and_comes_back() -> None:
     assert LOG_BACK > 3 * 1.5  # three buckets at least
     assert worth(lambda bucket, rng: 100 + rng.normal(), LEAST_BUCKETS, 1, 1.0) == []
     assert worth(lambda bucket, rng: 0.0, 100, 1, 1.0) == []
+
+
+def test_the_worse_a_model_gets_the_sooner_it_is_told() -> None:
+    """However much of it a bucket shows: of many outcomes a few buckets are enough."""
+
+    def far_off(far: float) -> Callable[[int, np.random.Generator], float]:
+        return lambda at, rng: float(rng.normal(far if at >= 200 else -10, 10))
+
+    opened = [worth(far_off(far), 250, 1)[0][0] for far in (20, 60, 200, 600, 6_000)]
+    assert opened == sorted(opened, reverse=True)
+    assert opened[-1] < 207
 
 
 def test_one_judge_has_them_all() -> None:
@@ -534,6 +591,29 @@ def test_no_labels_at_all_is_no_report_and_a_guess_is_made() -> None:
     assert report["metrics"]["guessed"]["accuracy"] == pytest.approx(0.86, abs=0.03)
     assert report["n"] == len(outcomes)
     assert PerformanceFold(FACTS).take() == []
+
+
+def test_losses_of_several_classes_are_guessed_of_predictions() -> None:
+    """The same as of their outcomes; a score that is no map of numbers is none."""
+    monitor = Performance(window="30d")
+    facts = Facts(kind="multiclass", classes=None, monitors=[monitor])
+    outcomes = of_classes(5, 500, "abc")
+    broken = [outcome(500, 0, label="a", decision="a", score={"a": 0.5, "b": "x"})]
+    found = []
+    for about, made in (("predictions", outcomes + broken), ("outcomes", outcomes + broken)):
+        fold, watch = (
+            PerformanceFold(facts, about),
+            PerformanceMonitor(monitor, "multiclass", 1.0, about),
+        )
+        fold.update(made)
+        for bucket in fold.take():
+            watch.update(bucket["bucket_ms"], bucket["series"])
+        report = watch.latest[""]
+        assert (report["n"], report["unusable"]) == (500, 1)
+        found.append(report["metrics"]["guessed"])
+
+    assert set(found[0]) == {"accuracy", "log_loss", "brier"}
+    assert found[0] == found[1]
 
 
 def test_what_has_learnt_nothing_is_left_out() -> None:

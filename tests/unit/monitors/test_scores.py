@@ -19,6 +19,7 @@ from streamproc.monitors.reliability import ECE_GROUPS, wilson
 from streamproc.monitors.scores import (
     bins_of,
     cells_of,
+    guessed_losses,
     merge,
     middle_of,
     numbers,
@@ -269,6 +270,29 @@ def test_a_guess_is_what_comes_true_of_calibrated_scores() -> None:
     assert set(guess) >= {"accuracy", "precision", "recall", "roc_auc", "brier", "log_loss"}
     for name, value in guess.items():
         assert told[name] == pytest.approx(value, abs=0.015), name
+
+
+def test_of_several_classes_losses_are_guessed() -> None:
+    """They come true where scores are right, and are the same of predictions and of outcomes."""
+    rng = np.random.default_rng(1)
+    weights = rng.gamma(0.7, size=(20_000, 3))
+    p = weights / weights.sum(axis=1, keepdims=True)
+    labels = ["abc"[at] for at in (rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1)]
+    scores = [dict(zip("abc", each, strict=True)) for each in p.tolist()]
+    decided = ["abc"[at] for at in p.argmax(axis=1)]
+    zeros, ones = np.zeros(len(p), np.int64), np.ones(len(p))
+    outcomes = several_classes(labels, decided, scores, zeros, 1)[0]
+    losses = np.array([guessed_losses(score) for score in scores])
+
+    guess = guessed_of("multiclass", predicted(p.max(axis=1), ones, zeros, 1, losses)[0])
+
+    assert guess == guessed_of("multiclass", outcomes)
+    told = told_of("multiclass", outcomes)
+    for name in ("accuracy", "log_loss", "brier"):
+        assert told[name] == pytest.approx(guess[name], abs=0.01), name
+    assert guess["log_loss"] == pytest.approx(-(p * np.log(p)).sum(axis=1).mean(), abs=1e-6)
+    wrong = several_classes(["c"] * len(p), decided, scores, zeros, 1)[0]
+    assert told_of("multiclass", wrong)["log_loss"] > 1.5 * guess["log_loss"]
 
 
 def test_a_guess_does_not_see_labels_that_changed() -> None:
