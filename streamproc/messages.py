@@ -31,6 +31,7 @@ AlertReason = Literal[
     "outlived",
     "graver",
     "wider",
+    "narrower",
     "worse",
     "flapping",
     "acknowledged",

@@ -39,6 +39,7 @@ from streamproc.models.kinds import BINARY_CLASSES
 from streamproc.models.scoring import Kind, kind_of
 from streamproc.models.seeds import seeded
 from streamproc.monitors import (
+    DataQuality,
     Drift,
     Health,
     Monitor,
@@ -271,8 +272,11 @@ class Pipeline:
 
     @cached_property
     def drift_slice_fields(self) -> tuple[str, ...]:
-        """Those of them that predictions are sliced by; a header of each prediction has them."""
-        return _fields_of([each for each in self.monitors if isinstance(each, Drift)])
+        """Those that predictions are sliced by, or that name producers; a header has them."""
+        fields = _fields_of([each for each in self.monitors if isinstance(each, Drift)])
+        quality = [each for each in self.monitors if isinstance(each, DataQuality)]
+        named = [each.producer for each in quality if each.producer is not None]
+        return tuple(dict.fromkeys((*fields, *named)))
 
     @cached_property
     def made_of(self) -> dict[str, tuple[str, ...]]:
@@ -317,6 +321,11 @@ class Pipeline:
     def reaction_topics(self) -> tuple[str, ...]:
         """The topics of reactions, in the order declared."""
         return tuple(each.topic for each in self.monitors if isinstance(each, Reactions))
+
+    @cached_property
+    def watches_quality(self) -> bool:
+        """Whether what comes in is watched, and the timestamps of its records."""
+        return any(isinstance(monitor, DataQuality) for monitor in self.monitors)
 
     @cached_property
     def watches_health(self) -> bool:

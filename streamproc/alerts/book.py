@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -201,30 +201,30 @@ class AlertBook:
     def _take_over(self, cause: Case) -> None:
         """Let a cause that was found after what it explains have that.
 
-        Faults of several fields are one cause, of all that any of them explains.
+        Faults of several fields are one cause, of all that any of them explains. Of an alert that
+        has other things, too, a fault takes what it explains, and leaves those.
         """
         faults = [it for it in cause.ongoing if it.finding.kind == "data_quality"]
+        parted: list[Trouble] = []
         for case in list(self._cases.values()):
             if case is cause or not case.lead.ongoing:
                 continue
-            because: dict[str, str | None] = {}
-            for each in case.ongoing:
-                by = next(
-                    (
-                        it.key
-                        for it in (cause.lead, *faults)
-                        if bond_in_time(it, each) in ("cause", "together")
-                    ),
-                    None,
-                )
-                if by is None and each.because not in because:
-                    break
-                because[each.key] = each.because if by is None else by
-            else:
+            because = _explained(case, (cause.lead, *faults))
+            moved = [each for each in case.ongoing if each.key in because]
+            left = [each for each in case.ongoing if each.key not in because]
+            if not moved or (left and not faults):
+                continue
+            if case.key in because:
                 self._close(case, "explained", by=cause.alert_id)
-                for each in case.ongoing:
-                    each.because = because[each.key]
-                    self._put_in(cause, each)
+                parted += left
+            else:
+                for each in moved:
+                    self._take_out(case, each)
+                case.why = "narrower" if case.told is not None else case.why
+            for each in moved:
+                each.because = because[each.key]
+                self._put_in(cause, each)
+        self._place(parted, "found")
 
     # ---------------------------------------------------------------- what time brings
 
@@ -363,6 +363,17 @@ class AlertBook:
         only = match.only_key if match else None
         if only is not None and only not in self._where:
             self._relearn.append(only)
+
+
+def _explained(case: Case, causes: Sequence[Trouble]) -> dict[str, str | None]:
+    """Return what explains those of an alert that one of the causes, or what it explains, does."""
+    because: dict[str, str | None] = {}
+    for each in case.ongoing:
+        bonds = ((it.key, bond_in_time(it, each)) for it in causes)
+        by = next((key for key, found in bonds if found in ("cause", "together")), None)
+        if by is not None or each.because in because:
+            because[each.key] = by or each.because
+    return because
 
 
 def _groups(findings: Iterable[Finding]) -> Iterator[list[Finding]]:

@@ -195,6 +195,8 @@ class Case:
             return self.why
         if self.severity != told.alert["severity"]:
             return "graver"
+        if self.why == "narrower":
+            return self.why
         if len(self.ongoing) >= max(ceil(WORSE * told.members), told.members + 1):
             return "wider"
         if self.updates >= MOST_UPDATES:

@@ -169,7 +169,9 @@ def _watches(monitor: Monitor, pipeline: Pipeline) -> str:
         return f"{features}{score}, in buckets of {monitor.bucket}"
     if isinstance(monitor, DataQuality):
         count = counted(len(pipeline.feature_names), "feature")
-        return f"{count}, dead letters, late events and the rate, in buckets of {monitor.bucket}"
+        whose = f" by {monitor.producer}" if monitor.producer else ""
+        rest = f"late events, the rate and clocks{whose}, in buckets of {monitor.bucket}"
+        return f"{count}, dead letters, {rest}"
     if isinstance(monitor, Reactions):
         return f"{monitor.value} in {monitor.topic}, in buckets of {monitor.bucket}"
     if isinstance(monitor, Health):

@@ -8,9 +8,20 @@ from typing import Any
 from streamproc.explaining.explanation import MOST_ROWS, Example, Explanation, Point, Table
 from streamproc.explaining.log import BucketReader, Buckets, Parts
 from streamproc.messages import Alert
+from streamproc.monitors import clocks
 from streamproc.monitors.fold import LONGEST
 from streamproc.monitors.quality import RATE, REFUSED, STUCK, QualityMonitor
-from streamproc.monitors.quality_spec import DEAD, EVENTS, ONE, VALUES, DataQuality, out_of
+from streamproc.monitors.quality_spec import (
+    CLOCK,
+    DEAD,
+    DELAYS,
+    EVENTS,
+    ONE,
+    VALUES,
+    DataQuality,
+    Row,
+    out_of,
+)
 from streamproc.monitors.quality_words import words_of
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.spec import Watched, drift_plan
@@ -21,6 +32,7 @@ _ELSEWHERE = {
     "dead letters": "no examples: see the dead letters by `streamproc watch dead-letters`",
     RATE: "no examples: it is about how many events there are",
     "event times ahead": "no examples: samples of events have no times",
+    CLOCK: "no examples: samples of events have no times",
 }
 
 
@@ -33,6 +45,7 @@ class QualityReader(BucketReader):
 
     def __init__(self, pipeline: Watched, alert: Alert) -> None:
         self._subject = _counted(alert["subject"])
+        self._slice = alert["slice"] or {}
         self._first_ms = alert["first_seen_ms"]
         self._ranges = pipeline.ranges
         self._declared = pipeline.categories
@@ -59,6 +72,12 @@ class QualityReader(BucketReader):
                 Point(each.start_ms, each.value, beside=self._by_start.get(each.start_ms - WEEK_MS))
                 for each in self._points
             ]
+        elif self._subject == CLOCK and self._slice:
+            found.unit, found.beside = "least delay, minutes", "of all"
+            found.points = self._points
+        elif self._subject == CLOCK:
+            found.unit = "least delay, minutes"
+            found.usual_then(self._points)
         else:
             stuck = self._subject.endswith(STUCK)
             found.unit = "buckets with one value" if stuck else "share of events"
@@ -90,6 +109,8 @@ class QualityReader(BucketReader):
         self._by_start[start_ms] = total
         if self._subject == RATE:
             self._points.append(Point(start_ms, total))
+        elif self._subject == CLOCK:
+            self._add_delay(start_ms, rows.get(DELAYS, [{}, {}]))
         elif self._subject == REFUSED:
             if total:
                 self._points.append(Point(start_ms, refused / total, total))
@@ -104,6 +125,16 @@ class QualityReader(BucketReader):
             of = out_of(name, count, events, refused)
             if of:
                 self._points.append(Point(start_ms, count / of, of))
+
+    def _add_delay(self, start_ms: int, row: Row) -> None:
+        """Add the least delay of a producer, beside that of all; or that of all."""
+        rest, known = row
+        of_all = clocks.Seen.of(clocks.summed((rest, *known.values())), least=1)
+        its = of_all
+        for name in self._slice.values():
+            its = clocks.Seen.of(known.get(name, {}), least=1)
+        if its is not None and of_all is not None:
+            self._points.append(Point(start_ms, float(its.low), its.n, float(of_all.low)))
 
     def _unseen(self, name: str, start_ms: int, counts: dict[str, int]) -> float:
         """Return how many events have a value that was not usual; none before the alert's first."""

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
+from streamproc.monitors import clocks
 from streamproc.monitors.always import NEVER, Always
 from streamproc.monitors.counts import CountTest
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.quality_rule import Rule
 from streamproc.monitors.quality_spec import (
     DEAD,
+    DELAYS,
     EVENTS,
     LEARN,
     LEAST,
@@ -75,6 +77,7 @@ class QualityMonitor:
         self._past: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         self._ranges = dict(pipeline.ranges)
         self._known: dict[str, Known] = {}
+        self._clocks = clocks.Clocks(spec.producer, spec.bucket_ms, spec.span)
         self._wait_ms = spec.span.least_ms // 2
         self.overflowed = 0
 
@@ -84,6 +87,8 @@ class QualityMonitor:
             return together(parts)
         if len(parts[0]) == 1:
             return [sum(part[0] for part in parts)]
+        if len(parts[0]) == 2:
+            return clocks.combined(parts)
         there = [part for part in parts if part[0]]
         values = {part[1] for part in there}
         varied = any(part[2] for part in there) or len(values) > 1
@@ -109,6 +114,7 @@ class QualityMonitor:
         for name in sorted(name for name, row in rows.items() if len(row) == 3):
             found += self._of_value(name, start_ms, rows[name])
         found += self._of_always(start_ms, rows, events)
+        found += self._clocks.update(start_ms, rows.get(DELAYS))
         self._past.append((start_ms, total))
         return found
 
@@ -123,6 +129,8 @@ class QualityMonitor:
         if subject == RATE:
             spec = self._limits
             self._rate = CountTest(self._alarm_ms, self._bucket_ms, spec.span, spec.tolerance)
+            return True
+        if self._clocks.accept(subject):
             return True
         stuck = self._stuck.get(f"{ONE}{subject.removesuffix(STUCK)}")
         if subject.endswith(STUCK) and stuck is not None:

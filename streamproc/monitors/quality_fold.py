@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamproc.monitors.fold import NEVER, Messages, groups
+from streamproc.monitors import clocks
+from streamproc.monitors.fold import LONGEST, NEVER, Messages, groups
 from streamproc.monitors.quality_spec import (
     DEAD,
+    DELAYS,
     EVENTS,
     FUTURE,
     LATE,
@@ -32,6 +34,9 @@ from streamproc.monitors.unseen import listed, together
 
 AHEAD_MS = 60_000
 """An event whose time is so far ahead of the clock that scored it came from a wrong clock."""
+
+RECORD_TIME = "record_time_ms"
+"""The header of a prediction with its event's record's timestamp, and the message's field."""
 
 _SCORED = itemgetter("scored_at_ms")
 _FIELD = re.compile(r"field '([^']{1,100})'")
@@ -60,6 +65,7 @@ class QualityFold:
         self.bucket_ms = spec.bucket_ms
         self.watermark_ms = NEVER
         self._number = number
+        self._producer = spec.producer
         self._features = pipeline.feature_names
         self._numbers = pipeline.number_fields
         self._ranges = dict(pipeline.ranges)
@@ -105,6 +111,8 @@ class QualityFold:
             chosen = features if n == len(held) else [features[i] for i in np.flatnonzero(inside)]
             self._add(start_ms, EVENTS, [n])
             self._some(start_ms, FUTURE, int((ahead & inside).sum()))
+            some = held if n == len(held) else [held[i] for i in np.flatnonzero(inside)]
+            self._delays(start_ms, [each for each in some if RECORD_TIME in each])
             lacking = [one for one in chosen if not _has_all(one)]
             nulls = Counter([name for one in lacking for name, v in one.items() if v is None])
             for name in self._features if nulls else ():
@@ -122,6 +130,18 @@ class QualityFold:
             for name, values in zip(self._numbers, table[:, inside], strict=True):
                 self._add(start_ms, ONE + name, _one(values[~np.isnan(values)]))
 
+    def _delays(self, start_ms: int, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Count how much later than its event's time each record came, by producer."""
+        if not messages:
+            return
+        minutes = [
+            (each[RECORD_TIME] - each["event_time_ms"] + clocks.MINUTE_MS // 2) // clocks.MINUTE_MS
+            for each in messages
+        ]
+        names = [(each.get("slices") or {}).get(self._producer) for each in messages]
+        cut = [name and name[:LONGEST] for name in names]
+        self._add(start_ms, DELAYS, clocks.delays(minutes, cut))
+
     def _some(self, start_ms: int, name: str, count: int) -> None:
         if count:
             self._add(start_ms, name, [count])
@@ -136,6 +156,8 @@ class QualityFold:
             rows[name] = together((known, row))
         elif len(row) == 1:
             known[0] += row[0]
+        elif len(row) == 2:
+            rows[name] = clocks.combined((known, row))
         elif row[0]:
             varied = bool(known[2] or row[2] or (known[0] and known[1] != row[1]))
             value = None if varied else row[1]

@@ -14,6 +14,8 @@ from streamproc.monitors.growing import Span
 EVENTS, LATE, FUTURE, REPEATED = "events", "late", "future", "repeated_id"
 NULL, RANGE, ONE, DEAD, LEARN = "null/", "range/", "one/", "dead/", "learn/"
 VALUES, UNDECLARED = "values/", "undeclared/"
+DELAYS, CLOCK = "delays", "clock"
+"""The series of delays, and the subject of what they tell."""
 
 LEAST = 50
 """Rules that need no statistics look at buckets of so many events."""
@@ -30,8 +32,9 @@ class DataQuality:
     Each feature's share of nulls, and, where a `Field` declares ``least`` or ``most``, of values
     beyond; texts that were never seen, or are none of a `Field`'s ``values``; numbers that vary no
     more; dead letters by reason and field; late and future events; the rate of events, by the hour
-    of the week. ``bucket`` is a span of event time, ``reference`` how
-    long it takes to know what is usual, ``weight`` the monitor's part of the false alarms.
+    of the week; clocks that are off. ``bucket`` is a span of event time, ``reference`` how long it
+    takes to know what is usual, ``weight`` the monitor's part of the false alarms. ``producer``
+    names the field of the event that says whose clock gave its time.
 
     >>> DataQuality(bucket="6h").bucket_ms
     21600000
@@ -41,6 +44,7 @@ class DataQuality:
     reference: str = "7d"
     tolerance: float = 0.1
     weight: float = 1.0
+    producer: str | None = None
 
     def __post_init__(self) -> None:
         if parse_duration_ms(self.bucket, "DataQuality, bucket") == 0:
@@ -50,6 +54,10 @@ class DataQuality:
             raise DefinitionError("DataQuality: tolerance is a part of what is usual, such as 0.1")
         if not 0 < self.weight < inf:
             raise DefinitionError("DataQuality: weight must be a number above 0, such as 1.0")
+        if self.producer is not None and not (isinstance(self.producer, str) and self.producer):
+            raise DefinitionError(
+                "DataQuality: producer is the name of a field of the event, such as 'terminal_id'"
+            )
 
     @property
     def bucket_ms(self) -> int:
@@ -83,7 +91,9 @@ class Checked(Protocol):
 
 
 Row = Any
-"""A count, ``[n]``; of a number ``[n, value, whether there are others]``; of a text its values."""
+"""A count, ``[n]``; of a number ``[n, value, whether there are others]``; of a text its values.
+
+Delays are a list of two; see `streamproc.monitors.clocks`."""
 
 
 def quality_series(pipeline: Checked) -> int:

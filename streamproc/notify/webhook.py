@@ -29,6 +29,7 @@ _TITLES = {
     "graver": "Graver",
     "worse": "Worse",
     "wider": "Wider",
+    "narrower": "Narrower",
     "flapping": "Comes and goes",
     "unsilenced": "Open, no more silenced",
 }

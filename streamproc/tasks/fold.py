@@ -9,10 +9,11 @@ import orjson
 
 from streamproc.codec import Codec, Kind
 from streamproc.errors import BadRecord
+from streamproc.eventtime import parse_time_ms
 from streamproc.monitors import DataQuality, Folds, Reactions, prediction_fold, prediction_folds
 from streamproc.monitors.fold import NEVER, check
 from streamproc.monitors.folds import Fold
-from streamproc.monitors.quality_fold import quality_fold, read_dead_letter
+from streamproc.monitors.quality_fold import RECORD_TIME, quality_fold, read_dead_letter
 from streamproc.monitors.reactions import ReactionFold, reaction_of, reactions_plan
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.merge import AT_ONCE
@@ -107,12 +108,14 @@ class FoldTask:
         return message
 
     def _complete(self, records: Sequence[Record], messages: Sequence[dict[str, Any]]) -> None:
-        """Check messages, and give predictions the fields that they are sliced by."""
+        """Check messages, and give predictions what their headers have for folds."""
         if self._kind == "prediction":
             for record, message in zip(records, messages, strict=True):
                 for name, value in record.headers() or ():
                     if name == SLICES and value:
                         message["slices"] = _slices(value)
+                    elif name == RECORD_TIME:
+                        message[RECORD_TIME] = _time_ms(value)
         check(self._kind, messages)
 
     def _readable(self, records: Sequence[Record], read: Read) -> list[dict[str, Any]]:
@@ -192,6 +195,13 @@ def _slices(value: bytes) -> Any:
         raise BadRecord("not_ours", f"the header {SLICES!r} is no JSON: {error}") from None
 
 
+def _time_ms(value: bytes) -> int:
+    try:
+        return parse_time_ms(int(value))
+    except ValueError as error:
+        raise BadRecord("not_ours", f"the header {RECORD_TIME!r} is no time: {error}") from None
+
+
 def predictions_task(
     pipeline: Pipeline,
     partition: int,
@@ -225,8 +235,7 @@ def predictions_task(
 def folded_topics(pipeline: Pipeline) -> tuple[str, ...]:
     """Return the topics that :func:`predictions_task` folds, predictions first."""
     topics = pipeline.topics
-    counted = any(isinstance(monitor, DataQuality) for monitor in pipeline.monitors)
-    beside = (topics.dead_letters, topics.late) if counted else ()
+    beside = (topics.dead_letters, topics.late) if pipeline.watches_quality else ()
     return (topics.predictions, *beside, *pipeline.reaction_topics)
 
 

@@ -10,6 +10,9 @@ from streamproc.errors import BadRecord
 
 Headers = Sequence[tuple[str, bytes]]
 
+NO_TIME = 0
+"""The type of a timestamp that is not there, as Kafka has it."""
+
 
 class Record(Protocol):
     """A record as it came from a topic; ``confluent_kafka.Message`` is one."""

@@ -16,13 +16,14 @@ from streamproc.features.lookup import Find
 from streamproc.labels import HELD_LABELS, PendingLabels, Waiting
 from streamproc.messages import Features
 from streamproc.models.scoring import Scorer
+from streamproc.monitors.quality_fold import RECORD_TIME
 from streamproc.pipeline import Pipeline
 from streamproc.tasks.bounds import Bounds
 from streamproc.tasks.intake import Event, Intake, Label, Unreadable, slices_of
 from streamproc.tasks.late import late_event, too_late
 from streamproc.tasks.merge import AT_ONCE, Input, Merge
 from streamproc.tasks.news import News
-from streamproc.tasks.records import Out, Output, Record, dead_letter
+from streamproc.tasks.records import NO_TIME, Out, Output, Record, dead_letter
 from streamproc.tasks.route import Router
 
 MEMORY_MS = 86_400_000
@@ -101,6 +102,7 @@ class ScoreTask:
         """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
         self._sliced = pipeline.drift_slice_fields
+        self._timed = pipeline.watches_quality
         self._short: dict[str, bytes] = {}
         self.elsewhere: Callable[[str], Features] = lambda event_id: {}
         """In a replay, what windows that are computed elsewhere said of an event, by its id."""
@@ -475,7 +477,7 @@ class ScoreTask:
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:
             self._report_late(event, output, scored=True)
-        if late or self._sliced or record_id in self._short:
+        if late or self._sliced or self._timed or record_id in self._short:
             out["headers"] = self._marks(event, late)
         output.to("predictions").append(out)
         if self.oldest_ms is None:
@@ -503,10 +505,13 @@ class ScoreTask:
         output.to("late").append({"key": event.key.encode(), "value": data})
 
     def _marks(self, event: Event, late: bool) -> list[tuple[str, bytes]]:
-        """Return the headers of a prediction: of one not as others are, and its slices."""
+        """Return a prediction's headers: how it is not as others, its record's time, its slices."""
         marks = [("late", b"true")] if late else []
         if (short := self._short.pop(event.id, None)) is not None:
             marks.append(("incomplete", short))
+        time_type, time_ms = event.record.timestamp() if self._timed else (NO_TIME, 0)
+        if time_type != NO_TIME:
+            marks.append((RECORD_TIME, b"%d" % time_ms))
         if self._sliced:
             marks.append(("slices", orjson.dumps(slices_of(event.fields, self._sliced))))
         return marks

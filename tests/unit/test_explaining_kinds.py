@@ -38,7 +38,7 @@ FACTS = Facts(
         LabelShift(),
         ConceptDrift(),
         Performance(slices=("country",)),
-        DataQuality(reference="3d"),
+        DataQuality(reference="3d", producer="country"),
         CLICKS,
         Health(),
     ],
@@ -60,9 +60,11 @@ def event(number: int, rng: random.Random) -> dict[str, Any]:
     score = min(max(rng.betavariate(2, 5), 0.001), 0.999)
     label = int(rng.random() < (1 - score if after else score))
     missing = rng.random() < (0.3 if after else 0.02)
+    country = rng.choice(("NL", "DE"))
     return {
         "id": f"e{number}",
         "event_time_ms": at_ms,
+        "record_time_ms": at_ms + 600_000 * (after and country == "NL"),
         "scored_at_ms": at_ms,
         "features": {"amount": None if missing else amount, "age": age},
         "score": score,
@@ -70,7 +72,7 @@ def event(number: int, rng: random.Random) -> dict[str, Any]:
         "model": "main@10" if after else "main@9",
         "label": label,
         "label_time_ms": at_ms + DELAY_MS,
-        "slices": {"country": rng.choice(("NL", "DE"))},
+        "slices": {"country": country},
         "reacted": rng.random() < (0.6 if after else 0.2),
     }
 
@@ -171,6 +173,7 @@ KINDS = [
     ("data_quality", "amount, never there"),
     ("data_quality", "age, never varied"),
     ("data_quality", "late events"),
+    ("data_quality", "clock"),
     ("data_quality", "labels, all one class"),
 ]
 
@@ -255,6 +258,13 @@ def test_shares_of_quality_are_over_time(world: World) -> None:
     rate = world.about("data_quality", "rate of events")
     assert {p.value for p in rate.points} == {AN_HOUR}
     assert rate.points[-1].beside == AN_HOUR
+
+
+def test_a_clocks_delay_is_beside_that_of_all(world: World) -> None:
+    """In minutes, of the producer that the alert is about."""
+    found = world.about("data_quality", "clock", {"country": "NL"})
+    assert {(p.value, p.beside) for p in found.points if p.start_ms < CHANGED_MS} == {(0.0, 0.0)}
+    assert {(p.value, p.beside) for p in found.points if p.start_ms >= CHANGED_MS} == {(10.0, 0.0)}
 
 
 def test_reactions_are_by_prediction(world: World) -> None:

@@ -93,10 +93,14 @@ def test_faults_of_several_fields_explain_what_any_of_them_does() -> None:
     assert watching.hour(5, drift(5, "age"), drift(5, "amount")) == [
         ("open", "covariate_drift/age", "found")
     ]
-    assert watching.hour(6, faults[0])[0][:2] == ("open", "data_quality/age, missing")
+    assert watching.hour(6, faults[0]) == [
+        ("open", "data_quality/age, missing", "found"),
+        ("open", AMOUNT, "found"),
+        ("resolved", "covariate_drift/age", "explained"),
+    ]
     assert watching.hour(7, faults[1]) == [
         ("update", "data_quality/age, missing", "wider"),
-        ("resolved", "covariate_drift/age", "explained"),
+        ("resolved", AMOUNT, "explained"),
     ]
     assert len(watching.alerts[-2]["members"]) == 4
     assert bond(faults[0], together) == "cause"
@@ -116,6 +120,72 @@ def test_a_fault_of_data_explains_the_drift_in_the_slice_that_it_comes_from() ->
         ("resolved", "covariate_drift/distance/terminal_group=t03", "explained"),
     ]
     assert [it["slice"] for it in watching.alerts[-2]["members"]] == [None, where]
+
+
+def test_a_fault_that_is_found_later_takes_its_drift_out_of_anothers_alert() -> None:
+    """The other, which leads and is not explained, keeps its alert and what goes with it alone."""
+    watching = Watching()
+    age, amount = drift(5, "age", evidence=9.0), drift(5, "amount", evidence=1.0)
+    fault = found(6, "data_quality", "amount, missing", fields=("amount",))
+
+    assert watching.hour(5, age, amount) == [("open", "covariate_drift/age", "found")]
+    assert watching.hour(6, fault) == [
+        ("update", age.key, "narrower"),
+        ("open", fault.key, "found"),
+    ]
+    assert [[it["subject"] for it in alert["members"]] for alert in watching.alerts[-2:]] == [
+        ["age"],
+        ["amount, missing", "amount"],
+    ]
+    assert watching.hour(9, over(age, 9)) == [("resolved", age.key, "recovered")]
+    assert [it["subject"] for it in watching.alerts[-1]["members"]] == ["age"]
+    told = watching.hour(10, over(fault, 10), over(amount, 10))
+    assert told == [("resolved", fault.key, "recovered")]
+
+
+@pytest.mark.parametrize("first", [5, 6])
+def test_whichever_was_found_first_a_fault_has_its_drift_and_no_other(first: int) -> None:
+    """Once all is found the same alerts are open, with the same members, in either order."""
+    watching = Watching()
+    moved = [drift(5, "amount", evidence=9.0), drift(5, "age", evidence=1.0)]
+    fault = found(first, "data_quality", "amount, stuck", fields=("amount",))
+    told = watching.hour(5, *moved, *([fault] if first == 5 else []))
+    if first == 6:
+        assert told == [("open", AMOUNT, "found")]
+        assert watching.hour(6, fault) == [
+            ("open", fault.key, "found"),
+            ("open", "covariate_drift/age", "found"),
+            ("resolved", AMOUNT, "explained"),
+        ]
+        assert watching.alerts[-1]["explained_by"] == watching.alerts[-3]["alert_id"]
+
+    assert {
+        alert["key"]: [it["subject"] for it in alert["members"]]
+        for alert in watching.book.open_alerts()
+    } == {fault.key: ["amount, stuck", "amount"], "covariate_drift/age": ["age"]}
+
+
+def test_a_fault_takes_no_more_than_is_its() -> None:
+    """The score goes with the features; what began a day before another fault is not due to it."""
+    watching = Watching()
+    features = found(5, "covariate_drift", "features", members=("age",), evidence=9.0)
+    score = found(5, "prior_drift", "score")
+    fault = found(6, "data_quality", "amount, missing", fields=("amount",))
+
+    watching.hour(5, features)
+    watching.hour(5, drift(5, "amount"))
+    watching.hour(5, score)
+    watching.hour(6, fault)
+    late = found(40, "data_quality", "age, missing", fields=("age",))
+    watching.hour(40, late)
+    assert {
+        alert["key"]: [it["subject"] for it in alert["members"]]
+        for alert in watching.book.open_alerts()
+    } == {
+        features.key: ["features", "score"],
+        fault.key: ["amount, missing", "amount"],
+        late.key: ["age, missing"],
+    }
 
 
 def test_it_does_not_explain_another_fields_drift() -> None:

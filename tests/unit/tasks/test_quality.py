@@ -173,3 +173,26 @@ def test_where_all_is_well_nothing_is_said() -> None:
     """Eight days of it."""
     found, _ = alerts(lambda fields, day: None)
     assert found == []
+
+
+def test_a_clock_that_is_off_is_told_by_its_producer_from_events_to_alerts() -> None:
+    """Its events say ten minutes before they came; that of a file is the event's own time."""
+
+    def stream(from_file: bool) -> Iterator[Entry]:
+        for n in range(DAYS * 24 * 200):
+            at_ms, pump = n * 18_000, f"p{n % 4}"
+            said_ms = at_ms - 10 * MINUTE * (pump == "p2" and at_ms // DAY == 5)
+            fields = {"id": n, "tank": "t", "at": said_ms, "pump": pump, "heat": 20.0 + n % 7}
+            yield Entry("event", said_ms if from_file else at_ms, b"t", orjson.dumps(fields))
+
+    monitors = [DataQuality(reference="2d", producer="pump")]
+    changed: Any = {"features": [Field("heat")], "monitors": monitors}
+    found, written = alerts_in(stream(from_file=False), **changed)
+    assert written["predictions"] == DAYS * 24 * 200
+    assert [(each["key"], each["status"]) for each in found] == [
+        ("data_quality/clock/pump=p2", "open"),
+        ("data_quality/clock/pump=p2", "resolved"),
+    ]
+    assert found[0]["first_seen_ms"] // DAY == 5
+    in_order = sorted(stream(from_file=True), key=lambda entry: entry.time_ms)
+    assert alerts_in(iter(in_order), **changed)[0] == []

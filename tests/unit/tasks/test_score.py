@@ -13,9 +13,11 @@ from streamproc.codec import JsonCodec
 from streamproc.errors import AwayError, BadRecord
 from streamproc.features import Field
 from streamproc.models.scoring import Scorer
+from streamproc.monitors import DataQuality
 from streamproc.tasks.intake import FUTURE_MS, LARGEST_BYTES
 from streamproc.tasks.merge import WAIT_MS
 from streamproc.tasks.news import LEARNER_SILENT_MS
+from streamproc.tasks.records import NO_TIME, PlainRecord
 from streamproc.tasks.score import ScoreTask
 from tests.unit.tasks.kit import (
     EVENTS,
@@ -255,6 +257,18 @@ def test_an_event_later_than_allowed_is_scored_marked_and_counted() -> None:
     assert counts == [1, 1, 1, 3]
     marks = [headers_of(out) for out in scoring.out["predictions"]]
     assert (marks, scoring.task.late) == ([{}, {}, {"late": "true"}, {}], 1)
+
+
+def test_where_data_quality_is_watched_predictions_say_when_their_events_record_was_made() -> None:
+    """By the record's own timestamp, and who produced it; a record that has none says nothing."""
+    watched = pipeline(monitors=[DataQuality(producer="till")])
+    scoring = Scoring(watched).put(EVENTS, event(1, 100, till="t1"), time_ms=123)
+    bare = PlainRecord(EVENTS, 1, -1, b"key", orjson.dumps(event(2, 101)), time_type=NO_TIME)
+    scoring.task.take(EVENTS, [bare], True, NOW_MS)
+    marks = [headers_of(out) for out in scoring.run().out["predictions"]]
+    assert marks == [{"record_time_ms": "123", "slices": '{"till":"t1"}'}, {"slices": "{}"}]
+    unwatched = Scoring().put(EVENTS, event(1, 100), time_ms=123).run()
+    assert [headers_of(out) for out in unwatched.out["predictions"]] == [{}]
 
 
 def test_a_trace_is_carried_or_made() -> None:
