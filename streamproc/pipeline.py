@@ -274,9 +274,13 @@ class Pipeline:
     def drift_slice_fields(self) -> tuple[str, ...]:
         """Those that predictions are sliced by, or that name producers; a header has them."""
         fields = _fields_of([each for each in self.monitors if isinstance(each, Drift)])
-        quality = [each for each in self.monitors if isinstance(each, DataQuality)]
-        named = [each.producer for each in quality if each.producer is not None]
-        return tuple(dict.fromkeys((*fields, *named)))
+        return tuple(dict.fromkeys((*fields, *self.producer_fields)))
+
+    @cached_property
+    def producer_fields(self) -> tuple[str, ...]:
+        """The fields of the event that name whose clock it is dated by, where that is watched."""
+        quality = (each for each in self.monitors if isinstance(each, DataQuality))
+        return tuple(each.producer for each in quality if each.producer is not None)
 
     @cached_property
     def made_of(self) -> dict[str, tuple[str, ...]]:
@@ -324,7 +328,7 @@ class Pipeline:
 
     @cached_property
     def watches_quality(self) -> bool:
-        """Whether what comes in is watched, and the timestamps of its records."""
+        """Whether what comes in is watched: late events and dead letters are counted, too."""
         return any(isinstance(monitor, DataQuality) for monitor in self.monitors)
 
     @cached_property

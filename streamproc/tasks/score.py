@@ -102,7 +102,7 @@ class ScoreTask:
         """By topic, the offsets of records that end the process: they become dead letters."""
         self._slices = pipeline.slice_fields
         self._sliced = pipeline.drift_slice_fields
-        self._timed = pipeline.watches_quality
+        self._timed = bool(pipeline.producer_fields)
         self._short: dict[str, bytes] = {}
         self.elsewhere: Callable[[str], Features] = lambda event_id: {}
         """In a replay, what windows that are computed elsewhere said of an event, by its id."""

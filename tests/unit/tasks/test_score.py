@@ -259,7 +259,7 @@ def test_an_event_later_than_allowed_is_scored_marked_and_counted() -> None:
     assert (marks, scoring.task.late) == ([{}, {}, {"late": "true"}, {}], 1)
 
 
-def test_where_data_quality_is_watched_predictions_say_when_their_events_record_was_made() -> None:
+def test_where_clocks_are_watched_predictions_say_when_their_events_record_was_made() -> None:
     """By the record's own timestamp, and who produced it; a record that has none says nothing."""
     watched = pipeline(monitors=[DataQuality(producer="till")])
     scoring = Scoring(watched).put(EVENTS, event(1, 100, till="t1"), time_ms=123)
@@ -267,8 +267,9 @@ def test_where_data_quality_is_watched_predictions_say_when_their_events_record_
     scoring.task.take(EVENTS, [bare], True, NOW_MS)
     marks = [headers_of(out) for out in scoring.run().out["predictions"]]
     assert marks == [{"record_time_ms": "123", "slices": '{"till":"t1"}'}, {"slices": "{}"}]
-    unwatched = Scoring().put(EVENTS, event(1, 100), time_ms=123).run()
-    assert [headers_of(out) for out in unwatched.out["predictions"]] == [{}]
+    for monitors in ([], [DataQuality()]):
+        unwatched = Scoring(pipeline(monitors=monitors)).put(EVENTS, event(1, 100), time_ms=123)
+        assert [headers_of(out) for out in unwatched.run().out["predictions"]] == [{}]
 
 
 def test_a_trace_is_carried_or_made() -> None:
