@@ -31,8 +31,8 @@ class _Overall:
 class Calibration(_Overall):
     """Watches whether a probability means what it says, of classifiers.
 
-    Told are predictions that are too high or too low (in the large), and too bold or too timid
-    (the slope), against how they were before. ``bucket`` is a span of the time at which labels
+    Told are predictions that are too high or too low (in the large, or of some scores only), and
+    too bold or too timid (the slope), against how they were before. ``bucket`` is a span of the time at which labels
     became known, ``weight`` the monitor's part of the false alarms.
 
     Raises `DefinitionError`, which names the field and the remedy.
