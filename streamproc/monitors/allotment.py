@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streamproc.monitors.bias import TOLERANCE, TOLERANCE_LEARNING, TOLERANCE_OVERALL
+from streamproc.monitors.bias import Tolerances
 from streamproc.monitors.budget import shares
 from streamproc.monitors.expected import Hope, bias_hopes, hopes, rate_hopes
 from streamproc.monitors.health_spec import Health
-from streamproc.monitors.outcomejudge import TOLERANCE as OF_RATES
-from streamproc.monitors.outcomejudge import TOLERANCE_LEARNING as OF_RATES_LEARNING
+from streamproc.monitors.outcomejudge import tolerance_of_rates
 from streamproc.monitors.outcomespec import ConceptDrift, LabelShift
 from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.quality_spec import DataQuality, quality_series
@@ -136,14 +135,15 @@ def _hopes(
     if pipeline.kind not in ("binary", "multiclass"):
         return ()
     if isinstance(monitor, ConceptDrift):
-        tolerance = OF_RATES_LEARNING if pipeline.learns else OF_RATES
+        tolerance = tolerance_of_rates(monitor, pipeline.learns)
         rates = ((0.1, 0.15), (0.1, 0.2))
         return rate_hopes("wrong decisions go", rates, each_ms, outcomes, wait_ms, tolerance)
     if base is None or not 0 < base < 1:
         return ()
     if isinstance(monitor, LabelShift) and pipeline.kind == "binary":
         more = [(base, base * times) for times in (1.2, 1.5, 2.0) if base * times < 1]
-        return rate_hopes("positives go", more, each_ms, outcomes, wait_ms, OF_RATES)
+        tolerance = tolerance_of_rates(monitor, pipeline.learns)
+        return rate_hopes("positives go", more, each_ms, outcomes, wait_ms, tolerance)
     if isinstance(monitor, PredictionBias):
         return _bias(pipeline, monitor, alarm_ms / (1 - FOUND_SHARE), traffic, base, wait_ms)
     return ()
@@ -159,8 +159,8 @@ def _bias(
 ) -> list[Hope]:
     """Return what is seen overall and in slices, of which as many are supposed as fit in."""
     found: list[Hope] = []
-    overall = TOLERANCE_LEARNING if pipeline.learns else TOLERANCE_OVERALL
+    of_slices, overall, _ = Tolerances.of(monitor.tolerance, pipeline.learns)
     for part in PARTS if monitor.slices else PARTS[:1]:
-        tolerance, each_ms = (overall, alarm_ms) if part == 1 else (TOLERANCE, alarm_ms / part)
+        tolerance, each_ms = (overall, alarm_ms) if part == 1 else (of_slices, alarm_ms / part)
         found += bias_hopes(each_ms, traffic.outcomes_per_day, wait_ms, base, part, tolerance)
     return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import log
+from math import log, log1p
 
 import numpy as np
 
@@ -56,6 +56,17 @@ class Tolerance:
 
 LEARNING = Tolerance(log(2.0), log(1.4))
 """What is none of a model that learns."""
+
+
+def tolerance_of(part: float | None, learns: bool) -> Tolerance:
+    """Return what is no change: a part of odds and slope, as declared, or what is usual.
+
+    >>> tolerance_of(1.0, learns=False) == Tolerance(log(2.0), log(2.0))
+    True
+    """
+    if part is not None:
+        return Tolerance(log1p(part), log1p(part))
+    return LEARNING if learns else Tolerance()
 
 
 class CalibrationTest:

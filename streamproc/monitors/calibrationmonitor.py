@@ -7,7 +7,7 @@ from math import exp, log
 
 import numpy as np
 
-from streamproc.monitors.calibration import LEARNING, CalibrationTest, Tolerance
+from streamproc.monitors.calibration import CalibrationTest, tolerance_of
 from streamproc.monitors.finding import Finding, alert_key, when
 from streamproc.monitors.growing import Span
 from streamproc.monitors.outcomes import OVERALL, Row
@@ -21,9 +21,11 @@ CRITICAL = 0.7
 class CalibrationMonitor:
     """Watches calibration overall."""
 
-    def __init__(self, bucket_ms: int, alarm_ms: float, learns: bool) -> None:
+    def __init__(
+        self, bucket_ms: int, alarm_ms: float, learns: bool, tolerance: float | None = None
+    ) -> None:
         self.key = alert_key("calibration", "score", None)
-        self._tolerance = LEARNING if learns else Tolerance()
+        self._tolerance = tolerance_of(tolerance, learns)
         self._test = CalibrationTest(bucket_ms, alarm_ms, self._tolerance, Span(settles=learns))
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
