@@ -68,3 +68,7 @@ class Bank:
     def since_ms(self, row: int, of: slice = slice(None)) -> int:
         """Return where what the best component sees began (Page's estimate)."""
         return int(self._start_ms[row, self.best(row, of)])
+
+    def since_all_ms(self, component: int) -> int:
+        """Return where what a component sees in all rows had begun in each."""
+        return int(self._start_ms[:, component].max())

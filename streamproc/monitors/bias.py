@@ -41,6 +41,28 @@ TOLERANCE_OVERALL = 1.25
 TOLERANCE_LEARNING = 2.0
 """Overall, of a model that learns: it is off as a whole, this way today and that way tomorrow."""
 
+
+class Tolerances(NamedTuple):
+    """Odds factors that are not worth telling: of declared slices, overall, of slices found."""
+
+    of_slices: float
+    overall: float
+    found: float
+
+    @classmethod
+    def of(cls, tolerance: float | None, learns: bool) -> Tolerances:
+        """Return those of a monitor: as declared, a part of the odds, or what is usual.
+
+        >>> Tolerances.of(0.5, learns=True), Tolerances.of(None, learns=False).overall
+        (Tolerances(of_slices=1.5, overall=1.5, found=1.5), 1.25)
+        """
+        if tolerance is not None:
+            return cls(*[1 + tolerance] * 3)
+        if learns:
+            return cls(TOLERANCE, TOLERANCE_LEARNING, TOLERANCE_LEARNING)
+        return cls(TOLERANCE, TOLERANCE_OVERALL, TOLERANCE)
+
+
 BACK = log(100)
 LEAST_QUIET = 3
 _MOST_A_BUCKET = BACK / 2.5

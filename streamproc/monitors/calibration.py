@@ -1,16 +1,17 @@
-"""Calibration: does a probability still mean what it meant, in the large and in its slope.
+"""Calibration: does a probability still mean what it meant, in the large, in its slope, by score.
 
 A logistic map of the score, logit q = mu + a + b (logit p - mu), with a = 0 and b = 1 where nothing
 has changed (Cox 1958, "Two further applications of a model for binary regression", Biometrika 45).
 The score is first put right by the map that the past suggests. Components of the test are pairs of
-a and b; each is held against all pairs that are still tolerated, on a grid.
+a and b, and groups of scores whose odds alone are off (`streamproc.monitors.scoregroups`); each is
+held against all pairs that are still tolerated, on a grid. All are mixed into one statistic.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import log
+from math import log, log1p
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from streamproc.monitors.recalibrated import (
     Wavering,
     settled,
 )
-from streamproc.monitors.reliability import Interval, expected_calibration_error
+from streamproc.monitors.reliability import ECE_GROUPS, Interval, expected_calibration_error
+from streamproc.monitors.scoregroups import COMPONENTS, STRENGTHS, ScoreGroups, ScoreRange
 from streamproc.monitors.scores import BINS
 from streamproc.monitors.sketch import Floats
 from streamproc.monitors.tilts import Bools
@@ -35,12 +37,15 @@ BACK = log(1_000)
 LEAST_QUIET = 3
 
 PAIRS = np.array([(a, b) for a in SHIFTS for b in SLOPES if (a, b) != (0.0, 1.0)])
-"""What is looked for, a and b; all have the same weight."""
+"""What is looked for, a and b; each weighs `PAIR_WEIGHT`, and groups of scores as much in all."""
 
-_WEIGHTS = np.full(len(PAIRS), 1 / len(PAIRS))
+PAIR_WEIGHT = 0.5 / len(PAIRS)
+_WEIGHTS = np.repeat([PAIR_WEIGHT, 0.5 / COMPONENTS], [len(PAIRS), COMPONENTS])
+_RIGHT = np.array([[0.0, 1.0]])
 _MOST_A_BUCKET = BACK / 2.5
 _MOST_HELD = 256
 _STEADY = 4.0
+_NEARLY = 0.6
 _STATES = 5
 """Of a and of b each: how many values that are no change evidence is held against."""
 
@@ -57,8 +62,21 @@ LEARNING = Tolerance(log(2.0), log(1.4))
 """What is none of a model that learns."""
 
 
+def tolerance_of(part: float | None, learns: bool) -> Tolerance:
+    """Return what is no change: a part of odds and slope, as declared, or what is usual.
+
+    >>> tolerance_of(1.0, learns=False) == Tolerance(log(2.0), log(2.0))
+    True
+    """
+    if part is not None:
+        return Tolerance(log1p(part), log1p(part))
+    return LEARNING if learns else Tolerance()
+
+
 class CalibrationTest:
-    """Tests one series of outcomes; ``since_ms``, ``component`` (a, b) and ``found`` while open.
+    """Tests one series of outcomes; while open there are ``since_ms``, ``found`` and what is off.
+
+    That is ``pair``, a and b, or where these are right (0 and 1) ``ranges``, of scores.
 
     >>> rng = np.random.default_rng(1)
     >>> test = CalibrationTest(1_000, 1e8, Tolerance(0.0, 0.0), Span(0, 5_000))
@@ -69,7 +87,7 @@ class CalibrationTest:
     ...     table = np.stack((np.ones(100), rng.random(100) < q, p))
     ...     sums = [np.bincount(bins_of(p), each, minlength=BINS) for each in table]
     ...     what = test.update(second * 1_000, np.stack(sums, axis=1))
-    >>> what, test.component.tolist()[1] < 1
+    >>> what, test.pair[1] < 1
     ('open', True)
     """
 
@@ -78,7 +96,6 @@ class CalibrationTest:
     ) -> None:
         self.open = False
         self.since_ms = 0
-        self.component: Floats = np.array([0.0, 1.0])
         self.found: Cells = np.zeros((BINS, 3))
         self._bucket_ms = bucket_ms
         self._span = span or Span()
@@ -86,13 +103,31 @@ class CalibrationTest:
         self._tolerance = tolerance
         self.relearn()
 
+    @property
+    def pair(self) -> tuple[float, float]:
+        """What is off in the large, the logarithm of an odds factor, and the slope."""
+        at = self._component
+        shift, slope = PAIRS[at].tolist() if at < len(PAIRS) else (0.0, 1.0)
+        return shift, slope
+
+    @property
+    def ranges(self) -> list[ScoreRange]:
+        """Which scores are off, though not all, ascending."""
+        at = self._component - len(PAIRS)
+        if at < 0:
+            return []
+        chance = self._chances(self.found, _RIGHT)[:, 0]
+        return self._groups.told(self.found, chance, at, self._kappas()[1])
+
     def relearn(self) -> None:
         """Begin anew: what comes now is usual."""
         self.open = False
         self.map: Floats = np.array([0.0, 1.0])
         self._kept: Cells = np.zeros((BINS, 3))
         self._held: deque[tuple[int, Cells]] = deque()
-        self._wavering = Wavering(), Wavering()
+        self._wavering = Wavering(), Wavering(), Wavering()
+        self._groups = ScoreGroups()
+        self._component = 0
         self._ready = False
         self._buckets, self._first_ms, self._given_up = 0, 0, 0
         self._back: Floats = np.zeros(_STATES**2)
@@ -112,7 +147,7 @@ class CalibrationTest:
             return None
         if self.open:
             return self._follow(cells)
-        ratios = np.where(self._tested, self._ratios(cells) / self.kappa, -np.inf)
+        ratios = np.where(self._tested, self._ratios(cells) / self._kappa, -np.inf)
         self._detector.update(start_ms, self._bucket_ms, ratios)
         self._learn(start_ms, cells)
         if not self._detector.alarmed:
@@ -126,32 +161,37 @@ class CalibrationTest:
         self._back, self._quiet = np.zeros(_STATES**2), []
         return "opened"
 
+    def _kappas(self) -> tuple[float, float]:
+        """Return by how much evidence is divided, of pairs and of groups."""
+        shift, slope, group = (each.kappa for each in self._wavering)
+        return max(shift, slope), max(shift, slope, group)
+
     @property
-    def kappa(self) -> float:
-        """By how much evidence is divided."""
-        return max(each.kappa for each in self._wavering)
+    def _kappa(self) -> Floats:
+        return np.repeat(self._kappas(), [len(PAIRS), COMPONENTS])
 
     def error(self, cells: Cells) -> Interval:
         """Return the expected calibration error of outcomes, by their score as it was put right."""
-        chance = self._chances(cells, np.array([[0.0, 1.0]]))[:, 0]
+        chance = self._chances(cells, _RIGHT)[:, 0]
         return expected_calibration_error(cells[:, 0], cells[:, 1], cells[:, 0] * chance)
 
     def _chances(self, cells: Cells, pairs: Floats) -> Floats:
         """Return the chance in each bin, put right and then mapped by pairs of a and b."""
         logit = logits(cells) - self._middle
         right = (self.map[1] * logit)[:, None] * pairs[:, 1]
-        mapped = self._middle + self.map[0] + pairs[:, 0] + right
+        mapped = self._middle + self.map[0] + pairs[:, 0] + right + self._groups.off[:, None]
         chances: Floats = 1 / (1 + np.exp(-np.clip(mapped, -30.0, 30.0)))
         return chances
 
     def _ratios(self, cells: Cells) -> Floats:
-        """Return log likelihood ratios of all pairs to each that is no change: state x pair."""
-        used = cells[cells[:, 0] > 0]
-        n, yes = used[:, 0], used[:, 1]
-        q = np.clip(self._chances(used, np.vstack((PAIRS, self._usual))), 1e-12, 1 - 1e-12)
+        """Return log likelihood ratios to each pair that is no change: state x component."""
+        there = cells[:, 0] > 0
+        n, yes = cells[there, 0], cells[there, 1]
+        chances = self._chances(cells, np.vstack((PAIRS, self._usual)))
+        q = np.clip(chances[there], 1e-12, 1 - 1e-12)
         told = yes @ np.log(q) + (n - yes) @ np.log1p(-q)
-        found: Floats = told[: len(PAIRS)] - told[len(PAIRS) :, None]
-        return found
+        of_pairs = told[: len(PAIRS)] - told[len(PAIRS) :, None]
+        return np.hstack((of_pairs, self._groups.ratios(cells, chances[:, len(PAIRS) :])))
 
     def _learn(self, start_ms: int, cells: Cells) -> None:
         if not self._buckets:
@@ -212,21 +252,27 @@ class CalibrationTest:
             self._waver(cells)
 
     def _waver(self, cells: Cells) -> None:
-        chance = self._chances(cells, np.array([[0.0, 1.0]]))[:, 0]
+        chance = self._chances(cells, _RIGHT)[:, 0]
         left = cells[:, 1] - cells[:, 0] * chance
         variance = cells[:, 0] * chance * (1 - chance)
         logit = logits(cells) - self._middle
-        for wavering, power in zip(self._wavering, (np.ones(BINS), logit), strict=True):
+        for wavering, power in zip(self._wavering, (np.ones(BINS), logit), strict=False):
             wavering.add(np.array([float(left @ power)]), np.array([float(variance @ power**2)]))
+        self._wavering[2].add(self._groups.sums(left), self._groups.sums(variance))
 
     def _fit(self) -> None:
-        """Fit a and b, and keep what is more than chance."""
+        """Fit a and b, then the groups, and keep what is more than chance."""
         self._fitted_n, self._released_n = float(self._kept[:, 0].sum()), 0.0
         fit = fitted(self._kept)
         self._middle, off = fit.middle, fit.pair - [0.0, 1.0]
-        errors = fit.variance * self.kappa
+        of_pairs, of_groups = self._kappas()
+        errors = fit.variance * of_pairs
         weight = np.maximum(0.0, 1 - _STEADY * errors / np.maximum(off**2, 1e-300))
         self.map = np.array([0.0, 1.0]) + off * weight
+        self._groups = ScoreGroups()
+        chance = self._chances(self._kept, _RIGHT)[:, 0]
+        learns = self._span.settles
+        self._groups.fit(self._kept, chance, of_groups, learns)
         self._usual, self._tested = self._no_change()
 
     def _no_change(self) -> tuple[Floats, Bools]:
@@ -235,20 +281,36 @@ class CalibrationTest:
         A model that learns comes nearer to meaning what it says: all from how it was to there.
         """
         right = np.array([-self.map[0], -log(self.map[1])]) * self._span.settles
-        return no_change(self._tolerance, right)
+        states, beyond = no_change(self._tolerance, right)
+        return states, np.concatenate((beyond, np.ones(COMPONENTS, bool)))
 
     def _name(self) -> None:
-        """Take that pair for what was found which tells best of it."""
-        told = np.where(self._tested, self._ratios(self.found)[0], -np.inf)
-        self.component = PAIRS[int(np.argmax(told))]
+        """Take that component for what was found which tells best of it.
+
+        Of a group the weakest that tells nearly as well: what opened an alert is often less than it
+        looked at first, and would seem to be over.
+        """
+        told = np.where(self._tested, self._ratios(self.found).min(axis=0) / self._kappa, -np.inf)
+        best = int(np.argmax(told))
+        strengths = STRENGTHS.shape[1]
+        first = best if best < len(PAIRS) else best - (best - len(PAIRS)) % strengths
+        nearly = min(told[best], _NEARLY * told[best])
+        self._component = first + int(np.argmax(told[first : best + 1] >= nearly))
+
+    def _move(self, component: int) -> Floats:
+        """Return the logarithms of odds factor, slope, and groups' odds factors it stands for."""
+        if component >= len(PAIRS):
+            return np.array([0.0, 0.0, *self._groups.move(component - len(PAIRS))])
+        shift, slope = PAIRS[component]
+        return np.array([shift, log(slope), *np.zeros(ECE_GROUPS)])
 
     def _follow(self, cells: Cells) -> str:
         """Page's test with the hypotheses exchanged: what was found against each that is usual.
 
         Less than half of what was found is to be left, or it is something else that was found.
         """
-        at = int(np.flatnonzero((self.component == PAIRS).all(axis=1))[0])
-        steps = -self._ratios(cells)[:, at] / self.kappa
+        at = self._component
+        steps = -self._ratios(cells)[:, at] / self._kappa[at]
         self._back = np.maximum(0.0, self._back + np.minimum(steps, _MOST_A_BUCKET))
         self._quiet.append(cells)
         over = self._back.max() >= BACK and len(self._quiet) >= LEAST_QUIET
@@ -264,13 +326,11 @@ class CalibrationTest:
 
     def _is_back(self) -> bool:
         quiet = sum(self._quiet, np.zeros((BINS, 3)))
-        told = self._ratios(quiet)
-        best = (
-            PAIRS[int(np.argmax(told[0]))] if told.min(axis=0).max() > 0 else np.array([0.0, 1.0])
-        )
-        (shift, slope), (shift_now, slope_now) = self.component, best
-        both = shift * shift_now + log(slope) * log(slope_now)
-        return bool(both <= (shift**2 + log(slope) ** 2) / 2)
+        told = self._ratios(quiet).min(axis=0)
+        if told.max() <= 0:
+            return True
+        found, left = self._move(self._component), self._move(int(np.argmax(told)))
+        return bool(found @ left <= found @ found / 2)
 
 
 def no_change(tolerance: Tolerance, right: Floats) -> tuple[Floats, Bools]:

@@ -46,6 +46,17 @@ def check_weight(what: str, weight: float) -> None:
         raise DefinitionError(f"{what}: weight {weight!r} is no part of anything; write e.g. 1.0")
 
 
+def check_tolerance(what: str, tolerance: float | None, unit: str, below: float = 100.0) -> None:
+    """Raise `DefinitionError` for what is no such tolerance; None stands for the default."""
+    if tolerance is None:
+        return
+    if type(tolerance) not in (int, float) or not 0 <= tolerance < below:
+        raise DefinitionError(
+            f"{what}: tolerance {tolerance!r:.60} must be {unit} from 0 to below {below:g}, "
+            "such as 0.1"
+        )
+
+
 def check_bucket(what: str, bucket: str) -> None:
     """Raise `DefinitionError` for a bucket that is no span of time."""
     if parse_duration_ms(bucket, f"{what}, bucket") == 0:

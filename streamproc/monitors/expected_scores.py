@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamproc.monitors.calibration import PAIRS, Tolerance, no_change
+from streamproc.monitors.calibration import PAIR_WEIGHT, PAIRS, Tolerance, no_change
 from streamproc.monitors.expected import Hope, hope, least
 from streamproc.monitors.season import DAY_MS
 from streamproc.monitors.sums import Floats
@@ -88,9 +88,8 @@ def recalibration(
     true = mapped[:, -1:]
     told = (true * np.log(mapped) + (1 - true) * np.log1p(-mapped)).mean(axis=0)
     growth = told[: len(PAIRS)] - told[len(PAIRS) : -1, None]
-    weight = 1 / len(PAIRS)
     return max(
-        least((each, weight, alarm_events) for each in row[changes].tolist()) for row in growth
+        least((each, PAIR_WEIGHT, alarm_events) for each in row[changes].tolist()) for row in growth
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamproc.monitors.bias import TOLERANCE, TOLERANCE_LEARNING, TOLERANCE_OVERALL
-from streamproc.monitors.calibration import LEARNING, Tolerance
+from streamproc.monitors.bias import Tolerances
+from streamproc.monitors.calibration import tolerance_of
 from streamproc.monitors.expected import (
     Hope,
     bias_hopes,
@@ -26,17 +26,12 @@ from streamproc.monitors.expected_scores import (
 )
 from streamproc.monitors.foundslices import MOST
 from streamproc.monitors.outcome_sample import SAMPLED
-from streamproc.monitors.outcomejudge import TOLERANCE as OF_RATES
-from streamproc.monitors.outcomejudge import TOLERANCE_LEARNING as OF_RATES_LEARNING
+from streamproc.monitors.outcomejudge import tolerance_of_rates
 from streamproc.monitors.outcomespec import Calibration, ConceptDrift, LabelShift
 from streamproc.monitors.performance_spec import Performance
 from streamproc.monitors.quality_spec import DataQuality
 from streamproc.monitors.reactions import Reactions
-from streamproc.monitors.slices import (
-    FOUND_SHARE,
-    RESIDUAL_TOLERANCE,
-    RESIDUAL_TOLERANCE_LEARNING,
-)
+from streamproc.monitors.slices import FOUND_SHARE, residual_tolerance
 from streamproc.monitors.spec import Drift, PredictionBias, Watched, drift_plan
 
 PARTS = (1.0, 0.1, 0.01)
@@ -91,7 +86,7 @@ class Hopes:
         if isinstance(monitor, PredictionBias):
             return self._bias(monitor, alarm_ms, wait_ms)
         if isinstance(monitor, Calibration) and self._base is not None:
-            tolerance = LEARNING if self.pipeline.learns else Tolerance()
+            tolerance = tolerance_of(monitor.tolerance, self.pipeline.learns)
             return recalibration_hopes(each_ms, outcomes, wait_ms, self._base, tolerance)
         excess = self._excess()
         if isinstance(monitor, Performance) and excess is not None:
@@ -126,27 +121,27 @@ class Hopes:
         """Return it of labels by themselves, and of how wrong decisions are."""
         kind, base = self.pipeline.kind, self._base
         asked = alarm_ms, self.traffic.outcomes_per_day, wait_ms
+        tolerance = tolerance_of_rates(monitor, self.pipeline.learns)
         if isinstance(monitor, ConceptDrift):
-            tolerance = OF_RATES_LEARNING if self.pipeline.learns else OF_RATES
             if kind == "regression":
                 return mean_hopes("the absolute error", *asked, tolerance)
             if kind == "anomaly":
                 return []
             return rate_hopes("wrong decisions go", _RISES, *asked, tolerance)
         if kind == "regression":
-            return mean_hopes("the label", *asked, OF_RATES)
+            return mean_hopes("the label", *asked, tolerance)
         if kind == "multiclass":
-            return rate_hopes("a class goes", _RISES, *asked, OF_RATES)
+            return rate_hopes("a class goes", _RISES, *asked, tolerance)
         if base is None:
             return []
         more = [(base, base * times) for times in (1.2, 1.5, 2.0) if base * times < 1]
-        return rate_hopes("positives go", more, *asked, OF_RATES)
+        return rate_hopes("positives go", more, *asked, tolerance)
 
     def _bias(self, monitor: PredictionBias, alarm_ms: float, wait_ms: float) -> list[Hope]:
         """Return what is seen overall and in slices, of which as many are supposed as fit in."""
         per_day, learns = self.traffic.outcomes_per_day, self.pipeline.learns
         if self.pipeline.kind == "regression":
-            tolerance = RESIDUAL_TOLERANCE_LEARNING if learns else RESIDUAL_TOLERANCE
+            tolerance = residual_tolerance(monitor.tolerance, learns)
             return mean_hopes(
                 "observed - predicted", alarm_ms, per_day, wait_ms, tolerance, location=True
             )
@@ -155,16 +150,15 @@ class Hopes:
             return []
         what = "errors" if self.pipeline.kind == "multiclass" else "positives"
         found: list[Hope] = []
-        overall = TOLERANCE_LEARNING if learns else TOLERANCE_OVERALL
+        tolerances = Tolerances.of(monitor.tolerance, learns)
         declared_ms = alarm_ms / (1 - FOUND_SHARE)
         for part in PARTS if monitor.slices else PARTS[:1]:
             where = "overall" if part == 1 else f"{part:.0%} slice"
-            tolerance = overall if part == 1 else TOLERANCE
+            tolerance = tolerances.overall if part == 1 else tolerances.of_slices
             asked = declared_ms / part, per_day * part, wait_ms, base, tolerance
             found += bias_hopes(what, where, *asked)
-        tolerance = TOLERANCE_LEARNING if learns else TOLERANCE
         each_ms = alarm_ms / FOUND_SHARE * MOST
-        asked = each_ms, per_day * FOUND_PART, wait_ms, base, tolerance
+        asked = each_ms, per_day * FOUND_PART, wait_ms, base, tolerances.found
         part = sampled(per_day, monitor.bucket_ms, SAMPLED)
         return found + bias_hopes(what, f"found, of {FOUND_PART:.0%}", *asked, part=part)
 

@@ -12,6 +12,7 @@ from streamproc.monitors.labelled import ConceptMonitor, LabelMonitor
 from streamproc.monitors.outcomes import Row, combined
 from streamproc.monitors.outcomespec import (
     Calibration,
+    ConceptDrift,
     LabelShift,
     OutcomeMonitor,
 )
@@ -21,7 +22,8 @@ from streamproc.monitors.slices import BiasMonitor
 from streamproc.monitors.spec import PredictionBias, Watched
 
 TOLERANCE, TOLERANCE_LEARNING = 0.1, 0.25
-"""Of rates and means of outcomes: parts, or standard deviations, that are not worth telling."""
+"""Of rates and means of outcomes, if none is declared; wrong decisions and losses of a model that
+learns may waver more."""
 
 
 class _Tests(Protocol):
@@ -61,14 +63,25 @@ def outcome_monitor(monitor: OutcomeMonitor, pipeline: Watched, alarm_ms: float)
         fills = [pipeline.warmup_ms(name) for name in pipeline.numeric_features]
         warmup_ms = max(fills, default=0)
         fields = monitor.fields[1:]
-        tests = BiasMonitor(bucket_ms, pipeline.kind, learns, alarm_ms, warmup_ms, fields)
-        return OutcomeTests(tests)
+        kind, tolerance = pipeline.kind, monitor.tolerance
+        return OutcomeTests(
+            BiasMonitor(bucket_ms, kind, learns, alarm_ms, warmup_ms, fields, tolerance)
+        )
     if isinstance(monitor, Calibration):
-        return OutcomeTests(CalibrationMonitor(bucket_ms, alarm_ms, learns))
+        return OutcomeTests(CalibrationMonitor(bucket_ms, alarm_ms, learns, monitor.tolerance))
     span = Span(settles=learns, quarantine_ms=WEEK_MS)
+    limits = Limits(alarm_ms, bucket_ms, tolerance_of_rates(monitor, learns), span)
     if isinstance(monitor, LabelShift):
-        limits = Limits(alarm_ms, bucket_ms, TOLERANCE, span)
         return OutcomeTests(LabelMonitor(pipeline.kind, limits))
-    tolerance = TOLERANCE_LEARNING if learns else TOLERANCE
-    limits = Limits(alarm_ms, bucket_ms, tolerance, span)
     return OutcomeTests(ConceptMonitor(pipeline.kind, limits))
+
+
+def tolerance_of_rates(monitor: LabelShift | ConceptDrift, learns: bool) -> float:
+    """Return which part of a share, or standard deviations of a mean, is not worth telling.
+
+    >>> tolerance_of_rates(LabelShift(), learns=True), tolerance_of_rates(ConceptDrift(), True)
+    (0.1, 0.25)
+    """
+    if monitor.tolerance is not None:
+        return monitor.tolerance
+    return TOLERANCE_LEARNING if learns and isinstance(monitor, ConceptDrift) else TOLERANCE

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
+from streamproc.monitors.declared import check_tolerance
 from streamproc.monitors.spec import PredictionBias, Watched
 
 
@@ -13,6 +14,7 @@ from streamproc.monitors.spec import PredictionBias, Watched
 class _Overall:
     bucket: str = "1h"
     weight: float = 1.0
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -20,6 +22,11 @@ class _Overall:
             raise DefinitionError(f"{name}, bucket: a bucket of 0 holds nothing; write e.g. '1h'")
         if not (isinstance(self.weight, int | float) and 0 < self.weight < float("inf")):
             raise DefinitionError(f"{name}: weight {self.weight!r} must be a number above 0")
+        self._check_tolerance()
+
+    def _check_tolerance(self) -> None:
+        unit = "a part of a share, or standard deviations,"
+        check_tolerance(type(self).__name__, self.tolerance, unit)
 
     @property
     def bucket_ms(self) -> int:
@@ -31,9 +38,13 @@ class _Overall:
 class Calibration(_Overall):
     """Watches whether a probability means what it says, of classifiers.
 
-    Told are predictions that are too high or too low (in the large), and too bold or too timid
-    (the slope), against how they were before. ``bucket`` is a span of the time at which labels
-    became known, ``weight`` the monitor's part of the false alarms.
+    Told are predictions that are too high or too low (in the large, or of some scores only), and
+    too bold or too timid (the slope), against how they were before. ``bucket`` is a span of the
+    time at which labels became known, ``weight`` the monitor's part of the false alarms.
+
+    ``tolerance`` is a part of the odds of yes (where yes is rare: of how many there are), and of
+    the slope: with 0.05 odds of 1/1.05 to 1.05 times the usual ones are no change, nor are slopes.
+    Without it it is 0.1; of a model that learns 1.0, and 0.4 of the slope.
 
     Raises `DefinitionError`, which names the field and the remedy.
 
@@ -41,13 +52,18 @@ class Calibration(_Overall):
     21600000
     """
 
+    def _check_tolerance(self) -> None:
+        check_tolerance("Calibration", self.tolerance, "a part of the odds", below=1.0)
+
 
 @dataclass(frozen=True)
 class LabelShift(_Overall):
     """Watches the distribution of labels: the rate of yes, classes' shares, a target's values.
 
     ``bucket`` is a span of the time at which labels became known, ``weight`` the monitor's part of
-    the false alarms.
+    the false alarms. ``tolerance`` is a part of a share, of yes or of no, whichever is less: with
+    0.05 a rate of 2 % may be 1.9 to 2.1 %. Of a regression's target it is in standard deviations.
+    Without it it is 0.1.
 
     Raises `DefinitionError`, which names the field and the remedy.
 
@@ -63,6 +79,10 @@ class ConceptDrift(_Overall):
     The rate is tested upward only, log loss (for regression ``|y - p|``) both ways: a model that is
     suddenly much better has often been given what it should not know. ``bucket`` is a span of the
     time at which labels became known, ``weight`` the monitor's part of the false alarms.
+
+    ``tolerance`` is a part of the share of wrong decisions (with 0.05 up to 1.05 times the usual
+    one is no change), and of the mean loss in standard deviations of the single losses. Without it
+    it is 0.1, of a model that learns 0.25.
 
     Raises `DefinitionError`, which names the field and the remedy.
 

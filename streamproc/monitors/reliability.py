@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamproc.metrics import Report
-from streamproc.monitors.sums import Floats
+from streamproc.monitors.sums import Floats, Ints
 
 ECE_GROUPS = 10
 """Bins are put together to so many groups of like size, for the calibration error."""
@@ -66,7 +66,9 @@ def expected_calibration_error(n: Floats, yes: Floats, total: Floats) -> Interva
     if not size:
         return Interval(0.0, 0.0, 1.0)
     low = high = ece = 0.0
-    for count, observed, predicted in _groups(n, yes, total):
+    of = grouped(n)
+    sums = [np.bincount(of, each).tolist() for each in (n, yes, total)]
+    for count, observed, predicted in zip(*sums, strict=True):
         below, above = wilson(observed, count, _Z)
         p = predicted / count
         ece += abs(observed - predicted) / size
@@ -115,17 +117,22 @@ def slope_of(n: Floats, yes: Floats, total: Floats) -> float | None:
     return None
 
 
-def _groups(n: Floats, yes: Floats, total: Floats) -> list[tuple[float, float, float]]:
-    """Put bins beside each other together, until each group has its part of all."""
-    groups: list[tuple[float, float, float]] = []
-    left, size = ECE_GROUPS, float(n.sum())
-    open_: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    for row in zip(n.tolist(), yes.tolist(), total.tolist(), strict=True):
-        open_ = (open_[0] + row[0], open_[1] + row[1], open_[2] + row[2])
-        if left > 1 and open_[0] and open_[0] >= size / left:
-            groups.append(open_)
-            size, left, open_ = size - open_[0], left - 1, (0.0, 0.0, 0.0)
-    return [*groups, open_] if open_[0] else groups
+def grouped(weight: Floats, most: int = ECE_GROUPS) -> Ints:
+    """Return the group of each bin: bins beside each other, until each has its part of the weight.
+
+    >>> grouped(np.array([0.0, 6.0, 1.0, 1.0, 4.0, 0.0]), most=3).tolist()
+    [0, 0, 1, 1, 1, 1]
+    >>> grouped(np.array([0.0, 0.0])).tolist()
+    [0, 0]
+    """
+    of: list[int] = []
+    group, left, size, held = 0, most, float(weight.sum()), 0.0
+    for each in weight.tolist():
+        of.append(group)
+        held += each
+        if left > 1 and held and held >= size / left:
+            size, left, held, group = size - held, left - 1, 0.0, group + 1
+    return np.minimum(of, group if held else max(group - 1, 0))
 
 
 def _parted(n: Floats, yes: Floats) -> bool:

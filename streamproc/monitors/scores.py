@@ -87,6 +87,16 @@ def bins_of(p: Floats) -> Ints:
     return np.searchsorted(_EDGES, p, side="right")
 
 
+def edges_of(cell: int) -> tuple[float, float]:
+    """Return between which probabilities a bin is.
+
+    >>> edges_of(97), edges_of(0)[0], edges_of(BINS - 1)[1]
+    ((0.5, 0.5312093733737563), 0.0, 1.0)
+    """
+    edges = [0.0, *_EDGES.tolist(), 1.0]
+    return edges[cell], edges[cell + 1]
+
+
 def cells_of(values: Floats) -> Ints:
     """Return the cell of each finite number; cells are in the order of their numbers.
 

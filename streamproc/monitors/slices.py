@@ -9,13 +9,7 @@ from typing import Any
 
 import orjson
 
-from streamproc.monitors.bias import (
-    TOLERANCE,
-    TOLERANCE_LEARNING,
-    TOLERANCE_OVERALL,
-    BiasTests,
-    Step,
-)
+from streamproc.monitors.bias import BiasTests, Step, Tolerances
 from streamproc.monitors.distribution import DistributionTest
 from streamproc.monitors.finding import Finding, when
 from streamproc.monitors.foundslices import FoundSlices
@@ -45,7 +39,8 @@ class BiasMonitor:
     """Tests all slices of a monitor, bucket after bucket; overall is the slice ``""``.
 
     ``alarm_ms`` is the mean time between false alarms of the monitor, ``warmup_ms`` how long the
-    features' windows take to fill, ``declared`` the fields of slices. One fault is told once: while
+    features' windows take to fill, ``declared`` the fields of slices, ``tolerance`` as
+    `streamproc.monitors.spec.PredictionBias` has it. One fault is told once: while
     a slice is open, all that it is part of, or that is part of it, rests.
     """
 
@@ -57,6 +52,7 @@ class BiasMonitor:
         alarm_ms: float,
         warmup_ms: int = 0,
         declared: Sequence[tuple[str, ...]] = (),
+        tolerance: float | None = None,
     ) -> None:
         self.overflowed = 0
         self._declared = declared
@@ -66,10 +62,11 @@ class BiasMonitor:
         self._rows = {OVERALL: 0}
         self._outcomes = self._yes = 0.0
         self._turned: bool | None = None
-        overall = TOLERANCE_LEARNING if learns else TOLERANCE_OVERALL
-        self._residuals = Residuals(bucket_ms, learns, alarm_ms) if kind == "regression" else None
-        found = TOLERANCE_LEARNING if learns else TOLERANCE  # by feature, too
-        self._asked = bucket_ms, alarm_ms, overall, found, Span(settles=learns)
+        self._residuals = None
+        if kind == "regression":
+            self._residuals = Residuals(bucket_ms, learns, alarm_ms, tolerance)
+        self._tolerances = Tolerances.of(tolerance, learns)
+        self._asked = bucket_ms, alarm_ms, Span(settles=learns)
         self._tests, self._found = self._make()
 
     def update(self, start_ms: int, rows: dict[str, Row]) -> list[Finding]:
@@ -101,8 +98,8 @@ class BiasMonitor:
         return self._found.candidates
 
     def _make(self) -> tuple[BiasTests, FoundSlices]:
-        bucket_ms, alarm_ms, overall, found, span = self._asked
-        tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), TOLERANCE, overall, span)
+        (bucket_ms, alarm_ms, span), (of_slices, overall, found) = self._asked, self._tolerances
+        tests = BiasTests(bucket_ms, alarm_ms / (1 - FOUND_SHARE), of_slices, overall, span)
         found_alarm_ms, warmup_ms = alarm_ms / FOUND_SHARE, self._warmup_ms
         looked_for = FoundSlices(bucket_ms, found_alarm_ms, found, span, warmup_ms, self._declared)
         return tests, looked_for
@@ -170,7 +167,7 @@ class BiasMonitor:
             severity="critical" if size >= CRITICAL else "warning",
             effect=size,
             statistic=round(size, 6),
-            threshold=TOLERANCE,
+            threshold=self._tolerances.of_slices,
             expected=usual,
             observed=observed,
             samples=int(n),
@@ -185,9 +182,12 @@ class Residuals:
     ``alarm_ms`` is the mean time between false alarms of all; each that is known has an equal part.
     """
 
-    def __init__(self, bucket_ms: int, learns: bool, alarm_ms: float) -> None:
+    def __init__(
+        self, bucket_ms: int, learns: bool, alarm_ms: float, tolerance: float | None = None
+    ) -> None:
         self._bucket_ms = bucket_ms
         self._learns = learns
+        self._tolerance = tolerance
         self._alarm_ms = alarm_ms
         self._tests: dict[str, DistributionTest] = {}
 
@@ -230,7 +230,7 @@ class Residuals:
 
     def _new(self, name: str) -> DistributionTest:
         wavers = self._learns and not name
-        tolerance = RESIDUAL_TOLERANCE_LEARNING if wavers else RESIDUAL_TOLERANCE
+        tolerance = residual_tolerance(self._tolerance, wavers)
         return DistributionTest(
             "prediction_bias",
             "predictions",
@@ -265,3 +265,14 @@ def where(name: str, capital: bool = False) -> str:
     told = slice_of(name)
     text = "for " + ", ".join(f"{k}={v}" for k, v in told.items()) if told else "overall"
     return text[0].upper() + text[1:] if capital else text
+
+
+def residual_tolerance(declared: float | None, learns: bool) -> float:
+    """Return the tolerance of a regression's residuals, in standard deviations.
+
+    >>> residual_tolerance(None, learns=True), residual_tolerance(0.5, learns=True)
+    (0.2, 0.5)
+    """
+    if declared is not None:
+        return declared
+    return RESIDUAL_TOLERANCE_LEARNING if learns else RESIDUAL_TOLERANCE

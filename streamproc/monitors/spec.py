@@ -9,7 +9,13 @@ from typing import Any, Protocol
 from streamproc.errors import DefinitionError
 from streamproc.eventtime import parse_duration_ms
 from streamproc.monitors.budget import FalseAlarms
-from streamproc.monitors.declared import check_bucket, check_weight, checked_slices, fields_of
+from streamproc.monitors.declared import (
+    check_bucket,
+    check_tolerance,
+    check_weight,
+    checked_slices,
+    fields_of,
+)
 from streamproc.monitors.growing import Span
 from streamproc.monitors.performance_spec import Performance
 
@@ -101,6 +107,12 @@ class PredictionBias:
     For classification the prediction is the probability of the positive class (of a multiclass
     model: of the class decided for, against whether it was right), for regression the value.
 
+    ``tolerance`` is a part of the odds of yes, where yes is rare of how many there are: with 0.05
+    there may be from 1/1.05 to 1.05 times as many as expected, overall and in each slice. Of a
+    regression it is in standard deviations of observed less predicted. Without it it is 0.1, of two
+    classes 0.25 overall; of a model that learns 1.0 overall and in slices that are found, of a
+    regression 0.2 overall.
+
     Raises `DefinitionError`, which names the field and the remedy.
 
     >>> PredictionBias(slices=("country",)).fields
@@ -110,9 +122,12 @@ class PredictionBias:
     slices: Sequence[str | tuple[str, ...]] = ()
     bucket: str = "1h"
     weight: float = 1.0
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_bucket("PredictionBias", self.bucket)
+        unit = "a part of the odds, or standard deviations,"
+        check_tolerance("PredictionBias", self.tolerance, unit)
         check_weight("PredictionBias", self.weight)
         object.__setattr__(self, "slices", checked_slices("PredictionBias", self.slices))
 

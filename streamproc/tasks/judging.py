@@ -33,7 +33,7 @@ from streamproc.state.tables import Rows
 from streamproc.tasks.frozen import Frozen
 from streamproc.tasks.judge import JudgeTask
 
-FORMAT = 10
+FORMAT = 11
 """Of what judges, their monitors and their alerts keep. Raise it with each change to that: what an
 older version wrote is passed over then, and the log of sums is read again instead."""
 

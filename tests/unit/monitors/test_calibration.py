@@ -11,8 +11,10 @@ import pytest
 from streamproc.monitors.calibration import LEARNING, CalibrationTest, Tolerance
 from streamproc.monitors.calibrationmonitor import CalibrationMonitor
 from streamproc.monitors.growing import Span
+from streamproc.monitors.logistic import fitted
 from streamproc.monitors.outcomes import OVERALL
 from streamproc.monitors.reliability import expected_calibration_error
+from streamproc.monitors.scoregroups import LEAST_EACH
 from streamproc.monitors.scores import BINS, PROBABILITY_STEPS, bins_of
 from streamproc.monitors.sketch import Floats
 from tests.unit.monitors.streams import DAY_MS
@@ -136,3 +138,93 @@ def test_bins_without_outcomes_change_no_error() -> None:
         among = np.zeros((3, BINS))
         among[:, at] = one[:, 0]
         assert expected_calibration_error(*among) == expected_calibration_error(*one)
+
+
+MEAN = {0.2: -1.5, 0.01: -5.3}
+"""Of the scores' logits, by the rate of yes."""
+
+
+def bent(logit: Floats, rate: float) -> Floats:
+    """Return how far logits are off, up around some score and down around another.
+
+    None of it is a line: the shift and the slope that both bumps make together are taken out.
+    """
+    up, down, size, shift, slope = {
+        0.2: (-1.4, 0.4, 0.8, 0.160, 0.373),
+        0.01: (-4.3, -2.5, 1.2, 1.086, 0.371),
+    }[rate]
+    bumps = np.exp(-2 * (logit - up) ** 2) - np.exp(-2 * (logit - down) ** 2)
+    found: Floats = size * bumps + shift + slope * logit
+    return found
+
+
+def bent_bucket(rng: np.random.Generator, bend: float, rate: float = 0.2) -> Floats:
+    """Return a bucket's outcomes whose logits are off by ``bend`` times `bent`."""
+    logit = rng.normal(MEAN[rate], 1.2, N)
+    p, q = (1 / (1 + np.exp(-x)) for x in (logit, logit + bend * bent(logit, rate)))
+    sums = [
+        np.bincount(bins_of(p), each, minlength=BINS) for each in (np.ones(N), rng.random(N) < q, p)
+    ]
+    return np.stack(sums, axis=1)
+
+
+@pytest.mark.parametrize(("rate", "too_low", "too_high"), [(0.2, 0.2, 0.6), (0.01, 0.014, 0.076)])
+def test_scores_that_are_off_are_told_where_shift_and_slope_are_right(
+    rate: float, too_low: float, too_high: float
+) -> None:
+    """Which scores, how many of them were yes, and its end; overall and in slope all is right."""
+    test, rng = CalibrationTest(BUCKET_MS, 100.0 * DAY_MS, Tolerance()), np.random.default_rng(1)
+    told, since = [], np.zeros((BINS, 3))
+    for at in range(320):
+        bends = 120 <= at < 240
+        cells = bent_bucket(rng, float(bends), rate)
+        since += cells * bends
+        what = test.update(at * BUCKET_MS, cells)
+        if what in ("opened", "over"):
+            told.append((what, at))
+            assert test.pair == (0.0, 1.0)
+        if at == 239:
+            ranges = test.ranges
+    assert [what for what, _ in told] == ["opened", "over"]
+    assert 120 <= told[0][1] < 240 <= told[1][1]
+    assert fitted(since).pair == pytest.approx([0.0, 1.0], abs=0.1)
+    for score, side in ((too_low, 1), (too_high, -1)):
+        (each,) = (each for each in ranges if each.low < score < each.high)
+        logit = np.linspace(*(np.log(p / (1 - p)) for p in (each.low, each.high)))
+        weight = np.exp(-(((logit - MEAN[rate]) / 1.2) ** 2) / 2)
+        said, true = (weight @ (1 / (1 + np.exp(-x))) for x in (logit, logit + bent(logit, rate)))
+        expected, observed = said / weight.sum(), true / weight.sum()
+        assert each.expected == pytest.approx(expected, rel=0.1)
+        assert each.observed == pytest.approx(observed, rel=0.15)
+        assert side * each.off > 0.2
+        assert each.n * each.expected > LEAST_EACH
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_calibrated_scores_are_no_news(seed: int) -> None:
+    """Over ten times 100 days with a false alarm allowed in 100, of many positives and of few."""
+    rate = 0.2 if seed % 2 else 0.01
+    test, rng = CalibrationTest(BUCKET_MS, 100.0 * DAY_MS, Tolerance()), np.random.default_rng(seed)
+    told = {test.update(at * BUCKET_MS, bent_bucket(rng, 0.0, rate)) for at in range(400)}
+    assert told == {None}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_scores_that_were_off_before_are_no_news(seed: int) -> None:
+    """What a score means is learnt, by score."""
+    test, rng = CalibrationTest(BUCKET_MS, 20.0 * DAY_MS, Tolerance()), np.random.default_rng(seed)
+    told = {test.update(at * BUCKET_MS, bent_bucket(rng, 1.0)) for at in range(300)}
+    assert told == {None}
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_scores_that_come_to_be_right_are_no_news_of_a_model_that_learns(learns: bool) -> None:
+    """Far off at first, and right within a week; of a model that is given it is."""
+    tolerance = LEARNING if learns else Tolerance()
+    test = CalibrationTest(BUCKET_MS, 100.0 * DAY_MS, tolerance, Span(settles=learns))
+    rng, told = np.random.default_rng(4), set()
+    for at in range(160):
+        told.add(
+            test.update(at * BUCKET_MS, bent_bucket(rng, min(max(3.0 - (at - 80) / 10, 0.0), 3.0)))
+        )
+    assert ("opened" in told) != learns

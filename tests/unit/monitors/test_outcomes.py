@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
-from math import exp
+from math import exp, log
 from typing import Any, cast
 
 import numpy as np
@@ -88,6 +89,43 @@ def test_calibration_that_changes_is_told(shift: float, slope: float, words: str
     assert steps(alerts) == [("open", "calibration/score"), ("resolved", "calibration/score")]
     assert words in alerts[0]["summary"]
     assert 19 <= alerts[0]["first_seen_ms"] / DAY_MS < 23
+
+
+def test_scores_that_are_off_are_named_on_any_number_of_partitions() -> None:
+    """Too low around 0.18 and too high around 0.57: the same to the bit on 1, 4 and 16."""
+
+    def off(logit: float) -> float:
+        bumps = exp(-2 * (logit + 1.5) ** 2) - exp(-2 * (logit - 0.3) ** 2)
+        return 1.2 * bumps + 0.51 + 0.87 * logit  # no part of it is a shift or a slope
+
+    def chance(day: float, logit: float) -> float:
+        return logistic(logit + off(logit) if 12 <= day < 24 else logit)
+
+    made = outcomes(4, 30, chance, 2_000)
+    facts = Facts(
+        monitors=[Calibration(bucket="6h")],
+        learns=False,
+        lateness_ms=DAY_MS,
+        budget=FalseAlarms(1, 3_000 * DAY_MS),
+    )
+    alerts = [
+        [
+            Alert(**{**each, "detected_at_ms": 0})
+            for each in judged(facts, "bias", made, partitions, 300, random.Random(partitions))
+        ]
+        for partitions in (1, 4, 16)
+    ]
+
+    assert alerts[0] == alerts[1] == alerts[2]
+    assert steps(alerts[0]) == [("open", "calibration/score"), ("resolved", "calibration/score")]
+    opened = alerts[0][0]
+    told = re.findall(r"between ([\d.]+) and ([\d.]+) too (low|high)", opened["summary"])
+    assert told
+    for low, high, side in told:
+        p = (float(low) + float(high)) / 2
+        assert (off(log(p / (1 - p))) > 0) == (side == "low")
+    assert f"{opened['observed']:.2%} observed" in opened["summary"]
+    assert f"{opened['expected']:.2%} expected over {opened['samples']:,}" in opened["summary"]
 
 
 def test_label_shift_is_told_in_event_time() -> None:
