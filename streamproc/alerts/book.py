@@ -205,7 +205,7 @@ class AlertBook:
         has other things, too, a fault takes what it explains, and leaves those.
         """
         faults = [it for it in cause.ongoing if it.finding.kind == "data_quality"]
-        parted: list[Trouble] = []
+        parted: list[tuple[Case, Trouble]] = []
         for case in list(self._cases.values()):
             if case is cause or not case.lead.ongoing:
                 continue
@@ -216,7 +216,7 @@ class AlertBook:
                 continue
             if case.key in because:
                 self._close(case, "explained", by=cause.alert_id)
-                parted += left
+                parted += [(case, each) for each in left]
             else:
                 for each in moved:
                     self._take_out(case, each)
@@ -224,7 +224,12 @@ class AlertBook:
             for each in moved:
                 each.because = because[each.key]
                 self._put_in(cause, each)
-        self._place(parted, "found")
+        self._place([each for _, each in parted], "found")
+        for case, each in parted:
+            now_in = self._cases[self._where[each.key]]
+            if now_in.told is None:  # what people said of the alert that it was in holds on
+                now_in.inherit(case)
+                self._silences.go_on(case.alert_id, now_in.alert_id)
 
     # ---------------------------------------------------------------- what time brings
 
@@ -322,7 +327,8 @@ class AlertBook:
         case.why = "found"
         before = case.told
         effect = max(case.lead.finding.effect, before.effect if before else 0.0)
-        members = max(len(case.ongoing), before.members if before else 0)
+        known = before.members if before and reason != "narrower" else 0
+        members = max(len(case.ongoing), known)
         case.told = Told(alert, effect, members, case.flaps)
         return alert
 
@@ -366,9 +372,15 @@ class AlertBook:
 
 
 def _explained(case: Case, causes: Sequence[Trouble]) -> dict[str, str | None]:
-    """Return what explains those of an alert that one of the causes, or what it explains, does."""
+    """Return what explains those of an alert that one of the causes, or what it explains, does.
+
+    What a fault explains already that is in the alert, and lasts, stays with that.
+    """
     because: dict[str, str | None] = {}
+    known = {it.key for it in case.ongoing if it.finding.kind == "data_quality"}
     for each in case.ongoing:
+        if each.because in known:
+            continue
         bonds = ((it.key, bond_in_time(it, each)) for it in causes)
         by = next((key for key, found in bonds if found in ("cause", "together")), None)
         if by is not None or each.because in because:

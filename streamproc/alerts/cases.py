@@ -169,6 +169,13 @@ class Case:
         """Until when, closed, it is opened again rather than another."""
         return self.closed_ms + self.quiet_ms + SOON_BUCKETS * self.lead.finding.bucket_ms
 
+    def inherit(self, other: Case) -> None:
+        """Take over what people said of the alert that this was a part of."""
+        self.relearn = self.relearn or other.relearn
+        if self.acknowledged_by is None:
+            self.acknowledged_by, self.comment = other.acknowledged_by, other.comment
+            self.acknowledged_at_ms = other.acknowledged_at_ms
+
     def bonds_with(self, other: Trouble) -> tuple[Bond, str | None] | None:
         """Return how something that is wrong belongs here, and what here explains it."""
         if not self.lead.ongoing:

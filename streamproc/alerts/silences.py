@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamproc.alerts.cases import Case, Trouble
 from streamproc.alerts.commands import Command, Match
@@ -54,10 +54,7 @@ class Silences:
             match = match or Match()
         planned_ms = command.from_ms if command.command == "maintenance" else None
         made = _Silence(command.alert_id, match, planned_ms, command.until_ms or 0)
-        self._all = [each for each in self._all if each.about() != made.about()]
-        self._all.append(made)
-        if len(self._all) > MOST:
-            self._all.remove(min(self._all, key=lambda each: each.until_ms))
+        self._add(made)
 
     def end(self, command: Command) -> None:
         """End those that are about what a command names, maintenance windows too.
@@ -74,6 +71,17 @@ class Silences:
             return
         named = (command.alert_id, command.match)
         self._all = [each for each in self._all if (each.alert_id, each.match) != named]
+
+    def go_on(self, alert_id: str, other_id: str) -> None:
+        """Let what is silent of one alert be so of another that was a part of it."""
+        for each in [each for each in self._all if each.alert_id == alert_id]:
+            self._add(replace(each, alert_id=other_id))
+
+    def _add(self, made: _Silence) -> None:
+        self._all = [each for each in self._all if each.about() != made.about()]
+        self._all.append(made)
+        if len(self._all) > MOST:
+            self._all.remove(min(self._all, key=lambda each: each.until_ms))
 
     def forget(self, now_ms: int, passed_ms: int) -> None:
         """Forget those that have ended, of maintenance by what is judged last of all."""

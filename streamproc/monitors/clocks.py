@@ -41,6 +41,9 @@ MOST_PRODUCERS = 50
 LEAST_PRODUCERS = 3
 """Of fewer nobody knows which is off."""
 
+GONE_BUCKETS = 24
+"""After so many buckets in which a producer can't be judged, what was told of it is over."""
+
 MOSTLY = 0.75
 """What is usual of all clocks is known where in this part of the buckets it was nearly the same."""
 
@@ -131,8 +134,10 @@ class Run:
     normal: int = 0
     off: int = 0
     first: int = 0
+    room: int = LIMIT
     since_ms: int = 0
     buckets: int = 0
+    unjudged: int = 0
 
     def step(self, start_ms: int, bucket_ms: int, seen: Seen, usual: Seen) -> bool | None:
         """Take in a bucket; return whether it is off, where there is something to say."""
@@ -142,12 +147,14 @@ class Run:
         wrong = abs(self.off) >= room >= abs(apart)
         if not wrong or abs(self.off - self.first) > room:
             self.buckets = 0
+        self.unjudged = 0
         if wrong:
             if not self.buckets:
                 self.first, self.since_ms = self.off, start_ms
+                self.room = min(room, self.room) if self.rule.open else room
             self.buckets += 1
         lasted = start_ms + bucket_ms - self.since_ms >= HOUR_MS and self.buckets >= BUCKETS
-        return self.rule.step(self.since_ms, lasted, 2 * abs(self.off) < room)
+        return self.rule.step(self.since_ms, lasted, 2 * abs(self.off) < self.room)
 
     @property
     def quiet(self) -> bool:
@@ -181,28 +188,60 @@ class Clocks:
     def update(self, start_ms: int, row: Row | None) -> list[Finding]:
         """Take in the delays of a bucket; return what there is to say."""
         rest, known = row or ({}, {})
-        seen = Seen.of(summed((rest, *known.values())))
-        found = [] if seen is None else self._of_all(start_ms, seen)
-        each = {name: Seen.of(known[name]) for name in sorted(known)}
-        judged = {name: seen for name, seen in each.items() if seen is not None}
-        if len(judged) < LEAST_PRODUCERS:
-            judged = {}
-        usual = _middle([(seen.low, seen.middle) for seen in judged.values()])
-        low, before = usual.low, self._before
-        self._before = low if judged else None
-        if before is None or abs(low - before) > LIMIT:
-            judged = {}  # a backlog says nothing of clocks
+        judged, usual = self._judged(known)
+        found = []
         for name, one in judged.items():
             run = self._runs.setdefault(name, Run())
             said = run.step(start_ms, self._bucket_ms, one, usual)
             if said is not None:
                 found.append(self._made(name, run, one, usual, said))
-        kept = {name: run for name, run in self._runs.items() if not run.quiet}
-        for name, run in kept.items():
-            if name not in judged:  # no more in a row
-                run.buckets = 0
-        self._runs = {name: run for name, run in kept.items() if not run.quiet}
+        found += self._unjudged(judged)
+        self._runs = {name: run for name, run in self._runs.items() if not run.quiet}
+        right = [self._shifted(name, of) for name, of in known.items() if not self._is_off(name)]
+        return found + self._of_all(start_ms, Seen.of(summed((rest, *right))))
+
+    def _judged(self, known: Mapping[str, Delays]) -> tuple[dict[str, Seen], Seen]:
+        """Return what is seen of the producers that can be held against the others, and of those.
+
+        As far off as a producer may be, by what people say, it counts as right among the others.
+        """
+        each = {name: Seen.of(known[name]) for name in sorted(known)}
+        judged = {name: seen for name, seen in each.items() if seen is not None}
+        if len(judged) < LEAST_PRODUCERS:
+            judged = {}
+        normal = {name: self._runs[name].normal if name in self._runs else 0 for name in judged}
+        pairs = [(it.low - normal[name], it.middle - normal[name]) for name, it in judged.items()]
+        usual, before = _middle(pairs), self._before
+        self._before = usual.low if judged else None
+        lows, half = sorted(low for low, _ in pairs), len(pairs) // 2
+        parted = len(lows) > 1 and len(lows) % 2 == 0 and lows[half] - lows[half - 1] > LIMIT
+        if before is None or abs(usual.low - before) > LIMIT or parted:
+            judged = {}  # a backlog says nothing of clocks; nor do two halves of each other
+        return judged, usual
+
+    def _unjudged(self, judged: Mapping[str, Seen]) -> list[Finding]:
+        """Let runs of producers that can't be judged wait, and end what has waited for long."""
+        found = []
+        for name, run in self._runs.items():
+            if name in judged:
+                continue
+            run.buckets = 0  # no more in a row
+            run.unjudged += 1
+            if run.rule.open and run.unjudged >= GONE_BUCKETS:
+                found.append(self._gone(name, run))
+                run.rule = Rule()
         return found
+
+    def _is_off(self, name: str) -> bool:
+        run = self._runs.get(name)
+        return run is not None and (run.rule.open or run.buckets > 0)
+
+    def _shifted(self, name: str, counts: Delays) -> Delays:
+        """Return delays less what is normal of their producer."""
+        run = self._runs.get(name)
+        if run is None or not run.normal:
+            return counts
+        return {str(int(minute) - run.normal): n for minute, n in counts.items()}
 
     def accept(self, subject: str) -> bool:
         """Take how far a clock is off as usual, by its finding's subject and slice.
@@ -213,11 +252,16 @@ class Clocks:
         run = self._all if subject == CLOCK else runs.get(subject)
         if run is None:
             return False
-        run.normal += run.off
+        if not run.unjudged:  # of one that is gone nobody knows how it comes back
+            run.normal += run.off
         run.rule, run.buckets = Rule(), 0
         return True
 
-    def _of_all(self, start_ms: int, seen: Seen) -> list[Finding]:
+    def _of_all(self, start_ms: int, seen: Seen | None) -> list[Finding]:
+        """Return what there is to say of all whose clocks are as those of others."""
+        if seen is None:
+            self._all.buckets = 0
+            return []
         if self._begun_ms is None:
             self._begun_ms = start_ms
         run, usual, said = self._all, _middle(self._usual), None
@@ -228,6 +272,16 @@ class Clocks:
         if not run.buckets and not run.rule.open:
             self._usual.append((seen.low - run.normal, seen.middle - run.normal))
         return [] if said is None else [self._made(None, run, seen, usual, said)]
+
+    def _gone(self, name: str, run: Run) -> Finding:
+        summary = (
+            f"For {GONE_BUCKETS} buckets there were too few events of {self._producer}={name}, or "
+            "of others, to tell its clock by."
+        )
+        off = float(abs(run.off))
+        ended = made(CLOCK, False, off / LIMIT, (off, float(LIMIT)), (0.0, float(run.off)), 0,
+                     run.rule.since_ms, summary, False)  # fmt: skip
+        return replace(ended, slice={str(self._producer): name})
 
     def _made(self, name: str | None, run: Run, seen: Seen, usual: Seen, said: bool) -> Finding:
         whose = "all events" if name is None else f"the events of {self._producer}={name}"

@@ -111,11 +111,12 @@ class FoldTask:
         """Check messages, and give predictions what their headers have for folds."""
         if self._kind == "prediction":
             for record, message in zip(records, messages, strict=True):
+                message.pop(RECORD_TIME, None)  # a field of this name is none of ours
                 for name, value in record.headers() or ():
                     if name == SLICES and value:
                         message["slices"] = _slices(value)
-                    elif name == RECORD_TIME:
-                        message[RECORD_TIME] = _time_ms(value)
+                    elif name == RECORD_TIME and (time_ms := _time_ms(value)) is not None:
+                        message[RECORD_TIME] = time_ms
         check(self._kind, messages)
 
     def _readable(self, records: Sequence[Record], read: Read) -> list[dict[str, Any]]:
@@ -195,11 +196,12 @@ def _slices(value: bytes) -> Any:
         raise BadRecord("not_ours", f"the header {SLICES!r} is no JSON: {error}") from None
 
 
-def _time_ms(value: bytes) -> int:
+def _time_ms(value: bytes | None) -> int | None:
+    """Return a record's timestamp; None where it is none, as producers may set any."""
     try:
-        return parse_time_ms(int(value))
-    except ValueError as error:
-        raise BadRecord("not_ours", f"the header {RECORD_TIME!r} is no time: {error}") from None
+        return parse_time_ms(int(value or b""))
+    except (ValueError, BadRecord):
+        return None
 
 
 def predictions_task(

@@ -84,7 +84,7 @@ class JudgeTask:
         except BadRecord as bad:
             output.to("dead_letters").append(dead_letter(record, bad, "alerts"))
             return
-        if now_ms is not None and "partition" in said:
+        if now_ms is not None and said["stage"] in self.judge.sealer.sources:
             self._waits.heard(said["stage"], said["partition"], now_ms)
         for alert in self.judge.update([said], record.timestamp()[1]):
             value = self._codec.encode("alert", alert)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from streamproc.alerts.commands import read_command
+from streamproc.alerts.commands import command_of
 from streamproc.errors import BadRecord
 from streamproc.monitors.columns import halves
 from streamproc.monitors.fold import NEVER
@@ -25,7 +25,7 @@ _OTHERS: dict[str, dict[str, type]] = {
     SEAL: {"of": str, "until_ms": int},
     OPERATION: {"operation": dict},
     "health": {"instance": str, "at_ms": int, "values": dict},
-    "model": {"held_back": object, "at_ms": int},
+    "model": {"held_back": object, "at_ms": int, "version": int},
 }
 
 
@@ -33,7 +33,7 @@ def read_log_record(value: bytes | None) -> dict[str, Any]:
     """Return what a record of the judge's log says.
 
     Raises :class:`BadRecord`, ``not_an_object`` or ``not_ours``, for what no worker writes. What is
-    in the rows of sums is not looked at.
+    in the rows of sums, and how a model was held back, is not looked at.
 
     >>> read_log_record(b'{"stage": "drift", "partition": 0}')
     Traceback (most recent call last):
@@ -50,7 +50,9 @@ def read_log_record(value: bytes | None) -> dict[str, Any]:
         raise BadRecord("not_ours", "this record names no stage")
     _check(said, _OTHERS.get(stage, _SUMS), f"this record of {stage!r}")
     if stage == OPERATION:
-        read_command(orjson.dumps(said["operation"]))
+        command_of(said["operation"])
+    if stage == "health" and not {int, float}.issuperset(map(type, said["values"].values())):
+        raise BadRecord("not_ours", "a value of this record of 'health' is no number")
     for bucket in said["buckets"] if stage not in _OTHERS else ():
         if not isinstance(bucket, dict):
             raise BadRecord("not_ours", f"a bucket of {stage!r} is no object")

@@ -143,6 +143,54 @@ def test_a_fault_that_is_found_later_takes_its_drift_out_of_anothers_alert() -> 
     assert told == [("resolved", fault.key, "recovered")]
 
 
+def test_what_people_said_of_an_alert_holds_for_what_its_fault_leaves() -> None:
+    """Silenced, acknowledged and to be learnt anew: so is what stands by itself then."""
+    watching = Watching()
+    amount, age = drift(5, "amount", evidence=9.0), drift(5, "age", evidence=1.0)
+    watching.hour(5, amount, age)
+    said = {"by": "ada", "at_ms": 5 * HOUR_MS, "alert_id": watching.alerts[-1]["alert_id"]}
+    for command in (
+        {"command": "acknowledge", "comment": "on it"},
+        {"command": "silence", "until_ms": 90 * HOUR_MS},
+        {"command": "relearn"},
+    ):
+        watching.book.command({**said, **command}, 5 * HOUR_MS)
+    fault = found(6, "data_quality", "amount, stuck", fields=("amount",))
+
+    assert ("open", age.key, "found") in watching.hour(6, fault)
+    (left,) = [it for it in watching.alerts if it["key"] == age.key]
+    assert (left["silenced"], left["acknowledged_by"], left["comment"]) == (True, "ada", "on it")
+    watching.hour(9, over(age, 9))
+    assert watching.book.take_relearn() == [age.key]
+
+
+def test_after_some_of_it_went_elsewhere_what_joins_an_alert_is_told() -> None:
+    """Half as many again is of those that it has left."""
+    watching = Watching()
+    others = [drift(5, f"f{n}", evidence=1.0) for n in range(6)]
+    watching.hour(5, drift(5, "age", evidence=9.0), *others)
+    faults = [found(6, "data_quality", f"f{n}, stuck", fields=(f"f{n}",)) for n in range(6)]
+    told = watching.hour(6, *faults)
+    assert ("update", "covariate_drift/age", "narrower") in told
+    assert watching.hour(7, drift(7, "new", since=5)) == [
+        ("update", "covariate_drift/age", "wider")
+    ]
+
+
+def test_what_one_fault_explains_is_not_taken_by_the_next() -> None:
+    """The field was missing first; what is out of range ten hours later is another matter."""
+    watching = Watching()
+    missing = found(10, "data_quality", "amount, missing", fields=("amount",), evidence=9.0)
+    range_ = found(24, "data_quality", "amount, out of range", fields=("amount",), evidence=1.0)
+    watching.hour(10, missing)
+    moved = drift(23, "amount", since=9)
+    watching.hour(23, moved)
+    watching.hour(24, range_)
+    held = {alert["key"]: [it["subject"] for it in alert["members"]]
+            for alert in watching.book.open_alerts()}  # fmt: skip
+    assert "amount" in held[missing.key]
+
+
 @pytest.mark.parametrize("first", [5, 6])
 def test_whichever_was_found_first_a_fault_has_its_drift_and_no_other(first: int) -> None:
     """Once all is found the same alerts are open, with the same members, in either order."""

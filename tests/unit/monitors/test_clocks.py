@@ -245,6 +245,78 @@ def test_a_producer_has_to_be_off_in_buckets_in_a_row() -> None:
         assert clocks.update(hour * HOUR, [{}, {**others, **off}]) == []
 
 
+def by_till(**least: int) -> list[Any]:
+    """Return a bucket in which each till has sixty events with one delay."""
+    return [{}, {till: {str(minute): 60} for till, minute in least.items()}]
+
+
+def told_by(clocks: Clocks, hours: range, row: list[Any]) -> list[Finding]:
+    """Return what is told where each of some hours is the same."""
+    return [each for hour in hours for each in clocks.update(hour * HOUR, row)]
+
+
+def test_of_what_is_accepted_of_most_the_others_are_not_blamed() -> None:
+    """Three are twelve minutes late on their way, as people know; the four others close for a day.
+
+    Neither those, nor all of them, nor the four when they are back are told.
+    """
+    clocks = Clocks("till", HOUR, Span(12 * HOUR))
+    right, late = dict.fromkeys("abcd", 0), dict.fromkeys("efg", 12)
+    told = [
+        each for hour in range(6) for each in clocks.update(hour * HOUR, by_till(**right, **late))
+    ]
+    assert {each.key.rpartition("=")[2] for each in told} == {"e", "f", "g"}
+    assert all(clocks.accept(f"{CLOCK}/till={name}") for name in late)
+    for hours, there in (((6, 40), right | late), ((40, 64), late), ((64, 90), right | late)):
+        assert told_by(clocks, range(*hours), by_till(**there)) == []
+
+
+def test_one_that_comes_back_mended_after_it_was_accepted_is_right() -> None:
+    """It was off and went away; how it will come back nobody could say."""
+    clocks = Clocks("till", HOUR, Span(DAY))
+    others = dict.fromkeys("abc", 0)
+    assert told_by(clocks, range(5), by_till(**others, d=10))
+    assert clocks.update(5 * HOUR, by_till(**others)) == []
+    assert clocks.accept(f"{CLOCK}/till=d")
+    assert told_by(clocks, range(6, 20), by_till(**others, d=0)) == []
+
+
+def test_a_clock_that_is_off_is_not_over_where_its_delays_spread_for_once() -> None:
+    """An outage makes most of them long; the least are off by as much as before."""
+    clocks = Clocks("till", HOUR, Span(DAY))
+    row = by_till(a=0, b=0, c=0, d=10)
+    assert told_by(clocks, range(5), row)
+    row[1]["d"] = {"10": 24, "130": 12, "150": 12, "170": 12}
+    (still,) = clocks.update(5 * HOUR, row)
+    assert still.ongoing
+
+
+def test_what_can_no_longer_be_judged_is_over_in_the_end() -> None:
+    """A producer that is gone, or sends next to nothing, leaves no alert open for ever."""
+    clocks = Clocks("till", HOUR, Span(DAY))
+    others = dict.fromkeys("abc", 0)
+    assert told_by(clocks, range(5), by_till(**others, d=10))
+    told = told_by(clocks, range(5, 60), by_till(**others))
+    assert [(each.ongoing, each.slice) for each in told] == [(False, {"till": "d"})]
+
+
+def test_of_two_halves_none_is_blamed() -> None:
+    """Two of four are ahead of the two others: which are right nobody knows."""
+    clocks = Clocks("till", HOUR, Span(DAY))
+    assert told_by(clocks, range(20), by_till(a=0, b=0, c=-10, d=-10)) == []
+
+
+def test_one_of_most_events_whose_clock_is_off_is_told_alone() -> None:
+    """Not all clocks, though nearly all of the events are its."""
+    clocks = Clocks("till", HOUR, Span(12 * HOUR))
+    told = []
+    for hour in range(40):
+        row = by_till(a=0, b=0, c=0)
+        row[1]["d"] = {"-10" if hour >= 20 else "0": 900}
+        told += clocks.update(hour * HOUR, row)
+    assert {each.key.rpartition("/")[2] for each in told} == {"till=d"}
+
+
 def test_what_has_no_timestamp_or_comes_from_a_file_tells_nothing() -> None:
     """In a backtest a record's time is its event's, or there is none."""
 

@@ -257,6 +257,8 @@ NOT_OURS = [
     ({"stage": "seal", "of": "drift"}, "not_ours"),
     ({"stage": "health", "instance": "w1"}, "not_ours"),
     ({"stage": "model"}, "not_ours"),
+    ({"stage": "model", "held_back": None, "at_ms": 1}, "not_ours"),
+    ({"stage": "health", "instance": "w1", "at_ms": 1, "values": {"behind_ms": "x"}}, "not_ours"),
     ({"stage": "operation"}, "not_ours"),
     ({"stage": "operation", "operation": {}}, "operation_not_valid"),
     (5, "not_an_object"),
@@ -278,6 +280,14 @@ def test_a_record_of_the_log_that_is_not_ours_is_a_dead_letter(said: Any, reason
     assert headers_of(letter)["reason"] == reason
     task.replay(records)
     assert task.positions() == {BUCKETS: 1}
+
+
+def test_a_report_of_health_is_from_no_partition_whatever_it_says() -> None:
+    """A field that it does not have is not gone by."""
+    task = JudgeTask(new_judge(), BUCKETS, JsonCodec())
+    said = {"stage": "health", "instance": "w1", "at_ms": 1, "values": {}, "partition": []}
+    task.take(BUCKETS, [PlainRecord(BUCKETS, 0, 0, None, orjson.dumps(said))], True, 0)
+    assert task.process(0).empty
 
 
 def test_a_judge_is_read_from_a_snapshot_only_by_what_it_is_made_of() -> None:
