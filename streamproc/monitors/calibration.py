@@ -46,8 +46,12 @@ _MOST_A_BUCKET = BACK / 2.5
 _MOST_HELD = 256
 _STEADY = 4.0
 _NEARLY = 0.6
-_STATES = 5
-"""Of a and of b each: how many values that are no change evidence is held against."""
+_STATES, _STATES_LEARNING = 5, 17
+"""Of a and of b each: how many values that are no change evidence is held against.
+
+What is true has to be nearer to one of them than to any change that is looked for. Of a model that
+learns more is no change, so that it takes more of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class CalibrationTest:
         self.found: Cells = np.zeros((BINS, 3))
         self._bucket_ms = bucket_ms
         self._span = span or Span()
-        self._detector = CompositeDetector(_WEIGHTS, alarm_ms, _STATES**2)
+        self._states = _STATES_LEARNING if self._span.settles else _STATES
+        self._detector = CompositeDetector(_WEIGHTS, alarm_ms, self._states**2)
         self._tolerance = tolerance
         self.relearn()
 
@@ -125,12 +130,12 @@ class CalibrationTest:
         self.map: Floats = np.array([0.0, 1.0])
         self._kept: Cells = np.zeros((BINS, 3))
         self._held: deque[tuple[int, Cells]] = deque()
-        self._wavering = Wavering(), Wavering(), Wavering()
+        self._wavering = [Wavering() for _ in range(2 + ECE_GROUPS)]
         self._groups = ScoreGroups()
         self._component = 0
         self._ready = False
         self._buckets, self._first_ms, self._given_up = 0, 0, 0
-        self._back: Floats = np.zeros(_STATES**2)
+        self._back: Floats = np.zeros(self._states**2)
         self._quiet: list[Cells] = []
         self._fitted_n = self._released_n = 0.0
         self._faded_ms = 0
@@ -158,13 +163,13 @@ class CalibrationTest:
         self._held = deque(each for each in self._held if each[0] < self.since_ms)
         self.found = sum(gone, np.zeros((BINS, 3)))
         self._name()
-        self._back, self._quiet = np.zeros(_STATES**2), []
+        self._back, self._quiet = np.zeros(self._states**2), []
         return "opened"
 
     def _kappas(self) -> tuple[float, float]:
-        """Return by how much evidence is divided, of pairs and of groups."""
-        shift, slope, group = (each.kappa for each in self._wavering)
-        return max(shift, slope), max(shift, slope, group)
+        """Return by how much evidence is divided, of pairs, and of groups: as the worst wavers."""
+        shift, slope, *groups = (each.kappa for each in self._wavering)
+        return max(shift, slope), max(shift, slope, *groups)
 
     @property
     def _kappa(self) -> Floats:
@@ -258,7 +263,9 @@ class CalibrationTest:
         logit = logits(cells) - self._middle
         for wavering, power in zip(self._wavering, (np.ones(BINS), logit), strict=False):
             wavering.add(np.array([float(left @ power)]), np.array([float(variance @ power**2)]))
-        self._wavering[2].add(self._groups.sums(left), self._groups.sums(variance))
+        sums = self._groups.sums(left)[:, None], self._groups.sums(variance)[:, None]
+        for wavering, of_left, of_variance in zip(self._wavering[2:], *sums, strict=True):
+            wavering.add(of_left, of_variance)
 
     def _fit(self) -> None:
         """Fit a and b, then the groups, and keep what is more than chance."""
@@ -281,7 +288,7 @@ class CalibrationTest:
         A model that learns comes nearer to meaning what it says: all from how it was to there.
         """
         right = np.array([-self.map[0], -log(self.map[1])]) * self._span.settles
-        states, beyond = no_change(self._tolerance, right)
+        states, beyond = no_change(self._tolerance, right, self._states)
         return states, np.concatenate((beyond, np.ones(COMPONENTS, bool)))
 
     def _name(self) -> None:
@@ -321,7 +328,7 @@ class CalibrationTest:
         if over or not self._back.any():
             self.found = sum(self._quiet, self.found)
             self._name()
-            self._back, self._quiet = np.zeros(_STATES**2), []
+            self._back, self._quiet = np.zeros(self._states**2), []
         return "open"
 
     def _is_back(self) -> bool:
@@ -333,8 +340,8 @@ class CalibrationTest:
         return bool(found @ left <= found @ found / 2)
 
 
-def no_change(tolerance: Tolerance, right: Floats) -> tuple[Floats, Bools]:
-    """Return pairs that are no change, and which of `PAIRS` are one.
+def no_change(tolerance: Tolerance, right: Floats, count: int = _STATES) -> tuple[Floats, Bools]:
+    """Return pairs that are no change, so many of a and of b each, and which of `PAIRS` are one.
 
     ``right`` is how far it is, in a and in the logarithm of b, to where a score means what it says;
     all on the way is none.
@@ -345,7 +352,7 @@ def no_change(tolerance: Tolerance, right: Floats) -> tuple[Floats, Bools]:
     """
     limits = np.array([tolerance.shift, tolerance.slope])
     least, most = np.minimum(right, 0.0) - limits, np.maximum(right, 0.0) + limits
-    grid = np.linspace(least, most, _STATES)
+    grid = np.linspace(least, most, count)
     shifts, slopes = np.meshgrid(grid[:, 0], np.exp(grid[:, 1]))
     pairs = np.stack((PAIRS[:, 0], np.log(PAIRS[:, 1])), axis=1)
     beyond: Bools = ((pairs < least) | (pairs > most)).any(axis=1)

@@ -10,7 +10,7 @@ usual is taken as known, and buckets as alike: where they waver it takes longer.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp, expm1, inf, log, log1p
+from math import expm1, inf, log, log1p
 from typing import NamedTuple
 
 from streamproc.monitors.bias import GRID as BIAS_GRID
@@ -44,14 +44,14 @@ def mean_shift(size: float, alarm_events: float, tolerance: float, location: boo
 
 
 def rate_shift(before: float, after: float, alarm_events: float, tolerance: float) -> float:
-    """Return the events until a rate that goes up is seen.
+    """Return the events until a rate that goes up is seen, beyond what is tolerated.
 
     >>> round(rate_shift(0.1, 0.2, 1e5, 0.0))
     246
     """
     return least(
         (
-            d * (after - tolerance * before) - log1p(before * (exp(d) - 1)),
+            d * after - log1p(min(before + tolerance * min(before, 1 - before), 1.0) * expm1(d)),
             weight / 2,
             alarm_events,
         )

@@ -25,7 +25,8 @@ STRENGTHS = np.array([[0.1, 0.3, 0.7, 1.5], [-0.1, -0.3, -0.7, -1.5]])
 COMPONENTS = ECE_GROUPS * STRENGTHS.size
 
 LEAST_EACH, LEAST_GROUPS = 20.0, 3
-"""So much sum n p (1 - p) a group has; fewer groups than three say no more than shift and slope."""
+"""So much sum n p (1 - p) a group has that is tested; fewer than three of them say no more than
+shift and slope."""
 
 MOST_TOLD = 3
 _STEADY = 4.0
@@ -81,8 +82,8 @@ class ScoreGroups:
         tells = cells[:, 0] * chance * (1 - chance)
         groups = int(min(tells.sum() // LEAST_EACH, ECE_GROUPS))
         self.of = grouped(tells, max(groups, 1))
-        groups = int(self.of[-1]) + 1
-        self._tested = np.arange(ECE_GROUPS) < (groups if groups >= LEAST_GROUPS else 0)
+        enough = self.sums(tells) >= LEAST_EACH
+        self._tested = enough & (enough.sum() >= LEAST_GROUPS)
         off, information = offsets(*self._by_group(cells, chance))
         errors = kappa / np.maximum(information, _LEAST_TOLD)
         off = off * np.maximum(0.0, 1 - _STEADY * errors / np.maximum(off**2, 1e-300))

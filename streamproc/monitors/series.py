@@ -127,10 +127,14 @@ class SeriesTest:
 
     def _tolerated(self, n: float, usual: Floats) -> Floats:
         """Return the evidence that a change as large as is tolerated would give, by component."""
-        tilts = self.bins.tilts
-        rate = np.clip(usual[tilts.of], 0.0, 1.0)
-        unit = np.where(tilts.indicator, np.minimum(rate, 1 - rate), 1.0)
-        return np.abs(tilts.strength) * self.limits.tolerance * n * unit
+        tilts, strength = self.bins.tilts, self.bins.tilts.strength
+        rate = np.clip(usual[tilts.of] + self._unsure, 0.0, 1.0)
+        room = self.limits.tolerance * np.minimum(rate, 1 - rate)
+        edge = np.clip(rate + np.sign(strength) * room, 0.0, 1.0)
+        grown = np.expm1(strength)
+        of_rate = n * (np.log1p(edge * grown) - np.log1p(rate * grown))
+        moved = np.abs(strength) * self.limits.tolerance * n
+        return np.where(tilts.indicator, of_rate, moved)
 
     def refit(self) -> None:
         """Bring what is usual up to what the reference holds."""

@@ -147,6 +147,9 @@ class BiasMonitor:
             observed, usual, low, high = 1 - observed, 1 - usual, -high, -low
         slice_ = slice_of(name) if found is None else found
         place = where(name, capital=True) if found is None else f"Where {name}"
+        threshold = self._tolerances.of_slices if name else self._tolerances.overall
+        if found is not None:
+            threshold = self._tolerances.found
         first_ms = step.since_ms - delay_ms
         since = when(first_ms)
         if step.what != "over":
@@ -167,7 +170,7 @@ class BiasMonitor:
             severity="critical" if size >= CRITICAL else "warning",
             effect=size,
             statistic=round(size, 6),
-            threshold=self._tolerances.of_slices,
+            threshold=threshold,
             expected=usual,
             observed=observed,
             samples=int(n),

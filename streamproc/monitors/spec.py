@@ -108,10 +108,10 @@ class PredictionBias:
     model: of the class decided for, against whether it was right), for regression the value.
 
     ``tolerance`` is a part of the odds of yes, where yes is rare of how many there are: with 0.05
-    there may be from 1/1.05 to 1.05 times as many as expected, overall and in each slice. Of a
-    regression it is in standard deviations of observed less predicted. Without it it is 0.1, of two
-    classes 0.25 overall; of a model that learns 1.0 overall and in slices that are found, of a
-    regression 0.2 overall.
+    there may be from 1/1.05 to 1.05 times as many as expected, overall and in each slice. It is
+    below 1: what is twice as much is worth telling. Of a regression it is in standard deviations of
+    observed less predicted. Without it it is 0.1, of two classes 0.25 overall; of a model that
+    learns 1.0 overall and in slices that are found, of a regression 0.2 overall.
 
     Raises `DefinitionError`, which names the field and the remedy.
 
@@ -127,7 +127,7 @@ class PredictionBias:
     def __post_init__(self) -> None:
         check_bucket("PredictionBias", self.bucket)
         unit = "a part of the odds, or standard deviations,"
-        check_tolerance("PredictionBias", self.tolerance, unit)
+        check_tolerance("PredictionBias", self.tolerance, unit, below=1.0)
         check_weight("PredictionBias", self.weight)
         object.__setattr__(self, "slices", checked_slices("PredictionBias", self.slices))
 

@@ -90,6 +90,68 @@ def test_what_is_tolerated_gathers_no_evidence(seed: int) -> None:
     assert days_told(test, truth, 40, seed) == []
 
 
+def drawn(
+    rng: np.random.Generator, n: int, spread: float, off: Callable[[Floats], Floats]
+) -> Floats:
+    """Return outcomes whose scores' logits are ``off`` from the true ones, around -3."""
+    true = rng.normal(-3.0, spread, n)
+    p, q = (1 / (1 + np.exp(-x)) for x in (true + off(true), true))
+    sums = [
+        np.bincount(bins_of(p), each, minlength=BINS) for each in (np.ones(n), rng.random(n) < q, p)
+    ]
+    return np.stack(sums, axis=1)
+
+
+def opened(test: CalibrationTest, buckets: list[Floats]) -> int | None:
+    """Return in which bucket it was opened first."""
+    for at, cells in enumerate(buckets):
+        if test.update(at * BUCKET_MS, cells) == "opened":
+            return at
+    return None
+
+
+@pytest.mark.parametrize(("off", "spread"), [(2.0, 0.4), (2.8, 0.7), (4.0, 0.7)])
+def test_a_learner_whose_odds_are_always_far_too_high_is_no_news(off: float, spread: float) -> None:
+    """As class weights make them: nothing changes, however far it is to meaning what they say."""
+    rng = np.random.default_rng(1)
+    test = CalibrationTest(BUCKET_MS, 3_650.0 * DAY_MS, LEARNING, Span(settles=True))
+    steady = [drawn(rng, 6_000, spread, lambda true: np.full_like(true, off)) for _ in range(80)]
+    assert opened(test, steady) is None
+
+
+@pytest.mark.parametrize(("odds", "spread"), [(1.42, 0.5), (1.42, 0.8), (1.19, 0.5)])
+def test_a_learner_that_goes_from_what_is_tolerated_to_what_is_tolerated_is_no_news(
+    odds: float, spread: float
+) -> None:
+    """Twice the odds are tolerated of it; half of that, at once, is none either."""
+    rng = np.random.default_rng(2)
+    test = CalibrationTest(BUCKET_MS, 3_650.0 * DAY_MS, LEARNING, Span(settles=True))
+
+    def moved(at: int) -> Floats:
+        off = -np.log(odds) if at >= 56 else 0.0
+        return drawn(rng, 6_000, spread, lambda true: np.full_like(true, off))
+
+    assert opened(test, [moved(at) for at in range(100)]) is None
+
+
+def test_scores_that_waver_alone_are_not_told() -> None:
+    """One group in ten is off, this way and that, each day anew: as much is usual of it."""
+    for seed in (0, 1, 5):
+        rng = np.random.default_rng(seed)
+        test = CalibrationTest(BUCKET_MS, 3_650.0 * DAY_MS, Tolerance())
+        buckets: list[Floats] = []
+        for at in range(160):
+            if at % 4 == 0:
+                off = rng.normal(0, 0.4)
+            logit = rng.normal(-1.5, 1.2, 3_000)
+            inside = (logit > -0.2) & (logit < 0.3)
+            p, q = (1 / (1 + np.exp(-x)) for x in (logit, logit + off * inside))
+            columns = (np.ones(len(p)), rng.random(len(p)) < q, p)
+            sums = [np.bincount(bins_of(p), each, minlength=BINS) for each in columns]
+            buckets.append(np.stack(sums, axis=1).astype(np.float64))
+        assert opened(test, buckets) is None, seed
+
+
 def test_one_change_after_another_is_told_anew() -> None:
     """From too bold to too low in the large: the first has ended, and another begun."""
 

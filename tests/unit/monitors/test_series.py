@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from streamproc.monitors.growing import Span
 from streamproc.monitors.season import WEEK_MS
 from streamproc.monitors.series import Limits, SeriesTest
 from streamproc.monitors.tilts import Rate
-from tests.unit.monitors.streams import HOUR_MS
+from tests.unit.monitors.streams import DAY_MS, HOUR_MS
 
 N = 60.0
 
@@ -41,3 +44,18 @@ def test_a_small_change_is_not_learnt_before_it_is_told() -> None:
 
     assert [what for _, what in told(Span(quarantine_ms=WEEK_MS))] == ["opened"]
     assert told(Span()) == []
+
+
+@pytest.mark.parametrize("tolerance", [0.25, 1.0, 2.0])
+def test_a_rate_that_goes_to_what_is_just_tolerated_is_not_told(tolerance: float) -> None:
+    """Of rare ones, too, where tilting a rate by d is more than d times of it."""
+    limits = Limits(100.0 * DAY_MS, HOUR_MS, tolerance, Span(quarantine_ms=WEEK_MS))
+    told = []
+    for seed in range(8):
+        rng, rate, test = np.random.default_rng(seed), Rate(2), SeriesTest(Rate(2), limits)
+        for hour in range(21 * 24):
+            p = 0.02 * (1 + 0.99 * tolerance * (hour >= 14 * 24))
+            if test.update(hour * HOUR_MS, rate.counts(float(rng.binomial(1_000, p)), 1_000.0)):
+                told.append(seed)
+                break
+    assert told == []
