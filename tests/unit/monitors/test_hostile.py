@@ -34,6 +34,8 @@ from streamproc import (
 from streamproc.tasks.records import Output
 from streamproc.timeline import Entry
 
+pytestmark = pytest.mark.timeout(300)  # all monitors at once, with as many slices as there may be
+
 HOUR, DAY = 3_600_000, 86_400_000
 T0 = 1_700_000_000_000 // DAY * DAY
 AN_HOUR = 24
