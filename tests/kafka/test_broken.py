@@ -10,7 +10,7 @@ from tests.torture.__main__ import break_it
 from tests.torture.payments import FOLDER
 from tests.torture.scenarios import SCENARIOS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.data, pytest.mark.timeout(600)]
 
 ROUNDS = [
     "kill",

@@ -23,7 +23,7 @@ Lives = dict[str, list[dict[str, Any]]]
 """The steps in the lives of alerts, in order, by what they are about."""
 
 _DAYS_A_ROUND = 8
-_DAYS_AT_MOST = 48
+_DAYS_AT_MOST = 120
 _DAY_MS = 86_400_000
 _SETTLE_S = 90.0
 
