@@ -209,8 +209,11 @@ class Clocks:
         judged = {name: seen for name, seen in each.items() if seen is not None}
         if len(judged) < LEAST_PRODUCERS:
             judged = {}
-        normal = {name: self._runs[name].normal if name in self._runs else 0 for name in judged}
-        pairs = [(it.low - normal[name], it.middle - normal[name]) for name, it in judged.items()]
+        normals = map(self._normal, judged)
+        pairs = [
+            (it.low - normal, it.middle - normal)
+            for it, normal in zip(judged.values(), normals, strict=True)
+        ]
         usual, before = _middle(pairs), self._before
         self._before = usual.low if judged else None
         lows, half = sorted(low for low, _ in pairs), len(pairs) // 2
@@ -236,12 +239,14 @@ class Clocks:
         run = self._runs.get(name)
         return run is not None and (run.rule.open or run.buckets > 0)
 
+    def _normal(self, name: str) -> int:
+        run = self._runs.get(name)
+        return 0 if run is None else run.normal
+
     def _shifted(self, name: str, counts: Delays) -> Delays:
         """Return delays less what is normal of their producer."""
-        run = self._runs.get(name)
-        if run is None or not run.normal:
-            return counts
-        return {str(int(minute) - run.normal): n for minute, n in counts.items()}
+        normal = self._normal(name)
+        return {str(int(minute) - normal): n for minute, n in counts.items()} if normal else counts
 
     def accept(self, subject: str) -> bool:
         """Take how far a clock is off as usual, by its finding's subject and slice.
@@ -278,10 +283,7 @@ class Clocks:
             f"For {GONE_BUCKETS} buckets there were too few events of {self._producer}={name}, or "
             "of others, to tell its clock by."
         )
-        off = float(abs(run.off))
-        ended = made(CLOCK, False, off / LIMIT, (off, float(LIMIT)), (0.0, float(run.off)), 0,
-                     run.rule.since_ms, summary, False)  # fmt: skip
-        return replace(ended, slice={str(self._producer): name})
+        return self._finding(name, run, False, (0, run.off), 0, summary)
 
     def _made(self, name: str | None, run: Run, seen: Seen, usual: Seen, said: bool) -> Finding:
         whose = "all events" if name is None else f"the events of {self._producer}={name}"
@@ -296,14 +298,20 @@ class Clocks:
         )
         if not said:
             summary = f"The delays of {whose} are as usual again ({seen.low} min at the least)."
-        off = float(abs(run.off))
-        numbers = (float(usual.low + run.normal), float(seen.low))
-        made_ = made(CLOCK, said, off / LIMIT, (off, float(LIMIT)), numbers, seen.n,
+        lows = usual.low + run.normal, seen.low
+        return self._finding(name, run, said, lows, seen.n, summary)
+
+    def _finding(
+        self, name: str | None, run: Run, said: bool, lows: tuple[int, int], n: int, summary: str
+    ) -> Finding:
+        """Return it, with the least delays that were expected and observed."""
+        off, numbers = float(abs(run.off)), (float(lows[0]), float(lows[1]))
+        found = made(CLOCK, said, off / LIMIT, (off, float(LIMIT)), numbers, n,
                      run.rule.since_ms, summary, False)  # fmt: skip
-        return made_ if name is None else replace(made_, slice={str(self._producer): name})
+        return found if name is None else replace(found, slice={str(self._producer): name})
 
 
-def _middle(some: Sequence[tuple[int, int]] | deque[tuple[int, int]]) -> Seen:
+def _middle(some: Sequence[tuple[int, int]]) -> Seen:
     """Return the median of each of the two, 0 of none."""
     if not some:
         return Seen(0, 0, 0)

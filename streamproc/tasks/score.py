@@ -477,7 +477,7 @@ class ScoreTask:
         out: Out = {"key": waiting.key, "value": self._codec.publish("prediction", prediction)}
         if late:
             self._report_late(event, output, scored=True)
-        if late or self._sliced or self._timed or record_id in self._short:
+        if late or self._sliced or record_id in self._short:  # who is timed is sliced
             out["headers"] = self._marks(event, late)
         output.to("predictions").append(out)
         if self.oldest_ms is None:
